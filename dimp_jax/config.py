@@ -1,0 +1,173 @@
+"""Every option and its default, as frozen dataclasses, and the loading of config files.
+
+A config file is a Python file with `get_config() -> Config`; `load("dimp18")` finds the ones that
+ship with the package, `load("path/to/mine.py")` any other.
+"""
+
+import dataclasses
+import difflib
+import runpy
+from pathlib import Path
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictorConfig:
+    """The steepest-descent model predictor and its meta-learned loss (paper, section 3)."""
+
+    num_iter: int = 5  # unrolled iterations in training; the tracker has its own counts
+    num_bins: int = 100  # triangular distance basis of label, mask and spatial weight
+    bin_width_cells: float = 0.1
+    init_step_length: float = 0.9
+    init_filter_reg: float = 0.1
+    min_filter_reg: float = 1e-3
+    init_label_sigma_cells: float = 0.9
+    init_mask_factor: float = 3.0
+    score_activation: Literal["relu", "bentpar"] = "relu"
+    bentpar_b: float = 1.0
+    mask_activation: Literal["sigmoid", "linear"] = "sigmoid"
+    alpha_eps: float = 0.0  # added to the regulariser in the step length only
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network: backbone, target classifier, IoU network."""
+
+    backbone: Literal["resnet18", "resnet50", "efficientnet_lite0"]
+    clf_blocks: int = 0  # residual blocks before the last convolution of the classifier features
+    clf_channels: int = 512
+    filter_size_cells: int = 4
+    iou_channels: int = 256
+    predictor: PredictorConfig = PredictorConfig()
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"  # parameters stay float32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Transforms of the first frame (behaviour: identity, shifts, flip, blurs, rotations, dropout)."""
+
+    shifts: tuple[tuple[float, float], ...] = ((0.6, 0.6), (-0.6, 0.6), (0.6, -0.6), (-0.6, -0.6))
+    flip: bool = True
+    blur_sigmas_px: tuple[tuple[float, float], ...] = ((3.0, 1.0), (1.0, 3.0), (2.0, 2.0))
+    rotations_deg: tuple[float, ...] = (10.0, -10.0, 45.0, -45.0)
+    dropout_samples: int = 2
+    dropout_rate: float = 0.2
+    expansion_factor: float = 2.0
+    random_shift_factor: float = 1 / 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """The sample memory and the schedule on which the filter learns from it."""
+
+    size: int = 50
+    learning_rate: float = 0.01
+    hard_negative_learning_rate: float = 0.02
+    init_samples_minimum_weight: float = 0.25  # 0: the first frame's samples may be replaced
+    sample_interval: int = 1
+    train_interval: int = 20
+    init_iterations: int = 10
+    update_iterations: int = 2
+    hard_negative_iterations: int = 1
+    low_score_threshold: float | None = None  # below it, `low_score_iterations` are run
+    low_score_iterations: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LocalizeConfig:
+    """How the score map becomes a displacement and a verdict."""
+
+    advanced: bool = True
+    score_preprocess: Literal["none", "softmax"] = "none"
+    score_filter_cells: int = 1  # side of a box filter over the scores; 1: off
+    window: bool = False  # Hann window; only used with `hard_negative_without_window`
+    hard_negative_without_window: bool = False
+    not_found_threshold: float = 0.25
+    uncertain_threshold: float | None = None
+    hard_sample_threshold: float | None = None
+    distractor_threshold: float = 0.8
+    hard_negative_threshold: float = 0.5
+    neighborhood_scale: float = 2.2
+    displacement_scale: float = 0.8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RefineConfig:
+    """How the box is found around the peak: by the IoU network, or by comparing scales."""
+
+    method: Literal["iou", "iou_relative", "scale_search"] = "iou"
+    num_random_boxes: int = 9
+    jitter_position: float = 0.1
+    jitter_size: float = 0.5
+    iterations: int = 5
+    step_position: float = 1.0
+    step_size: float = 1.0
+    step_decay: float = 1.0
+    top_k: int = 3
+    max_aspect_ratio: float = 6.0
+    # scale_search only: every factor is one more crop through the backbone.
+    scale_step: float = 1.03
+    scale_penalty: float = 0.97  # a changed scale must beat the present one by this factor
+    scale_rate: float = 0.6  # share of the way to the best scale that is gone in one frame
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrackerConfig:
+    """The online tracker."""
+
+    crop_size_px: int = 288
+    search_area_scale: float = 5.0
+    border_mode: Literal["replicate", "inside", "inside_major"] = "replicate"
+    max_scale_change: float | None = None  # inside modes only
+    crop_arithmetic: Literal["2019", "2022"] = "2019"
+    augment: AugmentConfig = AugmentConfig()
+    memory: MemoryConfig = MemoryConfig()
+    localize: LocalizeConfig = LocalizeConfig()
+    refine: RefineConfig = RefineConfig()
+    inside_ratio: float = 0.2  # the centre may leave the image by (0.5 - this) target sizes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """One experiment: a network, a tracker, and the weights to run them with."""
+
+    model: ModelConfig
+    tracker: TrackerConfig = TrackerConfig()
+    # An Orbax checkpoint made by `python -m dimp_jax.convert`; None: ImageNet weights of the
+    # backbone from the `demo` extra, with untrained heads.
+    checkpoint: str | None = None
+    seed: int = 0
+
+
+def config_dir() -> Path:
+    """The folder of the shipped config files: inside a wheel, or beside the package in its tree."""
+    package = Path(__file__).resolve().parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def load(name_or_path: str) -> Config:
+    """Loads a shipped config by name ("dimp18") or any config file by path.
+
+    Raises:
+      FileNotFoundError: neither a shipped name (the near matches are listed) nor a file.
+      ValueError: the file has no `get_config`, or it does not return a `Config`.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".py":
+        path = config_dir() / f"{name_or_path}.py"
+    elif not path.is_file() and path.parent.name == "configs":
+        path = config_dir() / path.name
+    if not path.is_file():
+        names = sorted(p.stem for p in config_dir().glob("*.py") if p.stem != "__init__")
+        near = difflib.get_close_matches(Path(name_or_path).stem, names, n=3) or names
+        raise FileNotFoundError(
+            f"no config {name_or_path!r}: expected a .py file or one of: {', '.join(near)}"
+        )
+    module = runpy.run_path(str(path))
+    if "get_config" not in module:
+        raise ValueError(f"{path}: a config file must define get_config() -> Config")
+    config = module["get_config"]()
+    if not isinstance(config, Config):
+        raise ValueError(f"{path}: get_config() returned {type(config).__name__}, expected Config")
+    return config
