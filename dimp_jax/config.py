@@ -7,6 +7,7 @@ ship with the package, `load("path/to/mine.py")` any other.
 import dataclasses
 import difflib
 import runpy
+import typing
 from pathlib import Path
 from typing import Literal
 
@@ -171,3 +172,32 @@ def load(name_or_path: str) -> Config:
     if not isinstance(config, Config):
         raise ValueError(f"{path}: get_config() returned {type(config).__name__}, expected Config")
     return config
+
+
+def to_dict(config) -> dict:
+    """The config tree as JSON types."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls, values: dict):
+    """Rebuilds a config dataclass from `to_dict`'s result, after a trip through JSON.
+
+    Raises:
+      ValueError: a field that `cls` does not have, named with its near matches.
+    """
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], hints) or sorted(hints)
+        raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}; near: {', '.join(near)}")
+    fields = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]):
+            fields[name] = from_dict(hints[name], value)
+        else:
+            fields[name] = _tuples(value)
+    return cls(**fields)
+
+
+def _tuples(value):
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
