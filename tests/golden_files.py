@@ -113,6 +113,12 @@ def cases(name, prefix="", depth=1):
     return Recording(path).cases(prefix, depth) if path.is_file() else []
 
 
+def leaves(name, prefix):
+    """Test parameters: what follows `prefix` in the array names of one recording."""
+    path = GOLDEN_DIR / f"{name}.npz"
+    return [k.removeprefix(prefix) for k in Recording(path).keys(prefix)] if path.is_file() else []
+
+
 @functools.cache
 def state_dict(model):
     """The synthetic weights of `model` ("dimp18", ...), as a torch-style state dict of numpy."""

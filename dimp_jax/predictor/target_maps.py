@@ -1,0 +1,89 @@
+"""Label, mask and spatial weight of the discriminative loss as functions of distance.
+
+All three are learned as coefficients of triangular basis functions of the distance to the target
+centre, so they are rotation invariant (paper, section 3.3, eq. 6).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class TargetMaps(NamedTuple):
+    """The parts of the loss on the score grid, each [N, S, S]."""
+
+    label: jax.Array
+    mask: jax.Array  # 1: squared error, 0: only scores above the label count
+    weight: jax.Array  # spatial weight times the square root of the sample weight
+
+
+def target_center_yx(box_xywh, stride_px: int, filter_cells: int):
+    """Centre of boxes [..., 4] (x, y, w, h in crop pixels) on the score grid, in cells [..., 2].
+
+    Odd filters have no half-cell offset between features and scores, hence the shift.
+    """
+    center_xy = (box_xywh[..., :2] + box_xywh[..., 2:] / 2) / stride_px
+    return center_xy[..., ::-1] - (filter_cells % 2) / 2
+
+
+def distance_basis(center_yx, size_hw, num_bins: int, bin_width_cells: float):
+    """Triangular basis functions of the distance from each cell to the centre (eq. 6).
+
+    Args:
+      center_yx: [N, 2] cells.
+      size_hw: static (S, S).
+
+    Returns:
+      [N, S, S, num_bins]; sums to 1 over the bins. The last one holds all larger distances.
+    """
+    rows = jnp.arange(size_hw[0], dtype=center_yx.dtype)
+    cols = jnp.arange(size_hw[1], dtype=center_yx.dtype)
+    dy = rows[None, :] - center_yx[:, :1]  # [N, S]
+    dx = cols[None, :] - center_yx[:, 1:]
+    distance = jnp.sqrt(dy[:, :, None] ** 2 + dx[:, None, :] ** 2)[..., None]
+    offset = distance / bin_width_cells - jnp.arange(num_bins, dtype=center_yx.dtype)[None, None, None]
+    inner = jax.nn.relu(1.0 - jnp.abs(offset[..., :-1]))
+    outer = jnp.clip(1.0 + offset[..., -1:], 0.0, 1.0)
+    return jnp.concatenate([inner, outer], axis=-1)
+
+
+def target_maps(params, basis, sample_weight, *, mask_activation: str = "sigmoid"):
+    """Evaluates the learned functions.
+
+    Args:
+      params: dict with `label`, `mask`, `weight`, each [num_bins].
+      basis: [N, S, S, num_bins] from `distance_basis`.
+      sample_weight: [N] >= 0; an empty memory slot has 0.
+      mask_activation: "sigmoid", or "linear" for none.
+
+    Raises:
+      ValueError: unknown `mask_activation`.
+    """
+    label, mask, weight = (basis @ params[name] for name in ("label", "mask", "weight"))
+    if mask_activation == "sigmoid":
+        mask = jax.nn.sigmoid(mask)
+    elif mask_activation != "linear":
+        raise ValueError(f"mask_activation={mask_activation!r}: expected 'sigmoid' or 'linear'")
+    # A weight of exactly 0 must not turn into an infinite derivative of its root.
+    positive = sample_weight > 0
+    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, sample_weight, 1.0)), 0.0)
+    return TargetMaps(label, mask, root[:, None, None] * weight)
+
+
+def gaussian_label(box_xywh, sigma_cells: float, size_hw, stride_px: int, filter_cells: int):
+    """Gaussian of peak 1 at the target centre (the fixed label of the L2 variant and of training).
+
+    Args:
+      box_xywh: [N, 4] crop pixels.
+
+    Returns:
+      [N, S, S].
+    """
+    center = target_center_yx(box_xywh, stride_px, filter_cells)
+    rows = jnp.arange(size_hw[0], dtype=center.dtype)
+    cols = jnp.arange(size_hw[1], dtype=center.dtype)
+    gain = -0.5 / sigma_cells**2
+    along_y = jnp.exp(gain * (rows[None, :] - center[:, :1]) ** 2)
+    along_x = jnp.exp(gain * (cols[None, :] - center[:, 1:]) ** 2)
+    return along_y[:, :, None] * along_x[:, None, :]
