@@ -1,0 +1,48 @@
+"""Features of the target classifier, and the first guess of its filter."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dimp_jax.models.layers import Conv, Numerics
+from dimp_jax.models.resnet import BasicBlock
+from dimp_jax.models.roi_pool import roi_pool, xywh_to_xyxy
+
+
+def instance_l2_norm(x, scale: float, eps: float = 1e-5):
+    """Scales each [H, W, C] map of x [N, H, W, C] to a mean square of ``scale ** 2``."""
+    energy = jnp.sum(jnp.square(x.astype(jnp.float32)), (1, 2, 3), keepdims=True)
+    size = x.shape[1] * x.shape[2] * x.shape[3]
+    return x * (scale * jnp.sqrt(size / (energy + eps))).astype(x.dtype)
+
+
+class ClassifierFeatures(nn.Module):
+    """`num_blocks` residual blocks, a 3x3 convolution, and the instance norm (behaviour 1.2)."""
+
+    features: int
+    num_blocks: int
+    filter_size_cells: int
+    numerics: Numerics
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        """[N, H, W, C'] backbone features of stride 16 -> [N, H, W, features] float32."""
+        for index in range(self.num_blocks):
+            x = BasicBlock(x.shape[-1], self.numerics, name=f"block{index}")(x, train)
+        x = Conv(self.features, dtype=self.numerics.dtype, name="conv")(x)
+        scale = (self.features * self.filter_size_cells**2) ** -0.5
+        return instance_l2_norm(x.astype(jnp.float32), scale)
+
+
+class FilterInitializer(nn.Module):
+    """3x3 convolution, pooling of the target box, mean over the images (paper, section 3.2)."""
+
+    filter_size_cells: int
+    stride_px: int = 16
+
+    @nn.compact
+    def __call__(self, feat, box_xywh):
+        """feat [N, H, W, C] and box_xywh [N, 4] in crop pixels -> filter [K, K, C]."""
+        feat = Conv(feat.shape[-1], use_bias=True, name="conv")(feat)
+        pool = lambda f, b: roi_pool(f, b[None], self.filter_size_cells, 1 / self.stride_px)[0]
+        return jax.vmap(pool)(feat, xywh_to_xyxy(box_xywh)).mean(0)

@@ -1,0 +1,120 @@
+"""The whole network. Linen ends here: everything outside works with `apply` and dictionaries."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dimp_jax.config import ModelConfig, PredictorConfig
+from dimp_jax.models import efficientnet, resnet
+from dimp_jax.models.classifier import ClassifierFeatures, FilterInitializer
+from dimp_jax.models.iou_net import IoUNet
+from dimp_jax.models.layers import Numerics, fold_batch_norm
+from dimp_jax.predictor import predict
+
+STRIDE_PX = 16
+
+
+class LossParameters(nn.Module):
+    """Holds the meta-learned parameters of the predictor's loss among the network's."""
+
+    config: PredictorConfig
+
+    @nn.compact
+    def __call__(self):
+        initial = predict.init_params(self.config)
+        return {name: self.param(name, lambda _, v=value: v) for name, value in initial.items()}
+
+
+class DiMP(nn.Module):
+    """Backbone, classifier features, filter initialiser, loss parameters, IoU network."""
+
+    config: ModelConfig
+    folded: bool = False
+    norm_axis: str | None = None
+
+    def setup(self):
+        config = self.config
+        dtype = jnp.dtype(config.compute_dtype)
+        numerics = Numerics(self.folded, dtype, norm_axis=self.norm_axis)
+        if config.backbone == "efficientnet_lite0":
+            self.backbone = efficientnet.EfficientNetLite0(
+                Numerics(
+                    self.folded,
+                    dtype,
+                    efficientnet.NORM_EPS,
+                    efficientnet.NORM_MOMENTUM,
+                    self.norm_axis,
+                )
+            )
+        else:
+            depth = {"resnet18": 18, "resnet50": 50}[config.backbone]
+            self.backbone = resnet.ResNet(depth, numerics)
+        self.clf = ClassifierFeatures(
+            config.clf_channels, config.clf_blocks, config.filter_size_cells, numerics
+        )
+        self.filter_init = FilterInitializer(config.filter_size_cells, STRIDE_PX)
+        self.predictor = LossParameters(config.predictor)
+        self.iou = IoUNet(config.iou_channels, numerics)
+
+    def normalize(self, images):
+        """RGB [N, H, W, 3] in 0..255 to the input range of the backbone."""
+        images = images.astype(jnp.float32)
+        if self.config.backbone == "efficientnet_lite0":
+            return (images - 127.0) / 128.0
+        mean = jnp.asarray(resnet.IMAGENET_MEAN).reshape(1, 1, 1, 3)
+        std = jnp.asarray(resnet.IMAGENET_STD).reshape(1, 1, 1, 3)
+        return (images / 255.0 - mean) / std
+
+    def features(self, inputs, train: bool = False):
+        """Backbone maps of normalised images; `layer2` and `layer3` are strides 8 and 16."""
+        return self.backbone(inputs, train)
+
+    def clf_features(self, layer3, train: bool = False):
+        """[N, H, W, C] classification features, float32."""
+        return self.clf(layer3, train)
+
+    def initial_filter(self, clf_feat, box_xywh):
+        """[K, K, C] from the N samples of one sequence."""
+        return self.filter_init(clf_feat, box_xywh)
+
+    def loss_parameters(self):
+        """dict for `predictor.predict.optimize_filter`."""
+        return self.predictor()
+
+    def iou_features(self, layer2, layer3, train: bool = False):
+        return self.iou.features(layer2, layer3, train)
+
+    def modulation(self, layer2, layer3, box_xywh, train: bool = False):
+        return self.iou.modulation(layer2, layer3, box_xywh, train)
+
+    def predict_iou(self, modulation, features, box_xywh, train: bool = False):
+        return self.iou(modulation, features, box_xywh, train)
+
+    def __call__(self, images, box_xywh):
+        """Touches every parameter once, for `init`. images [N, H, W, 3], box_xywh [N, 4]."""
+        maps = self.features(self.normalize(images))
+        clf_feat = self.clf_features(maps["layer3"])
+        filt = self.initial_filter(clf_feat, box_xywh)
+        modulation = self.modulation(maps["layer2"], maps["layer3"], box_xywh)
+        features = self.iou_features(maps["layer2"], maps["layer3"])
+        iou = self.predict_iou(modulation, features, box_xywh[:, None])
+        return filt, self.loss_parameters(), iou
+
+
+def init_variables(config: ModelConfig, key):
+    """Freshly initialised variables: {"params": ..., "batch_stats": ...}."""
+    images = jnp.zeros((1, 64, 64, 3))
+    box = jnp.asarray([[16.0, 16.0, 32.0, 32.0]])
+    return jax.jit(DiMP(config).init)(key, images, box)
+
+
+def fold(config: ModelConfig, variables):
+    """Variables of the folded network: {"params": ...} without batch norms."""
+    eps = {"backbone": efficientnet.NORM_EPS} if config.backbone == "efficientnet_lite0" else {}
+    params, stats = variables["params"], variables["batch_stats"]
+    return {
+        "params": {
+            name: fold_batch_norm(node, stats.get(name, {}), eps.get(name, 1e-5))
+            for name, node in params.items()
+        }
+    }

@@ -1,0 +1,218 @@
+"""Convolutions in the forms that XLA runs fast, batch normalisation, and folding one into the other.
+
+Measured on CPU (docs/performance.md): 1x1 convolutions are matmuls and depthwise ones k x k shifted
+multiply-adds; both give the same numbers as `conv_general_dilated` and are 2 to 70 times faster.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+# N(0, 2 / (k k out)): the backbones, classifier features and filter initialiser.
+fan_out_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+# Kaiming normal: the IoU network.
+fan_in_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+@dataclasses.dataclass(frozen=True)
+class Numerics:
+    """How layers compute, the same for a whole network."""
+
+    folded: bool = False  # batch norms are already folded into the convolutions
+    dtype: jnp.dtype = jnp.float32  # of activations; parameters are float32
+    norm_eps: float = 1e-5
+    norm_momentum: float = 0.9  # share of the running statistics that is kept
+    norm_axis: str | None = None  # pmap axis over which batch statistics are averaged
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's SAME padding of one axis: the odd pixel goes to the end."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def pad_amounts(shape_hw, kernel: int, stride: int, padding: Literal["torch", "same", "valid"]):
+    """Padding ((top, bottom), (left, right)); "torch" is kernel // 2 on every side."""
+    if padding == "torch":
+        return ((kernel // 2, kernel // 2),) * 2
+    if padding == "same":
+        return tuple(same_padding(size, kernel, stride) for size in shape_hw)
+    return ((0, 0), (0, 0))
+
+
+def conv1x1(x, kernel, stride: int = 1):
+    """[N, H, W, I] by [1, 1, I, O] as one matmul; a stride slices first."""
+    return jnp.einsum("nhwi,io->nhwo", x[:, ::stride, ::stride], kernel[0, 0])
+
+
+def depthwise(x, kernel, stride: int, pads):
+    """[N, H, W, C] by [k, k, 1, C], one filter a channel, as k k shifted multiply-adds."""
+    k = kernel.shape[0]
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    rows, cols = ((size - k) // stride + 1 for size in x.shape[1:3])
+    height, width = (rows - 1) * stride + 1, (cols - 1) * stride + 1
+    return sum(
+        x[:, a : a + height : stride, b : b + width : stride] * kernel[a, b]
+        for a in range(k)
+        for b in range(k)
+    )
+
+
+def conv(x, kernel, stride: int, pads, groups: int = 1):
+    """Plain NHWC convolution by XLA."""
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=pads,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+class Conv(nn.Module):
+    """Convolution of NHWC images; picks the fast form for 1x1 and depthwise kernels."""
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    padding: Literal["torch", "same", "valid"] = "torch"
+    use_bias: bool = False
+    depthwise: bool = False
+    dtype: jnp.dtype = jnp.float32
+    kernel_init: Callable = fan_out_init
+
+    @nn.compact
+    def __call__(self, x):
+        inputs = 1 if self.depthwise else x.shape[-1]
+        shape = (self.kernel_size, self.kernel_size, inputs, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape).astype(self.dtype)
+        x = x.astype(self.dtype)
+        pads = pad_amounts(x.shape[1:3], self.kernel_size, self.stride, self.padding)
+        if self.depthwise:
+            x = depthwise(x, kernel, self.stride, pads)
+        elif self.kernel_size == 1:
+            x = conv1x1(x, kernel, self.stride)
+        else:
+            x = conv(x, kernel, self.stride, pads)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            x = x + bias.astype(self.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
+        return x
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over all axes but the last.
+
+    Unlike `nn.BatchNorm`, the running variance is the unbiased one, as in the published networks.
+    """
+
+    numerics: Numerics
+    scale_init: Callable = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        features = (x.shape[-1],)
+        scale = self.param("scale", self.scale_init, features)
+        bias = self.param("bias", nn.initializers.zeros, features)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, features)
+        var = self.variable("batch_stats", "var", jnp.ones, features)
+        if train and not self.is_initializing():
+            axes = tuple(range(x.ndim - 1))
+            values = x.astype(jnp.float32)
+            batch_mean = values.mean(axes)
+            square_mean = (values**2).mean(axes)
+            count = x.size // x.shape[-1]
+            if self.numerics.norm_axis is not None:
+                axis = self.numerics.norm_axis
+                batch_mean, square_mean = jax.lax.pmean((batch_mean, square_mean), axis)
+                count = count * jax.lax.axis_size(axis)
+                batch_var = square_mean - batch_mean**2
+            else:
+                batch_var = values.var(axes)
+            keep = self.numerics.norm_momentum
+            unbiased = batch_var * (count / max(count - 1, 1))
+            mean.value = keep * mean.value + (1 - keep) * batch_mean
+            var.value = keep * var.value + (1 - keep) * unbiased
+        else:
+            batch_mean, batch_var = mean.value, var.value
+        gain = scale * jax.lax.rsqrt(batch_var + self.numerics.norm_eps)
+        row = lambda v: v.reshape((1,) * (x.ndim - 1) + (-1,)).astype(x.dtype)
+        return (x - row(batch_mean)) * row(gain) + row(bias)
+
+
+class ConvNorm(nn.Module):
+    """Convolution, batch norm, activation. Folded: convolution with bias, activation."""
+
+    features: int
+    numerics: Numerics
+    kernel_size: int = 3
+    stride: int = 1
+    padding: Literal["torch", "same", "valid"] = "torch"
+    use_bias: bool = False
+    depthwise: bool = False
+    activation: Callable | None = nn.relu
+    kernel_init: Callable = fan_out_init
+    scale_init: Callable = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        x = Conv(
+            self.features,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.use_bias or self.numerics.folded,
+            self.depthwise,
+            self.numerics.dtype,
+            self.kernel_init,
+            name="conv",
+        )(x)
+        if not self.numerics.folded:
+            x = BatchNorm(self.numerics, self.scale_init, name="norm")(x, train)
+        return x if self.activation is None else self.activation(x)
+
+
+class LinearNorm(nn.Module):
+    """Linear layer with bias, batch norm, ReLU. Folded: linear layer, ReLU."""
+
+    features: int
+    numerics: Numerics
+    scale_init: Callable = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        x = nn.Dense(
+            self.features, dtype=self.numerics.dtype, kernel_init=fan_in_init, name="linear"
+        )(x)
+        if not self.numerics.folded:
+            x = BatchNorm(self.numerics, self.scale_init, name="norm")(x, train)
+        return nn.relu(x)
+
+
+def fold_batch_norm(params, batch_stats, eps: float):
+    """Folds every batch norm (evaluation mode) into the convolution or linear layer before it.
+
+    Args:
+      params, batch_stats: nested dicts; a node with a `norm` child has one of `conv`, `linear`.
+      eps: that of the batch norms below this node.
+
+    Returns:
+      params without `norm` nodes, for a network with `Numerics(folded=True)`.
+    """
+    if not isinstance(params, dict):
+        return params
+    if "norm" not in params:
+        return {k: fold_batch_norm(v, batch_stats.get(k, {}), eps) for k, v in params.items()}
+    (layer,) = set(params) - {"norm"}
+    scale, bias = params["norm"]["scale"], params["norm"]["bias"]
+    mean, var = batch_stats["norm"]["mean"], batch_stats["norm"]["var"]
+    gain = scale / jnp.sqrt(var + eps)
+    kernel = params[layer]["kernel"]
+    offset = params[layer].get("bias", 0.0) - mean
+    shape = (1,) * (kernel.ndim - 1) + (-1,)
+    return {layer: {"kernel": kernel * gain.reshape(shape), "bias": bias + offset * gain}}

@@ -1,0 +1,68 @@
+"""ResNet-18 and ResNet-50 up to layer3 (stride 16), as in torchvision (He et al., 2016, v1.5)."""
+
+from flax import linen as nn
+
+from dimp_jax.models.layers import ConvNorm, Numerics
+
+WIDTHS = (64, 128, 256)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class BasicBlock(nn.Module):
+    """3x3, 3x3 and the shortcut."""
+
+    width: int
+    numerics: Numerics
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        y = ConvNorm(self.width, self.numerics, stride=self.stride, name="conv1")(x, train)
+        y = ConvNorm(self.width, self.numerics, activation=None, name="conv2")(y, train)
+        return nn.relu(y + shortcut(self, x, y, train))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 with the stride, 1x1 to four times the width, and the shortcut."""
+
+    width: int
+    numerics: Numerics
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        y = ConvNorm(self.width, self.numerics, 1, name="conv1")(x, train)
+        y = ConvNorm(self.width, self.numerics, stride=self.stride, name="conv2")(y, train)
+        y = ConvNorm(4 * self.width, self.numerics, 1, activation=None, name="conv3")(y, train)
+        return nn.relu(y + shortcut(self, x, y, train))
+
+
+def shortcut(block, x, y, train):
+    """The identity, or a strided 1x1 convolution where the shape changes."""
+    if x.shape == y.shape:
+        return x
+    return ConvNorm(
+        y.shape[-1], block.numerics, 1, block.stride, activation=None, name="downsample"
+    )(x, train)
+
+
+class ResNet(nn.Module):
+    """Returns the maps `conv1` (/2), `layer1` (/4), `layer2` (/8) and `layer3` (/16)."""
+
+    depth: int  # 18 or 50
+    numerics: Numerics
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        """x: [N, H, W, 3], normalised by `IMAGENET_MEAN` and `IMAGENET_STD`."""
+        block, counts = {18: (BasicBlock, (2, 2, 2)), 50: (Bottleneck, (3, 4, 6))}[self.depth]
+        x = ConvNorm(64, self.numerics, 7, 2, name="conv1")(x, train)
+        maps = {"conv1": x}
+        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        for level, (width, count) in enumerate(zip(WIDTHS, counts, strict=True), start=1):
+            for index in range(count):
+                stride = 2 if level > 1 and index == 0 else 1
+                x = block(width, self.numerics, stride, name=f"layer{level}_{index}")(x, train)
+            maps[f"layer{level}"] = x
+        return maps

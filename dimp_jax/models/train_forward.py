@@ -1,0 +1,90 @@
+"""One training forward pass: sequences of train and test crops in, scores and overlaps out."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dimp_jax.models.dimp import STRIDE_PX, DiMP
+from dimp_jax.predictor.correlation import correlate
+from dimp_jax.predictor.predict import optimize_filter
+
+
+class Batch(NamedTuple):
+    """B sequences of N train and T test crops; boxes are x, y, w, h in crop pixels."""
+
+    train_inputs: jax.Array  # [B, N, H, W, 3] normalised
+    train_box: jax.Array  # [B, N, 4]
+    test_inputs: jax.Array  # [B, T, H, W, 3] normalised
+    proposals: jax.Array  # [B, T, P, 4]
+
+
+class Prediction(NamedTuple):
+    """What the losses compare with the labels."""
+
+    scores: jax.Array  # [I + 1, B, T, S, S] of every iterate of the filter, the initial first
+    iou: jax.Array  # [B, T, P] predicted 2 IoU - 1
+
+
+def _flat(x):
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _forward(net: DiMP, batch: Batch, train: bool) -> Prediction:
+    b, n = batch.train_box.shape[:2]
+    t = batch.test_inputs.shape[1]
+    # Two passes, as in the published training: batch statistics are those of either kind of crop,
+    # and running statistics move twice a step.
+    train_maps = net.features(_flat(batch.train_inputs), train)
+    test_maps = net.features(_flat(batch.test_inputs), train)
+    train_feat = net.clf_features(train_maps["layer3"], train).reshape(b, n, *_cells(train_maps))
+    test_feat = net.clf_features(test_maps["layer3"], train).reshape(b, t, *_cells(test_maps))
+
+    filt = jax.vmap(net.initial_filter)(train_feat, batch.train_box)
+    config = net.config.predictor
+    loss_params = net.loss_parameters()
+    weight = jnp.full(n, 1 / n, jnp.float32)
+    solve = lambda f, feat, box: optimize_filter(
+        loss_params,
+        f,
+        feat,
+        box,
+        weight,
+        config,
+        num_iter=config.num_iter,
+        stride_px=STRIDE_PX,
+    ).iterates
+    iterates = jax.vmap(solve)(filt, train_feat, batch.train_box)  # [B, I + 1, K, K, C]
+    scores = jax.vmap(jax.vmap(correlate, (0, None)))(iterates, test_feat)  # [B, I + 1, T, S, S]
+
+    # The target modulates through the first train crop of each sequence only.
+    first = lambda x: x.reshape(b, n, *x.shape[1:])[:, 0]
+    modulation = net.modulation(
+        first(train_maps["layer2"]), first(train_maps["layer3"]), batch.train_box[:, 0], train
+    )
+    features = net.iou_features(test_maps["layer2"], test_maps["layer3"], train)
+    modulation = jax.tree.map(lambda m: jnp.repeat(m, t, axis=0), modulation)
+    iou = net.predict_iou(modulation, features, _flat(batch.proposals), train)
+    return Prediction(scores.swapaxes(0, 1), iou.reshape(b, t, -1))
+
+
+def _cells(maps):
+    return (*maps["layer3"].shape[1:3], -1)
+
+
+def forward(net: DiMP, variables, batch: Batch, *, train: bool):
+    """Applies the network to a training batch.
+
+    Args:
+      variables: {"params", "batch_stats"}.
+      train: batch statistics (and their running means) instead of running ones, in every layer.
+
+    Returns:
+      (`Prediction`, batch_stats after the pass).
+    """
+    apply = nn.apply(_forward, net, mutable=["batch_stats"] if train else False)
+    if not train:
+        return apply(variables, batch, train), variables["batch_stats"]
+    prediction, updated = apply(variables, batch, train)
+    return prediction, updated["batch_stats"]

