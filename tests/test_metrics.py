@@ -129,9 +129,7 @@ def test_recorded_length_repairs(case):
         predicted = np.concatenate([predicted, np.full((7, 4), 5.0)])
     errors = metrics.frame_errors(predicted, groundtruth, convention="otb")
     recorded.check(f"{case}/overlap", errors.overlap, rtol=1e-9)
-    np.testing.assert_allclose(
-        errors.center_px, recorded[f"{case}/center"], rtol=1e-9, atol=1e-9
-    )
+    np.testing.assert_allclose(errors.center_px, recorded[f"{case}/center"], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.golden
@@ -146,6 +144,4 @@ def test_recorded_polygons():
 
 @pytest.mark.golden
 def test_recorded_thresholds():
-    golden_files.recording("m_metrics").check(
-        "thr_overlap", metrics.SUCCESS_THRESHOLDS, rtol=1e-12
-    )
+    golden_files.recording("m_metrics").check("thr_overlap", metrics.SUCCESS_THRESHOLDS, rtol=1e-12)

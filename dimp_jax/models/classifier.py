@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dimp_jax.models.layers import Conv, Numerics
+from dimp_jax.models.layers import Conv, Numerics, full_precision
 from dimp_jax.models.resnet import BasicBlock
 from dimp_jax.models.roi_pool import roi_pool, xywh_to_xyxy
 
 
 def instance_l2_norm(x, scale: float, eps: float = 1e-5):
     """Scales each [H, W, C] map of x [N, H, W, C] to a mean square of ``scale ** 2``."""
-    energy = jnp.sum(jnp.square(x.astype(jnp.float32)), (1, 2, 3), keepdims=True)
+    energy = jnp.sum(jnp.square(full_precision(x)), (1, 2, 3), keepdims=True)
     size = x.shape[1] * x.shape[2] * x.shape[3]
     return x * (scale * jnp.sqrt(size / (energy + eps))).astype(x.dtype)
 
@@ -31,7 +31,7 @@ class ClassifierFeatures(nn.Module):
             x = BasicBlock(x.shape[-1], self.numerics, name=f"block{index}")(x, train)
         x = Conv(self.features, dtype=self.numerics.dtype, name="conv")(x)
         scale = (self.features * self.filter_size_cells**2) ** -0.5
-        return instance_l2_norm(x.astype(jnp.float32), scale)
+        return instance_l2_norm(full_precision(x), scale)
 
 
 class FilterInitializer(nn.Module):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dimp_jax.models.layers import ConvNorm, LinearNorm, Numerics, fan_in_init
+from dimp_jax.models.layers import ConvNorm, LinearNorm, Numerics, fan_in_init, full_precision
 from dimp_jax.models.roi_pool import roi_pool, xywh_to_xyxy
 
 POOL3, POOL4 = 5, 3  # bins per side at strides 8 and 16
@@ -62,20 +62,20 @@ class IoUNet(nn.Module):
         box = xywh_to_xyxy(box_xywh)
         pool = lambda feat, bins, stride: jax.vmap(
             lambda f, b: roi_pool(f, b[None], bins, 1 / stride)[0]
-        )(feat.astype(jnp.float32), box)
+        )(full_precision(feat), box)
         roi3 = pool(self.conv3_1r(layer2, train), 3, STRIDE3_PX)
         roi4 = pool(self.conv4_1r(layer3, train), 1, STRIDE4_PX)
         joint = jnp.concatenate([self.fc3_1r(roi3, train), roi4], -1)  # [N, 1, 1, 2 F]
         return Levels(
-            self.fc34_3r(joint, train)[:, 0, 0].astype(jnp.float32),
-            self.fc34_4r(joint, train)[:, 0, 0].astype(jnp.float32),
+            full_precision(self.fc34_3r(joint, train)[:, 0, 0]),
+            full_precision(self.fc34_4r(joint, train)[:, 0, 0]),
         )
 
     def features(self, layer2, layer3, train: bool = False):
         """Features of test images: Levels of [N, H8, W8, F] and [N, H16, W16, F]."""
         level3 = self.conv3_2t(self.conv3_1t(layer2, train), train)
         level4 = self.conv4_2t(self.conv4_1t(layer3, train), train)
-        return Levels(level3.astype(jnp.float32), level4.astype(jnp.float32))
+        return Levels(full_precision(level3), full_precision(level4))
 
     def __call__(self, modulation, features, box_xywh, train: bool = False):
         """Predicted overlap (trained towards 2 IoU - 1) of boxes.
@@ -98,5 +98,5 @@ class IoUNet(nn.Module):
             # Pooling is linear and channelwise: modulating a few bins replaces the whole map.
             pooled = pooled * mod[:, None, None, None, :]
             rows.append(layer(pooled.reshape(n * p, -1), train))
-        joint = jnp.concatenate(rows, -1).astype(jnp.float32)
+        joint = full_precision(jnp.concatenate(rows, -1))
         return self.iou_predictor(joint).reshape(n, p)

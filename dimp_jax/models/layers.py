@@ -29,6 +29,11 @@ class Numerics:
     norm_axis: str | None = None  # pmap axis over which batch statistics are averaged
 
 
+def full_precision(x):
+    """bfloat16 to float32; leaves float32 (and float64) as they are."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """TensorFlow's SAME padding of one axis: the odd pixel goes to the end."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
@@ -56,7 +61,7 @@ def depthwise(x, kernel, stride: int, pads):
     rows, cols = ((size - k) // stride + 1 for size in x.shape[1:3])
     height, width = (rows - 1) * stride + 1, (cols - 1) * stride + 1
     return sum(
-        x[:, a : a + height : stride, b : b + width : stride] * kernel[a, b]
+        x[:, a : a + height : stride, b : b + width : stride] * kernel[a, b][None, None]
         for a in range(k)
         for b in range(k)
     )
@@ -123,7 +128,7 @@ class BatchNorm(nn.Module):
         var = self.variable("batch_stats", "var", jnp.ones, features)
         if train and not self.is_initializing():
             axes = tuple(range(x.ndim - 1))
-            values = x.astype(jnp.float32)
+            values = full_precision(x)
             batch_mean = values.mean(axes)
             square_mean = (values**2).mean(axes)
             count = x.size // x.shape[-1]

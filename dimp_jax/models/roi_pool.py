@@ -7,10 +7,18 @@ exact and differentiable in the map and in the box.
 import jax.numpy as jnp
 
 
-def hat_integral(u):
-    """Integral of the hat function max(0, 1 - |t|) from minus infinity to u."""
-    c = jnp.clip(u, -1.0, 1.0)
-    return 0.5 + c - c * jnp.abs(c) / 2
+def hat_integral(start, end):
+    """Integral of the hat function max(0, 1 - |t|) from `start` to `end` >= `start`.
+
+    Each half of the hat is width times mean height. The difference of two antiderivatives would
+    lose half the digits of a narrow bin in float32.
+    """
+    start, end = jnp.clip(start, -1.0, 1.0), jnp.clip(end, -1.0, 1.0)
+    rise = (jnp.minimum(start, 0.0), jnp.minimum(end, 0.0))
+    fall = (jnp.maximum(start, 0.0), jnp.maximum(end, 0.0))
+    rising = (rise[1] - rise[0]) * (1 + (rise[0] + rise[1]) / 2)
+    falling = (fall[1] - fall[0]) * (1 - (fall[0] + fall[1]) / 2)
+    return rising + falling
 
 
 def axis_weights(start, end, num_bins: int, size: int):
@@ -20,13 +28,16 @@ def axis_weights(start, end, num_bins: int, size: int):
       start, end: [P] in cells of the map.
 
     Returns:
-      [P, num_bins, size] weights and the bin width [P]; an inverted interval has width 0.
+      [P, num_bins, size] weights for the mean over each bin; an empty bin has weights 0.
     """
     width = jnp.maximum(end - start, 0.0) / num_bins  # [P]
     edges = start[:, None] + width[:, None] * jnp.arange(num_bins + 1, dtype=width.dtype)[None]
-    pixels = jnp.arange(size, dtype=width.dtype)
-    integral = hat_integral(edges[:, :, None] - pixels[None, None])  # [P, bins + 1, size]
-    return integral[:, 1:] - integral[:, :-1], width
+    offset = edges[:, :, None] - jnp.arange(size, dtype=width.dtype)[None, None]
+    integral = hat_integral(offset[:, :-1], offset[:, 1:])
+    # The width between the rounded edges, not the exact one: their error would not cancel.
+    bin_width = (edges[:, 1:] - edges[:, :-1])[:, :, None]
+    some = bin_width > 0
+    return jnp.where(some, integral / jnp.where(some, bin_width, 1.0), 0.0)
 
 
 def roi_pool(feat, box_xyxy, num_bins: int, scale: float):
@@ -43,15 +54,12 @@ def roi_pool(feat, box_xyxy, num_bins: int, scale: float):
     """
     height, width, channels = feat.shape
     box = box_xyxy * scale
-    along_y, bin_h = axis_weights(box[:, 1], box[:, 3], num_bins, height)
-    along_x, bin_w = axis_weights(box[:, 0], box[:, 2], num_bins, width)
+    along_y = axis_weights(box[:, 1], box[:, 3], num_bins, height)
+    along_x = axis_weights(box[:, 0], box[:, 2], num_bins, width)
     num_boxes = box.shape[0]
     rows = along_y.reshape(num_boxes * num_bins, height) @ feat.reshape(height, width * channels)
     rows = rows.reshape(num_boxes, num_bins, width, channels)
-    total = jnp.einsum("pjx,pixc->pijc", along_x, rows)
-    area = bin_h * bin_w
-    inverse = jnp.where(area > 0, 1.0 / jnp.where(area > 0, area, 1.0), 0.0)
-    return total * inverse[:, None, None, None]
+    return jnp.einsum("pjx,pixc->pijc", along_x, rows)
 
 
 def xywh_to_xyxy(box_xywh):

@@ -1,0 +1,211 @@
+"""Torch state dicts to this package's variables, and back.
+
+Ours are `{"params": {...}, "batch_stats": {...}}`: nested dicts of float32 numpy, convolutions
+HWIO. What the network does not use goes to the extras, a flat dict of the torch names, so that the
+way back is exact.
+"""
+
+import re
+
+import numpy as np
+
+from dimp_jax.checkpoints import CheckpointError
+from dimp_jax.checkpoints.torch_names import (
+    ARCHITECTURES,
+    LITE0_USED_BLOCKS,
+    RESNETS,
+    efficientnet_entries,
+    entries,
+)
+
+LITE0_BLOCKS = 16
+
+
+def identify(state_dict) -> str:
+    """Which of `torch_names.ARCHITECTURES` a state dict is of, by its names and shapes.
+
+    SuperDiMP has the names and shapes of DiMP-50: only the file's constructor tells them apart,
+    see dimp_jax/convert.py.
+
+    Raises:
+      CheckpointError: another network; the message says what it looks like.
+    """
+    names = set(state_dict)
+    if any(name.startswith(("classifier.", "bb_regressor.")) for name in names):
+        return _identify_tracker(names)
+    if "conv1.weight" in names and "layer1.0.conv1.weight" in names:
+        return _identify_resnet(names, "")
+    if "_conv_stem.weight" in names:
+        return _identify_efficientnet(state_dict)
+    first = ", ".join(f"{name!r:.80}" for name in list(state_dict)[:3])
+    raise CheckpointError(
+        f"not the state dict of a known network ({len(names)} tensors; the first are {first}): "
+        f"expected one of {', '.join(ARCHITECTURES)}"
+    )
+
+
+def _identify_tracker(names):
+    optimizer = "classifier.filter_optimizer."
+    if f"{optimizer}label_map_predictor.weight" in names:
+        return {"resnet18": "dimp18", "resnet50": "dimp50"}[
+            _identify_resnet(names, "feature_extractor.")
+        ]
+    if not any(name.startswith("classifier.") for name in names):
+        looks = "ATOM (an IoU network without a DiMP classifier)"
+    elif f"{optimizer}filter_reg" in names:
+        looks = "PrDiMP (a filter optimizer without label_map_predictor)"
+    else:
+        looks = f"an unknown or incomplete relative of DiMP ({len(names)} tensors)"
+    raise CheckpointError(f"the network looks like {looks}: expected DiMP-18 or DiMP-50")
+
+
+def _identify_resnet(names, prefix):
+    pattern = re.compile(re.escape(prefix) + r"layer([1-4])\.(\d+)\.conv1\.weight")
+    found = {match.groups() for name in names if (match := pattern.fullmatch(name))}
+    blocks = tuple(sum(stage == str(s) for stage, _ in found) for s in range(1, 5))
+    bottleneck = f"{prefix}layer1.0.conv3.weight" in names
+    for architecture, (expected, has_bottleneck) in RESNETS.items():
+        if blocks[:3] == expected[:3] and bottleneck == has_bottleneck:
+            return architecture
+    kind = "bottleneck" if bottleneck else "basic"
+    raise CheckpointError(
+        f"the backbone looks like a ResNet of {blocks} {kind} blocks: expected ResNet-18 "
+        "((2, 2, 2, 2) basic) or ResNet-50 ((3, 4, 6, 3) bottleneck)"
+    )
+
+
+def _identify_efficientnet(state_dict):
+    blocks = {name.split(".")[1] for name in state_dict if name.startswith("_blocks.")}
+    squeeze = any("._se_" in name for name in state_dict)
+    shape = np.shape(state_dict["_conv_stem.weight"])
+    if len(blocks) == LITE0_BLOCKS and not squeeze and shape == (32, 3, 3, 3):
+        return "efficientnet_lite0"
+    raise CheckpointError(
+        f"the network looks like an EfficientNet of {len(blocks)} blocks, stem {shape}"
+        f"{', with squeeze-and-excitation' if squeeze else ''}: expected EfficientNet-Lite0 "
+        f"({LITE0_BLOCKS} blocks, stem (32, 3, 3, 3), no squeeze-and-excitation)"
+    )
+
+
+def from_torch(state_dict, architecture):
+    """Maps a state dict of numpy arrays to our variables.
+
+    Args:
+      state_dict: torch name -> array. `num_batches_tracked` may be absent, nothing else.
+      architecture: one of `torch_names.ARCHITECTURES`, e.g. from `identify`.
+
+    Returns:
+      variables: new float32 arrays. DiMP: groups backbone, clf, filter_init, predictor, iou;
+        ImageNet networks: backbone only.
+      extras: torch name -> array, as given, of what the network does not use.
+
+    Raises:
+      CheckpointError: a tensor is missing, unexpected, mis-shaped or not float32.
+    """
+    return _map(state_dict, architecture, entries(architecture))
+
+
+def efficientnet_from_torch(state_dict, num_blocks=LITE0_USED_BLOCKS, with_head=False):
+    """`from_torch` of EfficientNet-Lite0, with a choice of what counts as used.
+
+    Args:
+      num_blocks: the first 0..16 blocks become variables.
+      with_head: also backbone/head and the classifier backbone/fc do.
+    """
+    if not 0 <= num_blocks <= LITE0_BLOCKS:
+        raise ValueError(f"num_blocks={num_blocks}: EfficientNet-Lite0 has {LITE0_BLOCKS}")
+    return _map(state_dict, "efficientnet_lite0", efficientnet_entries(num_blocks, with_head))
+
+
+def _map(state_dict, architecture, rows):
+    expected = {row.name for row in rows}
+    problems = [problem for row in rows if (problem := _tensor_problem(state_dict, row))]
+    problems += [f"{name!r:.80} is unexpected" for name in state_dict if name not in expected]
+    _refuse(problems, f"not a {architecture} state dict", "tensors are wrong")
+    variables, extras = {"params": {}, "batch_stats": {}}, {}
+    for row in rows:
+        if row.path is not None:
+            *nodes, leaf = row.path
+            node = variables
+            for key in nodes:
+                node = node.setdefault(key, {})
+            node[leaf] = row.to_ours(state_dict[row.name])
+        elif row.name in state_dict:
+            extras[row.name] = np.array(state_dict[row.name])
+    return variables, extras
+
+
+def _tensor_problem(state_dict, row):
+    if row.name not in state_dict:
+        return None if row.optional else f"{row.name!r} is missing"
+    tensor = state_dict[row.name]
+    if not isinstance(tensor, np.ndarray):
+        return f"{row.name!r} is not a tensor"
+    if tensor.shape != row.shape:
+        return f"{row.name!r} has shape {tensor.shape}, expected {row.shape}"
+    if not row.optional and tensor.dtype != np.float32:
+        return f"{row.name!r} is {tensor.dtype}, expected float32"
+    return None
+
+
+def to_torch(variables, extras, architecture) -> dict:
+    """The DiMP state dict that `from_torch` made `variables` and `extras` of, bit for bit.
+
+    Args:
+      variables: nested dicts; leaves numpy or jax arrays, float32.
+      extras: torch name -> array; layer4 and fc, which published files hold, must be there.
+      architecture: "dimp18" or "dimp50".
+
+    Returns:
+      torch name -> new numpy array, in the order of the published files.
+
+    Raises:
+      CheckpointError: an array is missing, unexpected, mis-shaped or not float32.
+    """
+    if architecture not in ("dimp18", "dimp50"):
+        raise CheckpointError(
+            f"architecture {architecture!r}: only dimp18 and dimp50 have a torch state dict"
+        )
+    rows = entries(architecture)
+    ours = dict(_flatten(variables))
+    expected = {row.path for row in rows} | {row.name for row in rows if row.path is None}
+    problems = [problem for row in rows if (problem := _array_problem(ours, extras, row))]
+    problems += [f"{'/'.join(path)!r} is unexpected" for path in ours if path not in expected]
+    problems += [f"extra {name!r:.80} is unexpected" for name in extras if name not in expected]
+    _refuse(problems, f"not the weights of a {architecture}", "arrays are wrong")
+    state_dict = {}
+    for row in rows:
+        if row.path is not None:
+            state_dict[row.name] = row.to_torch(np.asarray(ours[row.path]))
+        elif row.name in extras:
+            state_dict[row.name] = np.array(extras[row.name])
+    return state_dict
+
+
+def _array_problem(ours, extras, row):
+    if row.path is None:
+        problem = _tensor_problem(extras, row)
+        return problem and f"extra {problem}"
+    name = "/".join(row.path)
+    if row.path not in ours:
+        return f"{name!r} is missing"
+    array = ours[row.path]
+    if tuple(np.shape(array)) != row.our_shape:
+        return f"{name!r} has shape {tuple(np.shape(array))}, expected {row.our_shape}"
+    if getattr(array, "dtype", None) != np.float32:
+        return f"{name!r} is {getattr(array, 'dtype', type(array).__name__)}, expected float32"
+    return None
+
+
+def _flatten(tree, path=()):
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _refuse(problems, what, counted):
+    if problems:
+        more = f" ({len(problems) - 1} more {counted})" if len(problems) > 1 else ""
+        raise CheckpointError(f"{what}: {problems[0]}{more}")

@@ -1,0 +1,228 @@
+"""Converts weights: torch files to Orbax checkpoint directories, and DiMP back to a state dict.
+
+python -m dimp_jax.convert dimp50.pth checkpoints/dimp50        # DiMP-18 or DiMP-50
+python -m dimp_jax.convert resnet18-f37072fd.pth imagenet18     # torchvision: backbone only
+python -m dimp_jax.convert checkpoints/dimp50 dimp50.npz        # torch names and layouts
+
+Torch is not needed, and nothing in the file is executed. Exit status 2 and one line on stderr when
+something is wrong; nothing is written then.
+"""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from dimp_jax import config as config_lib
+from dimp_jax.checkpoints import CheckpointError, state_dict, store, torch_file
+from dimp_jax.checkpoints.inert_pickle import Opaque
+
+CONFIG_NAMES = {
+    "dimp18": "dimp18",
+    "dimp50": "dimp50",
+    "resnet18": "dimp18",
+    "resnet50": "dimp50",
+    "efficientnet_lite0": "dimp_lite0",
+}
+DIMP = ("dimp18", "dimp50")
+# Arguments of the published constructors that change what the same tensors mean.
+CONSTRUCTOR_FIELDS = {
+    "filter_size": ("model", "filter_size_cells"),
+    "bin_displacement": ("model", "predictor", "bin_width_cells"),
+    "init_gauss_sigma": ("model", "predictor", "init_label_sigma_cells"),
+    "score_act": ("model", "predictor", "score_activation"),
+    "target_mask_act": ("model", "predictor", "mask_activation"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Converts torch weights to an Orbax checkpoint directory, or such a directory to .npz."""
+
+    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
+    """A .pth or .pth.tar file of DiMP-18, DiMP-50, torchvision's ResNet-18 or -50 or
+    EfficientNet-Lite0; or a checkpoint directory of DiMP-18 or -50."""
+    output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+    """The directory to make; for a checkpoint directory as input, a new .npz file."""
+    config: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Config to put in the card: a shipped name or a .py file. Default: that of the network."""
+
+
+def main(argv=None) -> int:
+    """Runs the command line; returns the exit status."""
+    arguments = tyro.cli(Arguments, args=argv, prog="python -m dimp_jax.convert")
+    source, output = arguments.input, arguments.output
+    try:
+        if os.path.lexists(output):
+            raise CheckpointError(f"{output}: already exists; remove it or choose another name")
+        if source.is_dir():
+            if arguments.config is not None:
+                raise CheckpointError(
+                    f"--config {arguments.config}: only for a torch file as input"
+                )
+            lines = to_npz(source, output)
+        else:
+            lines = to_checkpoint(source, output, arguments.config)
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    for line in lines:
+        print(line)
+    return 0
+
+
+def to_checkpoint(source, output, config_name=None) -> list[str]:
+    """Converts the torch file `source` to the checkpoint directory `output`.
+
+    Args:
+      config_name: config of the card, as in `config.load`; None: the one of the network's name.
+
+    Returns:
+      Lines of text: what was found and written.
+
+    Raises:
+      CheckpointError: not a torch file, another network, or `output` exists.
+      ValueError, FileNotFoundError: the config cannot be loaded.
+    """
+    if Path(output).suffix == ".npz":
+        raise CheckpointError(f"{output}: only a checkpoint directory is converted to .npz")
+    file = torch_file.read(source)
+    try:
+        tensors, constructor = _state_dict_of(file.value)
+        architecture = state_dict.identify(tensors)
+        config = config_lib.load(config_name or CONFIG_NAMES[architecture])
+        _check_config(config, architecture, tensors, constructor)
+        variables, extras = state_dict.from_torch(tensors, architecture)
+    except CheckpointError as error:
+        raise CheckpointError(f"{source}: {error}") from error
+    groups = sorted(variables["params"])
+    card = {
+        "format": store.FORMAT,
+        "architecture": architecture,
+        "config": config_lib.to_dict(dataclasses.replace(config, checkpoint=None)),
+        "contains": groups,
+        "source": {
+            "file": Path(source).name,
+            "sha256": file.sha256,
+            "container": file.container,
+            "unknown_globals": file.unknown_globals,
+        },
+        "dimp_jax": importlib.metadata.version("dimp_jax"),
+    }
+    # Only DiMP has a way back, for which the unused tensors are kept.
+    store.save(output, variables, card, extras if architecture in DIMP else None)
+    unknown = ", ".join(f"{name!a} x{count}" for name, count in file.unknown_globals.items())
+    lines = [
+        f"{source}: {architecture}, {len(tensors)} tensors ({len(extras)} of them unused by DiMP)",
+        f"{file.container} container, sha256 {file.sha256}",
+        f"unknown classes, kept inert: {unknown or 'none'}",
+        f"wrote {output}: {', '.join(groups)}; config {config_name or CONFIG_NAMES[architecture]}",
+    ]
+    if architecture not in DIMP:
+        lines.append("ImageNet weights of the backbone only: the heads of DiMP are untrained.")
+    return lines
+
+
+def to_npz(source, output) -> list[str]:
+    """Converts a checkpoint directory of DiMP-18 or -50 to a state dict, as an .npz file.
+
+    The names, shapes and bits are those of the torch file it was made of.
+
+    Returns:
+      Lines of text: what was found and written.
+
+    Raises:
+      CheckpointError: not such a directory, damaged, of another network, or `output` is not .npz
+        or exists.
+    """
+    output = Path(output)
+    if output.suffix != ".npz":
+        raise CheckpointError(f"{output}: a checkpoint directory is converted to a file NAME.npz")
+    if os.path.lexists(output):
+        raise CheckpointError(f"{output}: already exists; remove it or choose another name")
+    variables, card = store.load(source)
+    try:
+        tensors = state_dict.to_torch(variables, store.load_extras(source), card["architecture"])
+    except CheckpointError as error:
+        raise CheckpointError(f"{source}: {error}") from error
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.partial-{secrets.token_hex(4)}")
+    try:
+        with partial.open("xb") as stream:
+            np.savez(stream, **tensors)
+        partial.rename(output)
+    finally:
+        with contextlib.suppress(FileNotFoundError):  # the usual case: it was renamed
+            partial.unlink()
+    return [
+        f"{source}: {card['architecture']}, converted from {card['source'].get('file')!a}",
+        f"wrote {output}: {len(tensors)} tensors",
+    ]
+
+
+def _state_dict_of(value):
+    """The state dict in a saved object, and the pickled constructor beside it (None if none)."""
+    constructor = None
+    if isinstance(value, dict) and "net" in value:
+        constructor = value.get("constructor")
+        value = value["net"]
+    if not isinstance(value, dict) or not value:
+        keys = f" with the keys {list(value)[:5]!r:.200}" if isinstance(value, dict) else ""
+        raise CheckpointError(
+            f"holds no state dict: expected a dict of tensors, or one under 'net'; found "
+            f"{type(value).__name__}{keys}"
+        )
+    for name, tensor in value.items():
+        if type(name) is not str or not isinstance(tensor, np.ndarray):
+            raise CheckpointError(
+                f"holds no state dict: {name!r:.80} is {type(tensor).__name__}, expected a tensor"
+            )
+    return value, constructor
+
+
+def _check_config(config, architecture, tensors, constructor):
+    """Refuses weights that `config` would build a different network for."""
+    backbone = config.model.backbone
+    expected = {"dimp18": "resnet18", "dimp50": "resnet50"}.get(architecture, architecture)
+    if backbone != expected:
+        raise CheckpointError(
+            f"the weights are of {architecture}, but the config has backbone {backbone!r}: choose "
+            f"another --config, e.g. {CONFIG_NAMES[architecture]}"
+        )
+    if architecture not in DIMP:
+        return
+    blocks, channels = {"dimp18": (1, 256), "dimp50": (0, 512)}[architecture]
+    model = config.model
+    if (model.clf_blocks, model.clf_channels, model.iou_channels) != (blocks, channels, 256):
+        raise CheckpointError(
+            f"the weights are of {architecture}, but the config has clf_blocks={model.clf_blocks}, "
+            f"clf_channels={model.clf_channels}, iou_channels={model.iou_channels}: expected "
+            f"{blocks}, {channels}, 256"
+        )
+    state = constructor.state if type(constructor) is Opaque else None
+    arguments = state.get("kwds") if isinstance(state, dict) else None
+    for name, path in CONSTRUCTOR_FIELDS.items() if isinstance(arguments, dict) else ():
+        wanted = config
+        for key in path:
+            wanted = getattr(wanted, key)
+        given = arguments.get(name, wanted)
+        same = given == wanted
+        if isinstance(given, float) and isinstance(wanted, float):
+            same = abs(given - wanted) <= 1e-6
+        if not same:
+            raise CheckpointError(
+                f"looks like another network with DiMP's tensors (SuperDiMP has init_gauss_sigma "
+                f"0.916667): its constructor has {name}={given!r:.80}, the config "
+                f"{'.'.join(path)}={wanted!r}; if that is meant, give a --config that agrees"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

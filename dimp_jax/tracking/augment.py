@@ -1,0 +1,172 @@
+"""The transforms of the first frame, from which the tracker learns its first filter.
+
+Host code (numpy and OpenCV). A transform changes an enlarged patch, and is then cropped to the
+tracker's crop size; its shift moves the content, and with it the target's box. Flips, blurs,
+rotations and scales keep the centre, and the box as it is: the target's extent after a rotation is
+deliberately ignored, as in the published tracker.
+"""
+
+import dataclasses
+import math
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from dimp_jax import crops
+
+F32 = np.float32
+Kind = Literal["identity", "shift", "flip", "blur", "rotate", "scale"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform:
+    """One sample of the first frame.
+
+    kind: "blur" has `parameters` (sigma_y_px, sigma_x_px), "rotate" (angle,) in radians, positive
+      counter-clockwise on the screen, "scale" (factor,), above 1 enlarges; the others have none.
+    shift_yx: whole pixels by which the content moves after the transform.
+    """
+
+    kind: Kind
+    shift_yx: tuple[int, int]
+    parameters: tuple[float, ...]
+
+
+def expansion_size_px(augment, crop_px):
+    """Side of the enlarged patch: crop_px * expansion_factor, truncated.
+
+    One more where its difference from `crop_px` is odd, so that the centre crop is centred.
+    """
+    size_px = int(F32(crop_px) * F32(augment.expansion_factor))
+    return size_px + (size_px - crop_px) % 2
+
+
+def num_random_shifts(augment):
+    """How many transforms take a random shift: the flip, the blurs, the rotations."""
+    return int(augment.flip) + len(augment.blur_sigmas_px) + len(augment.rotations_deg)
+
+
+def build_transforms(augment, crop_px, shift_uniforms):
+    """The transforms of an `AugmentConfig`, in the order of the samples.
+
+    Identity, relative shifts, flip, blurs, rotations. Dropout samples are not among them: they are
+    made of features, and have the box of the identity.
+
+    Args:
+      augment: `dimp_jax.config.AugmentConfig`.
+      crop_px: side of the tracker's crop.
+      shift_uniforms: [num_random_shifts(augment), 2] numbers in [0, 1), (y, x) per transform: the
+        shift is (u - 0.5) * crop_px * random_shift_factor, truncated.
+
+    Returns:
+      tuple of `Transform`.
+
+    Raises:
+      ValueError: `shift_uniforms` has another shape.
+    """
+    uniforms = np.asarray(shift_uniforms, F32)
+    expected = (num_random_shifts(augment), 2)
+    if uniforms.shape != expected:
+        raise ValueError(
+            f"shift_uniforms has shape {uniforms.shape}, expected {expected}: one (y, x) for each "
+            "flip, blur and rotation, see num_random_shifts"
+        )
+    relative = np.asarray(augment.shifts, F32).reshape(-1, 2) * (F32(crop_px) / F32(2))
+    random = (uniforms - F32(0.5)) * F32(crop_px) * F32(augment.random_shift_factor)
+
+    changes = [("flip", ())] if augment.flip else []
+    changes += [("blur", tuple(sigmas_yx)) for sigmas_yx in augment.blur_sigmas_px]
+    changes += [("rotate", (math.radians(degrees),)) for degrees in augment.rotations_deg]
+    return (
+        Transform("identity", (0, 0), ()),
+        *(Transform("shift", _truncated(shift_yx), ()) for shift_yx in relative),
+        *(
+            Transform(kind, _truncated(shift_yx), parameters)
+            for (kind, parameters), shift_yx in zip(changes, random, strict=True)
+        ),
+    )
+
+
+def apply_transforms(patch, transforms, output_px):
+    """The samples of the first frame.
+
+    Args:
+      patch: [E, E, 3] float32, the enlarged patch, E = `expansion_size_px`.
+      transforms: n of `Transform`.
+      output_px: side of a sample.
+
+    Returns:
+      [n, output_px, output_px, 3] float32, in the range of the patch.
+
+    Raises:
+      ValueError: a transform of unknown kind, or a blur with sigma <= 0.
+    """
+    samples = np.empty((len(transforms), output_px, output_px, patch.shape[2]), F32)
+    for sample, transform in zip(samples, transforms, strict=True):
+        changed = _change(patch, transform)
+        start_yx = [
+            -((output_px - extent) // 2) - shift
+            for extent, shift in zip(changed.shape[:2], transform.shift_yx, strict=True)
+        ]
+        stop_yx = [start + output_px for start in start_yx]
+        sample[...] = crops.cut_replicated(changed, start_yx, stop_yx)
+    return samples
+
+
+def box_shift_xy(transform):
+    """What a transform adds to the (left, top) of the target's box: [2] float32, crop pixels."""
+    shift_y, shift_x = transform.shift_yx
+    return np.array((shift_x, shift_y), F32)
+
+
+def _truncated(shift_yx):
+    return int(shift_yx[0]), int(shift_yx[1])
+
+
+def _change(patch, transform):
+    match transform.kind:
+        case "identity" | "shift":
+            return patch
+        case "flip":
+            return patch[:, ::-1]
+        case "blur":
+            kernel_y, kernel_x = (_gaussian(sigma) for sigma in transform.parameters)
+            # Zeros, not the replicated border: the outermost pixels become darker.
+            return cv2.sepFilter2D(patch, -1, kernel_x, kernel_y, borderType=cv2.BORDER_CONSTANT)
+        case "rotate":
+            return _rotate(patch, *transform.parameters)
+        case "scale":
+            return _scale(patch, *transform.parameters)
+    raise ValueError(
+        f"transform kind {transform.kind!r}: expected one of {', '.join(Kind.__args__)}"
+    )
+
+
+def _gaussian(sigma_px):
+    if not sigma_px > 0:
+        raise ValueError(f"blur sigma {sigma_px} px: expected > 0; leave the blur out instead")
+    half = math.ceil(2 * sigma_px)
+    x = np.arange(-half, half + 1, dtype=np.float64)
+    weights = np.exp(-0.5 * (x / sigma_px) ** 2)
+    return (weights / weights.sum()).astype(F32)
+
+
+def _rotate(patch, angle):
+    height, width = patch.shape[:2]
+    center_xy = np.array((width - 1, height - 1)) / 2
+    cos, sin = math.cos(angle), math.sin(angle)
+    rotation = np.array(((cos, sin), (-sin, cos)))
+    affine = np.column_stack((rotation, center_xy - rotation @ center_xy))
+    return cv2.warpAffine(
+        patch, affine, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def _scale(patch, factor):
+    # An even change of size keeps the centre where it is.
+    size_hw = [round(extent * factor) for extent in patch.shape[:2]]
+    size_hw = [
+        size + (size - extent) % 2 for size, extent in zip(size_hw, patch.shape[:2], strict=True)
+    ]
+    return crops.resize(patch, size_hw)

@@ -1,0 +1,124 @@
+"""Where is the target on the score map, and how sure is that? (behaviour 6.5)"""
+
+import enum
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Verdict(enum.IntEnum):
+    """What a frame's score map says."""
+
+    NORMAL = 0
+    HARD_NEGATIVE = 1  # found, beside a distractor: learn from it at once
+    UNCERTAIN = 2  # two equal peaks: follow the first, do not learn
+    NOT_FOUND = 3
+
+
+class Localization(NamedTuple):
+    """The peak that is followed."""
+
+    verdict: jax.Array  # int32 []
+    translation_yx: jax.Array  # [2] image pixels from the sample position
+    scale_index: jax.Array  # int32 [], the crop it was found in
+    scores: jax.Array  # [n, S, S] after preprocessing, without the window
+    max_score: jax.Array  # [] maximum of the scores of that crop
+
+
+def hann_window(size: int):
+    """[size, size] outer product of Hann windows that do not reach zero inside the map."""
+    n = jnp.arange(1, size + 1, dtype=jnp.float32)
+    along = 0.5 * (1 - jnp.cos(2 * jnp.pi * n / (size + 1)))
+    return along[:, None] * along[None, :]
+
+
+def peak_of(scores):
+    """Maximum of [S, S] and its (row, column); of equal maxima the smallest column, then row."""
+    flat = scores.T.reshape(-1)
+    index = jnp.argmax(flat)
+    rows = scores.shape[0]
+    return flat[index], jnp.stack([index % rows, index // rows])
+
+
+def localize(
+    scores, center_yx, size_hw, sample_pos_yx, sample_scale, config, crop_size_px, output_cells
+) -> Localization:
+    """Finds the target and judges the find.
+
+    Args:
+      scores: [n, S, S] of the n crops.
+      center_yx, size_hw: [2] present target, image pixels.
+      sample_pos_yx: [n, 2] image pixels. sample_scale: [n] image pixels per crop pixel.
+      config: `LocalizeConfig`.
+      crop_size_px: static. output_cells: static, S - (K + 1) % 2.
+    """
+    if config.score_preprocess == "softmax":
+        flat = scores.reshape(scores.shape[0], -1)
+        scores = jax.nn.softmax(flat, axis=-1).reshape(scores.shape)
+    if config.score_filter_cells > 1:
+        side = config.score_filter_cells
+        before, after = side // 2, (side - 1) // 2
+        padding = ((0, 0), (before, after), (before, after))
+        scores = jax.lax.reduce_window(scores, 0.0, jax.lax.add, (1, side, side), (1, 1, 1), padding)
+    num_cells = scores.shape[-1]
+    windowed = scores
+    if config.window and config.hard_negative_without_window and config.advanced:
+        windowed = scores * hann_window(num_cells)[None]
+
+    peaks, cells = jax.vmap(peak_of)(windowed)
+    scale_index = jnp.argmax(peaks)
+    peak1, cell1 = peaks[scale_index], cells[scale_index].astype(jnp.float32)
+    full = scores[scale_index]
+    sample_pos_yx, sample_scale = sample_pos_yx[scale_index], sample_scale[scale_index]
+
+    middle = (num_cells - 1) / 2
+    cell_px = crop_size_px / output_cells * sample_scale  # image pixels
+    displacement1 = cell1 - middle
+    max_score = full.max()
+    if not config.advanced:
+        verdict = jnp.int32(Verdict.NORMAL)
+        return Localization(verdict, displacement1 * cell_px, scale_index, scores, max_score)
+
+    # Second peak, outside the neighbourhood of the first.
+    side = config.neighborhood_scale * (size_hw / sample_scale) * (output_cells / crop_size_px)
+    first = jnp.maximum(jnp.round(cell1 - side / 2), 0)
+    stop = jnp.minimum(jnp.round(cell1 + side / 2 + 1), num_cells)
+    index = jnp.arange(num_cells, dtype=jnp.float32)
+    rows = (index >= first[0]) & (index < stop[0])
+    cols = (index >= first[1]) & (index < stop[1])
+    peak2, cell2 = peak_of(jnp.where(rows[:, None] & cols[None, :], 0.0, full))
+    displacement2 = cell2.astype(jnp.float32) - middle
+
+    # Which of the two is near where the target was?
+    previous = (center_yx - sample_pos_yx) / cell_px
+    distance1 = jnp.sqrt(jnp.sum((displacement1 - previous) ** 2))
+    distance2 = jnp.sqrt(jnp.sum((displacement2 - previous) ** 2))
+    limit = config.displacement_scale * num_cells / 2
+    only1 = (distance2 > limit) & (distance1 < limit)
+    only2 = (distance2 < limit) & (distance1 > limit)
+
+    distractor = peak2 > config.distractor_threshold * peak1
+    near_miss = (peak2 > config.hard_negative_threshold * peak1) & (
+        peak2 > config.not_found_threshold
+    )
+    # Later rows win: the tests of the published tracker in reverse order.
+    verdict = jnp.where(near_miss, Verdict.HARD_NEGATIVE, Verdict.NORMAL)
+    two_peaks = jnp.where(only1 | only2, Verdict.HARD_NEGATIVE, Verdict.UNCERTAIN)
+    verdict = jnp.where(distractor, two_peaks, verdict)
+    use_second = distractor & only2
+    for threshold, outcome in (
+        (config.hard_sample_threshold, Verdict.HARD_NEGATIVE),
+        (config.uncertain_threshold, Verdict.UNCERTAIN),
+        (config.not_found_threshold, Verdict.NOT_FOUND),
+    ):
+        if threshold is not None:
+            below = peak1 < threshold
+            if threshold == 0:  # XLA flushes a tiny negative score times the window to -0
+                below = below | jnp.signbit(peak1)
+            verdict = jnp.where(below, outcome, verdict)
+            use_second = use_second & ~below
+    displacement = jnp.where(use_second, displacement2, displacement1)
+    return Localization(
+        verdict.astype(jnp.int32), displacement * cell_px, scale_index, scores, max_score
+    )

@@ -1,0 +1,85 @@
+"""Box refinement: gradient ascent on the predicted overlap of several boxes (behaviour 6.7)."""
+
+import jax
+import jax.numpy as jnp
+
+from dimp_jax.boxes import rect_to_relative, relative_to_rect
+
+
+def jittered_boxes(box_xywh, uniforms, jitter_position: float, jitter_size: float):
+    """The box itself and one random variation of it per row of `uniforms`.
+
+    Args:
+      box_xywh: [4] crop pixels. uniforms: [P - 1, 4] in [0, 1).
+
+    Returns:
+      [P, 4].
+    """
+    size = box_xywh[2:]
+    reach = jnp.sqrt(size[0] * size[1]) * jnp.asarray(
+        [jitter_position, jitter_position, jitter_size, jitter_size], box_xywh.dtype
+    )
+    offset = (uniforms - 0.5) * reach[None]
+    new_size = jnp.maximum(size[None] + offset[:, 2:], size.min() / 3)
+    center = (box_xywh[:2] + size / 2)[None] + offset[:, :2]
+    others = jnp.concatenate([center - new_size / 2, new_size], -1)
+    return jnp.concatenate([box_xywh[None], others])
+
+
+def ascend(iou_fn, boxes, config):
+    """Moves boxes uphill on their predicted overlap.
+
+    Args:
+      iou_fn: [P, 4] x, y, w, h in crop pixels -> [P].
+      boxes: [P, 4].
+      config: `RefineConfig`; method "iou" steps in pixels in proportion to the size, method
+        "iou_relative" in (cx / w0, cy / h0, log w, log h) with w0, h0 of the first box.
+
+    Returns:
+      (boxes [P, 4], iou [P] as evaluated before the last step: the ranking of the tracker).
+    """
+    if config.method == "iou_relative":
+        size_wh = boxes[0, 2:]
+        to_rect = lambda b: relative_to_rect(b, size_wh)
+        start = rect_to_relative(boxes, size_wh)
+        gain = lambda b: jnp.ones_like(b)
+    else:
+        to_rect, start = (lambda b: b), boxes
+        gain = lambda b: jnp.concatenate([b[:, 2:], b[:, 2:]], -1)
+    step = jnp.asarray(
+        [config.step_position] * 2 + [config.step_size] * 2, boxes.dtype
+    )[None]
+
+    def objective(points):
+        iou = iou_fn(to_rect(points))
+        return iou.sum(), iou
+
+    def body(carry, _):
+        points, decay, _ = carry
+        grad, iou = jax.grad(objective, has_aux=True)(points)
+        points = points + decay * step * grad * gain(points)
+        return (points, decay * config.step_decay, iou), None
+
+    carry = (start, jnp.ones((), boxes.dtype), jnp.zeros(boxes.shape[0], boxes.dtype))
+    (points, _, iou), _ = jax.lax.scan(body, carry, length=config.iterations)
+    return to_rect(points), iou
+
+
+def mean_of_best(boxes, iou, top_k: int, max_aspect_ratio: float):
+    """Mean of the best boxes of an acceptable shape.
+
+    Args:
+      boxes: [P, 4] crop pixels. iou: [P].
+
+    Returns:
+      (box [4], bool []: whether any box was acceptable; if not, the box is meaningless).
+    """
+    boxes = jnp.concatenate([boxes[:, :2], jnp.maximum(boxes[:, 2:], 1.0)], -1)
+    aspect = boxes[:, 2] / boxes[:, 3]
+    valid = (aspect < max_aspect_ratio) & (aspect > 1 / max_aspect_ratio)
+    # A box that diverged to NaN fails both comparisons above and is left out with the others.
+    score, index = jax.lax.top_k(jnp.where(valid, iou, -jnp.inf), min(top_k, boxes.shape[0]))
+    chosen = (score > -jnp.inf)[:, None]
+    best = jnp.where(chosen, boxes[index], 0.0)
+    count = jnp.maximum(chosen.sum(), 1)
+    return best.sum(0) / count, valid.any()
