@@ -3,11 +3,10 @@
 python evaluate.py
 """
 
-from dimp_jax.config import Config, ModelConfig, RefineConfig, TrackerConfig
+from dimp_jax.config import Config, ModelConfig
 
 
 def get_config() -> Config:
     return Config(
         model=ModelConfig(backbone="efficientnet_lite0", clf_channels=128),
-        tracker=TrackerConfig(refine=RefineConfig(method="scale_search")),
     )

@@ -296,6 +296,6 @@ def test_failing_way_back_leaves_nothing(tmp_path, capsys, checkpoint, monkeypat
         stream.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(convert.np, "savez", fail)
+    monkeypatch.setattr(np, "savez", fail)
     refused(capsys, checkpoint, tmp_path / "x.npz", match="No space left")
     assert sorted(os.listdir(tmp_path)) == ["bare", "good"]

@@ -265,6 +265,7 @@ _BUILDERS = {  # the only names that are given a meaning; the functions are ours
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch.Size": lambda size=(): tuple(size),
     "builtins.set": _set,
     "__builtin__.set": _set,

@@ -1,0 +1,31 @@
+"""All random numbers of the tracker, drawn from an explicit key and passed in as arrays."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from dimp_jax.tracking.augment import num_random_shifts
+
+
+class InitDraws(NamedTuple):
+    """Uniform numbers in [0, 1) for the first frame."""
+
+    shift: np.ndarray  # [n, 2] of the flip, blurs and rotations
+    dropout: np.ndarray  # [samples, C] of the feature channels
+
+
+def for_init(key, augment, channels: int) -> InitDraws:
+    """augment: `AugmentConfig`."""
+    shift_key, dropout_key = jax.random.split(key)
+    return InitDraws(
+        np.asarray(jax.random.uniform(shift_key, (num_random_shifts(augment), 2))),
+        np.asarray(jax.random.uniform(dropout_key, (augment.dropout_samples, channels))),
+    )
+
+
+@functools.partial(jax.jit, static_argnames="num_boxes")
+def for_frame(key, frame, num_boxes: int):
+    """[num_boxes, 4] uniform numbers for the boxes tried in one frame."""
+    return jax.random.uniform(jax.random.fold_in(key, frame), (num_boxes, 4))

@@ -1,0 +1,181 @@
+"""The device work of the tracker: three jitted programs of fixed shapes.
+
+`start` runs once a sequence, `look` once a frame, `learn` when a frame is worth learning from. Each
+`num_iter` of `learn` compiles once.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dimp_jax.boxes import crop_box_to_image, target_box_in_crop
+from dimp_jax.config import ModelConfig, TrackerConfig
+from dimp_jax.models.dimp import STRIDE_PX, DiMP
+from dimp_jax.predictor.correlation import correlate
+from dimp_jax.predictor.predict import optimize_filter
+from dimp_jax.tracking import memory as memories
+from dimp_jax.tracking.localize import Verdict, localize
+from dimp_jax.tracking.refine import ascend, jittered_boxes, mean_of_best
+
+
+class Look(NamedTuple):
+    """What a frame shows. `report` is the only part that the host waits for."""
+
+    report: jax.Array  # [7]: centre y, x; size h, w; scale; verdict; maximum of the scores
+    feat: jax.Array  # [H, W, C] of the crop in which the target was found
+    box_xywh: jax.Array  # [4] the target in that crop, crop pixels
+    scores: jax.Array  # [n, S, S]
+
+
+class Start(NamedTuple):
+    """What the first frame gives."""
+
+    filt: jax.Array  # [K, K, C]
+    memory: memories.Memory
+    modulation: object  # Levels of [1, F] or None
+    losses: jax.Array  # [I + 1]
+
+
+class Programs(NamedTuple):
+    """The jitted functions of one network and one tracker configuration."""
+
+    start: object
+    look: object
+    learn: object
+
+
+def scale_factors(refine) -> tuple[float, ...]:
+    """Sizes of the crops of a frame relative to the present scale."""
+    if refine.method == "scale_search":
+        return (1.0, 1 / refine.scale_step, refine.scale_step)
+    return (1.0,)
+
+
+@functools.lru_cache(maxsize=32)
+def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
+    """The programs; the same configuration gives the same, already compiled ones."""
+    net = DiMP(model, folded=True)
+    uses_iou = tracker.refine.method != "scale_search"
+    crop_px = tracker.crop_size_px
+
+    def apply(params, *args, method):
+        return net.apply({"params": params}, *args, method=method)
+
+    def solve(params, filt, feat, box, weight, num_iter):
+        loss_params = apply(params, method="loss_parameters")
+        return optimize_filter(
+            loss_params,
+            filt,
+            feat,
+            box,
+            weight,
+            model.predictor,
+            num_iter=num_iter,
+            stride_px=STRIDE_PX,
+        )
+
+    def start(params, patches, box_xywh, dropout):
+        """patches [A, P, P, 3] in 0..255; box_xywh [A + D, 4]; dropout [D, C] in [0, 1)."""
+        maps = apply(params, apply(params, patches, method="normalize"), method="features")
+        feat = apply(params, maps["layer3"], method="clf_features")
+        rate = tracker.augment.dropout_rate
+        kept = (dropout >= rate).astype(feat.dtype) / (1 - rate)
+        feat = jnp.concatenate([feat, feat[:1] * kept[:, None, None, :]])
+        count = feat.shape[0]
+        filt = apply(params, feat, box_xywh, method="initial_filter")
+        weight = jnp.full(count, 1 / count, jnp.float32)
+        descent = solve(params, filt, feat, box_xywh, weight, tracker.memory.init_iterations)
+        modulation = None
+        if uses_iou:  # the identity sample alone
+            modulation = apply(
+                params, maps["layer2"][:1], maps["layer3"][:1], box_xywh[:1], method="modulation"
+            )
+        memory = memories.create(feat, box_xywh, tracker.memory.size)
+        return Start(descent.last, memory, modulation, descent.losses)
+
+    def refine_iou(params, modulation, maps, pose, sample_pos, sample_scale, uniforms):
+        center, size, scale, base_size = pose
+        features = apply(params, maps["layer2"][:1], maps["layer3"][:1], method="iou_features")
+        box = target_box_in_crop(center, size, sample_pos, sample_scale, crop_px)
+        refine = tracker.refine
+        boxes = jittered_boxes(box, uniforms, refine.jitter_position, refine.jitter_size)
+        iou_fn = lambda b: apply(params, modulation, features, b[None], method="predict_iou")[0]
+        boxes, iou = ascend(iou_fn, boxes, refine)
+        best, any_valid = mean_of_best(boxes, iou, refine.top_k, refine.max_aspect_ratio)
+        new_center, new_size = crop_box_to_image(best, sample_pos, sample_scale, crop_px)
+        new_scale = jnp.sqrt(new_size[0] * new_size[1] / (base_size[0] * base_size[1]))
+        keep = lambda new, old: jnp.where(any_valid, new, old)
+        return keep(new_center, center), keep(new_size, size), keep(new_scale, scale)
+
+    def search_scale(pose, scale_index, image_hw):
+        center, _, scale, base_size = pose
+        factors = jnp.asarray(scale_factors(tracker.refine), jnp.float32)
+        change = factors[scale_index] ** tracker.refine.scale_rate
+        smallest = (10 / base_size).max()
+        largest = jnp.maximum((image_hw / base_size).min(), smallest)
+        scale = jnp.clip(scale * change, smallest, largest)
+        return center, base_size * scale, scale
+
+    def look(
+        params, filt, modulation, crops, pose, base_size, image_hw, sample_pos, sample_scale, uniforms
+    ):
+        """crops [n, P, P, 3] in 0..255; sample_pos [n, 2]; sample_scale [n]; the rest as in state."""
+        center, size, scale = pose
+        maps = apply(params, apply(params, crops, method="normalize"), method="features")
+        feat = apply(params, maps["layer3"], method="clf_features")
+        scores = correlate(filt, feat)
+        compared = scores
+        if not uses_iou:
+            # A change of scale must be worth it: noise favours either side of the present one.
+            penalty = jnp.full(scores.shape[0], tracker.refine.scale_penalty).at[0].set(1.0)
+            compared = scores * penalty[:, None, None]
+        found = localize(
+            compared,
+            center,
+            size,
+            sample_pos,
+            sample_scale,
+            tracker.localize,
+            crop_px,
+            scores.shape[-1] - (filt.shape[0] + 1) % 2,
+        )
+        best = found.scale_index
+        reach = (tracker.inside_ratio - 0.5) * size
+        moved = sample_pos[best] + found.translation_yx
+        moved = jnp.maximum(jnp.minimum(moved, image_hw - reach), reach)
+        new_pose = (moved, size, scale, base_size)
+        if uses_iou:
+            new_pose = refine_iou(
+                params, modulation, maps, new_pose, sample_pos[best], sample_scale[best], uniforms
+            )
+        else:
+            new_pose = search_scale(new_pose, best, image_hw)
+        lost = found.verdict == Verdict.NOT_FOUND
+        new_pose = tuple(
+            jnp.where(lost, old, new) for new, old in zip(new_pose, pose, strict=True)
+        )
+        box = target_box_in_crop(
+            new_pose[0], new_pose[1], sample_pos[best], sample_scale[best], crop_px
+        )
+        verdict = found.verdict.astype(jnp.float32)
+        report = jnp.concatenate(
+            [*new_pose[:2], jnp.stack([new_pose[2], verdict, found.max_score])]
+        )
+        return Look(report, feat[best], box, found.scores)
+
+    def learn(params, filt, memory, feat, box_xywh, rate, *, insert, num_iter):
+        """Stores the sample if `insert`, then runs `num_iter` iterations on the whole memory."""
+        if insert:
+            memory = memories.insert(
+                memory, feat, box_xywh, rate, tracker.memory.init_samples_minimum_weight
+            )
+        if num_iter == 0:
+            return filt, memory, jnp.zeros(0)
+        descent = solve(params, filt, memory.feat, memory.box_xywh, memory.weight, num_iter)
+        return descent.last, memory, descent.losses
+
+    return Programs(
+        jax.jit(start), jax.jit(look), jax.jit(learn, static_argnames=("insert", "num_iter"))
+    )
