@@ -107,6 +107,8 @@ def evaluate(args: Arguments):
     console = Console()
     if tracker.notice:
         console.print(tracker.notice, markup=False)
+    with console.status("compiling (once; kept for the next start)"):
+        tracker.warmup()
     results.make_folder(out, **made_from)
     options = runner.Options(seed=args.settings.seed, save_video=args.save_video, show=args.show)
     summary = runner.run(tracker, sequences, out, options=options, console=console)

@@ -1,10 +1,10 @@
 """DiMP visual object tracking as a functional JAX/Flax system.
 
-    import dimp_jax
-    tracker = dimp_jax.load("dimp_lite0")           # a config's name, or a checkpoint's path
-    state = tracker.init(image, box)                # uint8 RGB [H, W, 3]; x, y, w, h in pixels
-    state, result = tracker.step(state, next_image)
-    result.box_xywh, result.score, result.verdict
+import dimp_jax
+tracker = dimp_jax.load("dimp_lite0")           # a config's name, or a checkpoint's path
+state = tracker.init(image, box)                # uint8 RGB [H, W, 3]; x, y, w, h in pixels
+state, result = tracker.step(state, next_image)
+result.box_xywh, result.score, result.verdict
 """
 
 __version__ = "0.1.0"

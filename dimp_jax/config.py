@@ -45,7 +45,7 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Transforms of the first frame (behaviour: identity, shifts, flip, blurs, rotations, dropout)."""
+    """Transforms of the first frame, in this order after the identity; dropout comes last."""
 
     shifts: tuple[tuple[float, float], ...] = ((0.6, 0.6), (-0.6, 0.6), (0.6, -0.6), (-0.6, -0.6))
     flip: bool = True
@@ -137,7 +137,7 @@ class Config:
     # An Orbax checkpoint made by `python -m dimp_jax.convert`; None: ImageNet weights of the
     # backbone from the `demo` extra, with untrained heads.
     checkpoint: str | None = None
-    seed: int = 0
+    seed: int = 0  # of all randomness: the same seed gives the same boxes, bit for bit
 
 
 def config_dir() -> Path:

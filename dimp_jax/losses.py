@@ -28,7 +28,7 @@ def hinge_loss(scores, label, threshold: float | None = 0.05):
     return jnp.mean((scores - label) ** 2)
 
 
-def dimp_loss(scores, label, iou, iou_target, weights: LossWeights = LossWeights()):
+def dimp_loss(scores, label, iou, iou_target, weights: LossWeights):
     """The total loss and its terms.
 
     Args:

@@ -41,7 +41,7 @@ class Recording:
         self.noise = json.loads(noise.read_text()) if noise.is_file() else {}
 
     def keys(self, prefix=""):
-        """The recorded array names, storage suffixes removed, in order, that start with `prefix`."""
+        """The recorded array names that start with `prefix`, storage suffixes removed, in order."""
         names = {}
         for key in self.arrays:
             for suffix in SUFFIXES:
@@ -100,7 +100,7 @@ class Recording:
 
 @functools.cache
 def recording(name):
-    """The recording `name`.npz; skips the test, with the reason, when it is not in the directory."""
+    """The recording `name`.npz; skips the test, with the reason, if it is not there."""
     path = GOLDEN_DIR / f"{name}.npz"
     if not path.is_file():
         pytest.skip(f"no {name}.npz in {GOLDEN_DIR}")

@@ -92,9 +92,7 @@ def test_gaussian_label(case):
 
 OPTIMIZERS = {
     "gn": PredictorConfig(),
-    "gn_bent": PredictorConfig(
-        score_activation="bentpar", bentpar_b=0.2, mask_activation="linear"
-    ),
+    "gn_bent": PredictorConfig(score_activation="bentpar", bentpar_b=0.2, mask_activation="linear"),
     "l2": PredictorConfig(),
 }
 D_CASES = cases("d_optimizer", depth=2)

@@ -109,7 +109,9 @@ def test_refine(case):
     variables, _ = from_torch(state_dict(model), model)
     net = DiMP(config.load(model).model)
     vector = lambda tag: jnp.abs(jnp.asarray(inputs.nrm(tag, (256,))))[None]
-    image = lambda tag, s: jnp.abs(jnp.asarray(inputs.nrm(tag, (1, 256, s, s)))).transpose(0, 2, 3, 1)
+    image = lambda tag, s: jnp.abs(jnp.asarray(inputs.nrm(tag, (1, 256, s, s)))).transpose(
+        0, 2, 3, 1
+    )
     modulation = Levels(vector("i/mod3"), vector("i/mod4"))
     features = Levels(image("i/feat3", 36), image("i/feat4", 18))
 

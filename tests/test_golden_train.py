@@ -11,7 +11,7 @@ from golden_files import GOLDEN_DIR, LOCAL_DIR, cases, inputs, recording, state_
 
 from dimp_jax import config
 from dimp_jax.checkpoints.state_dict import from_torch, to_torch
-from dimp_jax.losses import dimp_loss
+from dimp_jax.losses import LossWeights, dimp_loss
 from dimp_jax.models.dimp import DiMP
 from dimp_jax.models.train_forward import Batch, forward
 from dimp_jax.predictor.target_maps import gaussian_label
@@ -65,7 +65,9 @@ def run(case, dtype):
         prediction, stats = forward(
             net, {**variables, "params": params}, batch, train=mode == "train"
         )
-        total, terms = dimp_loss(prediction.scores, label, prediction.iou, iou_target)
+        total, terms = dimp_loss(
+            prediction.scores, label, prediction.iou, iou_target, LossWeights()
+        )
         return total, (terms, prediction, stats)
 
     (total, (terms, prediction, stats)), grads = jax.jit(
@@ -76,7 +78,9 @@ def run(case, dtype):
     named_grads = to_torch(
         as_float32({"params": grads, "batch_stats": variables["batch_stats"]}), zeros, model
     )
-    after = to_torch(as_float32({"params": variables["params"], "batch_stats": stats}), zeros, model)
+    after = to_torch(
+        as_float32({"params": variables["params"], "batch_stats": stats}), zeros, model
+    )
     return label, total, terms, prediction, named_grads, after
 
 

@@ -99,7 +99,8 @@ def frames_per_second(times_s):
     """Tracked frames a second: number of timed frames over the sum of their times.
 
     The initialisation (first entry) and the first two tracked frames are left out: they include
-    compilation. Decoding and drawing are not in `times_s`. None if nothing is left.
+    compilation. `times_s` holds all work of the device, but no decoding and no drawing. None if
+    nothing is left.
     """
     timed = np.asarray(times_s)[1 + WARM_UP_FRAMES :]
     return float(len(timed) / timed.sum()) if len(timed) and timed.sum() > 0 else None

@@ -83,9 +83,9 @@ class EfficientNetLite0(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool = False):
         """x: [N, H, W, 3] in (RGB - 127) / 128."""
-        x = ConvNorm(
-            32, self.numerics, 3, 2, padding="same", activation=nn.relu6, name="stem"
-        )(x, train)
+        x = ConvNorm(32, self.numerics, 3, 2, padding="same", activation=nn.relu6, name="stem")(
+            x, train
+        )
         maps = {"stem": x}
         for index, spec in enumerate(block_specs()[: self.num_blocks]):
             x = MBConv(spec, self.numerics, name=f"block{index}")(x, train)

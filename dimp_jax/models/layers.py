@@ -1,4 +1,4 @@
-"""Convolutions in the forms that XLA runs fast, batch normalisation, and folding one into the other.
+"""Convolutions in the forms that XLA runs fast; batch normalisation, and how it is folded away.
 
 Measured on CPU (docs/performance.md): 1x1 convolutions are matmuls and depthwise ones k x k shifted
 multiply-adds; both give the same numbers as `conv_general_dilated` and are 2 to 70 times faster.

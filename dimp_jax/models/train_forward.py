@@ -45,16 +45,18 @@ def _forward(net: DiMP, batch: Batch, train: bool) -> Prediction:
     config = net.config.predictor
     loss_params = net.loss_parameters()
     weight = jnp.full(n, 1 / n, jnp.float32)
-    solve = lambda f, feat, box: optimize_filter(
-        loss_params,
-        f,
-        feat,
-        box,
-        weight,
-        config,
-        num_iter=config.num_iter,
-        stride_px=STRIDE_PX,
-    ).iterates
+    solve = lambda f, feat, box: (
+        optimize_filter(
+            loss_params,
+            f,
+            feat,
+            box,
+            weight,
+            config,
+            num_iter=config.num_iter,
+            stride_px=STRIDE_PX,
+        ).iterates
+    )
     iterates = jax.vmap(solve)(filt, train_feat, batch.train_box)  # [B, I + 1, K, K, C]
     scores = jax.vmap(jax.vmap(correlate, (0, None)))(iterates, test_feat)  # [B, I + 1, T, S, S]
 

@@ -42,7 +42,9 @@ def distance_basis(center_yx, size_hw, num_bins: int, bin_width_cells: float):
     dy = rows[None, :] - center_yx[:, :1]  # [N, S]
     dx = cols[None, :] - center_yx[:, 1:]
     distance = jnp.sqrt(dy[:, :, None] ** 2 + dx[:, None, :] ** 2)[..., None]
-    offset = distance / bin_width_cells - jnp.arange(num_bins, dtype=center_yx.dtype)[None, None, None]
+    offset = (
+        distance / bin_width_cells - jnp.arange(num_bins, dtype=center_yx.dtype)[None, None, None]
+    )
     inner = jax.nn.relu(1.0 - jnp.abs(offset[..., :-1]))
     outer = jnp.clip(1.0 + offset[..., -1:], 0.0, 1.0)
     return jnp.concatenate([inner, outer], axis=-1)

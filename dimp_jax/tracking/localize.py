@@ -60,7 +60,9 @@ def localize(
         side = config.score_filter_cells
         before, after = side // 2, (side - 1) // 2
         padding = ((0, 0), (before, after), (before, after))
-        scores = jax.lax.reduce_window(scores, 0.0, jax.lax.add, (1, side, side), (1, 1, 1), padding)
+        scores = jax.lax.reduce_window(
+            scores, 0.0, jax.lax.add, (1, side, side), (1, 1, 1), padding
+        )
     num_cells = scores.shape[-1]
     windowed = scores
     if config.window and config.hard_negative_without_window and config.advanced:

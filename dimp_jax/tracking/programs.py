@@ -119,9 +119,18 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
         return center, base_size * scale, scale
 
     def look(
-        params, filt, modulation, crops, pose, base_size, image_hw, sample_pos, sample_scale, uniforms
+        params,
+        filt,
+        modulation,
+        crops,
+        pose,
+        base_size,
+        image_hw,
+        sample_pos,
+        sample_scale,
+        uniforms,
     ):
-        """crops [n, P, P, 3] in 0..255; sample_pos [n, 2]; sample_scale [n]; the rest as in state."""
+        """crops [n, P, P, 3] in 0..255; sample_pos [n, 2]; sample_scale [n]; others as in state."""
         center, size, scale = pose
         maps = apply(params, apply(params, crops, method="normalize"), method="features")
         feat = apply(params, maps["layer3"], method="clf_features")
@@ -153,9 +162,7 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
         else:
             new_pose = search_scale(new_pose, best, image_hw)
         lost = found.verdict == Verdict.NOT_FOUND
-        new_pose = tuple(
-            jnp.where(lost, old, new) for new, old in zip(new_pose, pose, strict=True)
-        )
+        new_pose = tuple(jnp.where(lost, old, new) for new, old in zip(new_pose, pose, strict=True))
         box = target_box_in_crop(
             new_pose[0], new_pose[1], sample_pos[best], sample_scale[best], crop_px
         )

@@ -46,9 +46,7 @@ def ascend(iou_fn, boxes, config):
     else:
         to_rect, start = (lambda b: b), boxes
         gain = lambda b: jnp.concatenate([b[:, 2:], b[:, 2:]], -1)
-    step = jnp.asarray(
-        [config.step_position] * 2 + [config.step_size] * 2, boxes.dtype
-    )[None]
+    step = jnp.asarray([config.step_position] * 2 + [config.step_size] * 2, boxes.dtype)[None]
 
     def objective(points):
         iou = iou_fn(to_rect(points))

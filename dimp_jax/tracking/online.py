@@ -1,0 +1,238 @@
+"""The online tracker: `init` on the first frame, `step` on every later one.
+
+The loop around `step` is plain Python; the device runs the three programs of `programs.py`. A frame
+has one synchronisation, on seven numbers; learning runs on while the next frame is read.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dimp_jax import crops
+from dimp_jax.boxes import target_box_in_crop
+from dimp_jax.config import TrackerConfig
+from dimp_jax.tracking import draws, programs
+from dimp_jax.tracking.augment import apply_transforms, box_shift_xy, build_transforms
+from dimp_jax.tracking.augment import expansion_size_px as expanded_size_px
+from dimp_jax.tracking.localize import Verdict
+from dimp_jax.tracking.state import Pose, TrackerState, TrackResult, box_of, initial_pose
+
+
+class Network(NamedTuple):
+    """Parameters (batch norms folded) and the programs that take them."""
+
+    params: dict
+    programs: programs.Programs
+    clf_channels: int
+    filter_size_cells: int
+
+
+class Details(NamedTuple):
+    """What a step saw and did; for tests and studies, beside the result."""
+
+    look: programs.Look
+    coord_yxyx: np.ndarray  # [n, 4] the crops' corners in the image
+    crops: np.ndarray  # [n, P, P, 3]
+    losses: jax.Array | None  # [I + 1] of the filter update, if there was one
+
+
+def check_image(image, image_hw=None):
+    """Raises ValueError unless `image` is uint8 RGB [H, W, 3] of the size of the first frame."""
+    if getattr(image, "dtype", None) != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        got = f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}"
+        raise ValueError(f"image: expected uint8 RGB [H, W, 3], got {got}")
+    if image_hw is not None and tuple(image.shape[:2]) != tuple(image_hw):
+        raise ValueError(
+            f"image: the first frame was {tuple(int(v) for v in image_hw)} (height, width), "
+            f"this one is {image.shape[:2]}; start again with init() after a change of size"
+        )
+
+
+def check_box(box_xywh, image_hw) -> np.ndarray:
+    """The first box as [4] float64; raises ValueError if nothing of the image is inside it."""
+    box = np.asarray(box_xywh, float).reshape(-1)
+    given = ", ".join(f"{v:g}" for v in box)
+    if box.shape != (4,):
+        raise ValueError(f"box: expected four numbers x, y, w, h, got {given or 'none'}")
+    if not np.isfinite(box).all():
+        raise ValueError(f"box {given}: not finite")
+    x, y, w, h = box
+    if w <= 0 or h <= 0:
+        raise ValueError(f"box {given}: width and height must be positive")
+    height, width = image_hw
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        raise ValueError(f"box {given}: outside the image of {width} x {height} pixels")
+    return box
+
+
+def init(network: Network, config: TrackerConfig, image, box_xywh, key) -> TrackerState:
+    """Learns the target from one box.
+
+    Args:
+      image: uint8 RGB [H, W, 3]. box_xywh: four numbers, pixels.
+      key: `jax.random.key`; the same key gives the same boxes, bit for bit.
+
+    Raises:
+      ValueError: image or box as in `check_image` and `check_box`.
+    """
+    check_image(image)
+    init_key, frame_key = jax.random.split(key)
+    numbers = draws.for_init(init_key, config.augment, network.clf_channels)
+    return init_with(network, config, image, box_xywh, frame_key, numbers)[0]
+
+
+def init_with(network: Network, config: TrackerConfig, image, box_xywh, key, numbers):
+    """`init` with given random numbers (`draws.InitDraws`); returns (state, `programs.Start`)."""
+    image_hw = np.array(image.shape[:2])
+    box = check_box(box_xywh, image_hw)
+    crop_px = config.crop_size_px
+    pose, base_size = initial_pose(box, crop_px, config.search_area_scale)
+
+    expanded_px = expanded_size_px(config.augment, crop_px)
+    patch, _ = crops.sample_patch(
+        image,
+        np.rint(pose.center_yx),
+        (pose.scale * np.float32(expanded_px),) * 2,
+        (expanded_px, expanded_px),
+        border_mode="replicate",
+        max_scale_change=None,
+        arithmetic=config.crop_arithmetic,
+    )
+    transforms = build_transforms(config.augment, crop_px, numbers.shift)
+    patches = apply_transforms(patch, transforms, crop_px)
+    # The box follows the shifts only: flip and rotations keep its centre and size.
+    target = np.asarray(
+        target_box_in_crop(
+            pose.center_yx, pose.size_hw, np.rint(pose.center_yx), pose.scale, crop_px
+        )
+    )
+    boxes = [target + np.array([*box_shift_xy(t), 0, 0], np.float32) for t in transforms]
+    boxes += [target] * len(numbers.dropout)
+    started = network.programs.start(
+        network.params, jnp.asarray(patches), jnp.asarray(np.stack(boxes)), numbers.dropout
+    )
+    state = TrackerState(
+        pose=pose,
+        base_size_hw=base_size,
+        image_hw=image_hw,
+        filt=started.filt,
+        memory=started.memory,
+        modulation=started.modulation,
+        key=key,
+    )
+    return state, started
+
+
+def step(network: Network, config: TrackerConfig, state: TrackerState, image):
+    """Tracks one frame: returns (next state, `TrackResult`).
+
+    Raises:
+      ValueError: the image is not uint8 RGB of the first frame's size.
+    """
+    check_image(image, state.image_hw)
+    numbers = None
+    if config.refine.method != "scale_search":
+        numbers = draws.for_frame(state.key, state.frame, config.refine.num_random_boxes)
+    return step_with(network, config, state, image, numbers)[:2]
+
+
+def step_with(network: Network, config: TrackerConfig, state: TrackerState, image, numbers):
+    """`step` with given random numbers; returns (state, result, `Details`)."""
+    frame = state.frame + 1
+    patches, coords, positions, scales = sample_crops(config, state.pose, image, network)
+    pose = (state.pose.center_yx, state.pose.size_hw, state.pose.scale)
+    seen = network.programs.look(
+        network.params,
+        state.filt,
+        state.modulation,
+        patches,
+        pose,
+        state.base_size_hw,
+        state.image_hw.astype(np.float32),
+        positions,
+        scales,
+        numbers,
+    )
+    report = np.asarray(seen.report)  # the one synchronisation of a frame
+    verdict = Verdict(int(report[5]))
+    state = state.replace(pose=Pose(report[:2], report[2:4], report[4]), frame=frame)
+    result = TrackResult(box_of(state.pose), float(report[6]), verdict)
+
+    insert, num_iter, rate = plan_learning(config.memory, frame, verdict, result.score)
+    losses = None
+    if insert or num_iter:
+        filt, memory, losses = network.programs.learn(
+            network.params,
+            state.filt,
+            state.memory,
+            seen.feat,
+            seen.box_xywh,
+            np.float32(rate),
+            insert=insert,
+            num_iter=num_iter,
+        )
+        state = state.replace(filt=filt, memory=memory)
+    return state, result, Details(seen, coords, patches, losses)
+
+
+def sample_crops(config: TrackerConfig, pose: Pose, image, network: Network):
+    """Crops [n, P, P, 3], their corners [n, 4], positions [n, 2] and scales [n]."""
+    crop_px = config.crop_size_px
+    cells = crop_px // programs.STRIDE_PX
+    # Half a cell aside where features and scores do not share their centre: 0 for 18 and 4.
+    offset = ((cells + network.filter_size_cells) % 2) * crop_px / (2 * cells)
+    patches, coords, positions, scales = [], [], [], []
+    for factor in programs.scale_factors(config.refine):
+        patch, coord = crops.sample_patch(
+            image,
+            pose.center_yx + pose.scale * np.float32(offset),
+            (pose.scale * np.float32(factor) * np.float32(crop_px),) * 2,
+            (crop_px, crop_px),
+            border_mode=config.border_mode,
+            max_scale_change=config.max_scale_change,
+            arithmetic=config.crop_arithmetic,
+        )
+        position, scale = crops.sample_position_scale(coord, crop_px)
+        patches.append(patch)
+        coords.append(coord)
+        positions.append(position)
+        scales.append(scale)
+    return np.stack(patches), np.stack(coords), np.stack(positions), np.stack(scales)
+
+
+def plan_learning(config, frame: int, verdict: Verdict, score: float):
+    """(store the sample?, iterations, learning rate) of a frame (behaviour 6.8 and 6.9).
+
+    Args:
+      config: `MemoryConfig`. frame: the first frame is 1.
+    """
+    hard = verdict == Verdict.HARD_NEGATIVE
+    rate = config.hard_negative_learning_rate if hard else config.learning_rate
+    if verdict not in (Verdict.NORMAL, Verdict.HARD_NEGATIVE):
+        return False, 0, rate
+    insert = hard or frame % config.sample_interval == 0
+    low = config.low_score_threshold is not None and score < config.low_score_threshold
+    if hard:
+        num_iter = config.hard_negative_iterations
+    elif low:
+        num_iter = config.low_score_iterations
+    elif (frame - 1) % config.train_interval == 0:
+        num_iter = config.update_iterations
+    else:
+        num_iter = 0
+    return insert, num_iter, rate
+
+
+def learning_variants(config) -> set[tuple[bool, int]]:
+    """Every (store the sample?, iterations) that `plan_learning` can ask for, but (False, 0)."""
+    scores = [0.0] if config.low_score_threshold is None else [-np.inf, np.inf]
+    frames = range(1, config.sample_interval * config.train_interval + 2)
+    plans = {
+        plan_learning(config, frame, verdict, score)[:2]
+        for frame in frames
+        for verdict in Verdict
+        for score in scores
+    }
+    return plans - {(False, 0)}
