@@ -24,6 +24,7 @@ class Localization(NamedTuple):
     scale_index: jax.Array  # int32 [], the crop it was found in
     scores: jax.Array  # [n, S, S] after preprocessing, without the window
     max_score: jax.Array  # [] maximum of the scores of that crop
+    cell: jax.Array  # int32 [2] (row, column) of the peak
 
 
 def hann_window(size: int):
@@ -39,6 +40,24 @@ def peak_of(scores):
     index = jnp.argmax(flat)
     rows = scores.shape[0]
     return flat[index], jnp.stack([index % rows, index // rows])
+
+
+def subcell_offset_yx(scores, cell):
+    """Offset [2], in cells within +-1/2, of the vertex of a parabola through a peak's neighbours.
+
+    Args:
+      scores: [S, S]. cell: [2] int (row, column) of a local maximum.
+    """
+    limit = jnp.asarray(scores.shape) - 2
+    row, col = jnp.clip(cell, 1, limit)
+    middle = scores[row, col]
+    before = jnp.stack([scores[row - 1, col], scores[row, col - 1]])
+    after = jnp.stack([scores[row + 1, col], scores[row, col + 1]])
+    bend = before - 2 * middle + after
+    curved = bend < 0
+    offset = jnp.where(curved, (before - after) / (2 * jnp.where(curved, bend, 1.0)), 0.0)
+    at_border = (cell < 1) | (cell > limit)
+    return jnp.where(at_border, 0.0, jnp.clip(offset, -0.5, 0.5))
 
 
 def localize(
@@ -80,7 +99,9 @@ def localize(
     max_score = full.max()
     if not config.advanced:
         verdict = jnp.int32(Verdict.NORMAL)
-        return Localization(verdict, displacement1 * cell_px, scale_index, scores, max_score)
+        return Localization(
+            verdict, displacement1 * cell_px, scale_index, scores, max_score, cells[scale_index]
+        )
 
     # Second peak, outside the neighbourhood of the first.
     side = config.neighborhood_scale * (size_hw / sample_scale) * (output_cells / crop_size_px)
@@ -121,6 +142,7 @@ def localize(
             verdict = jnp.where(below, outcome, verdict)
             use_second = use_second & ~below
     displacement = jnp.where(use_second, displacement2, displacement1)
+    cell = jnp.where(use_second, cell2, cells[scale_index])
     return Localization(
-        verdict.astype(jnp.int32), displacement * cell_px, scale_index, scores, max_score
+        verdict.astype(jnp.int32), displacement * cell_px, scale_index, scores, max_score, cell
     )

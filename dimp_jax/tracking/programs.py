@@ -16,7 +16,7 @@ from dimp_jax.models.dimp import STRIDE_PX, DiMP
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.predictor.predict import optimize_filter
 from dimp_jax.tracking import memory as memories
-from dimp_jax.tracking.localize import Verdict, localize
+from dimp_jax.tracking.localize import Verdict, localize, subcell_offset_yx
 from dimp_jax.tracking.refine import ascend, jittered_boxes, mean_of_best
 
 
@@ -152,7 +152,11 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
         )
         best = found.scale_index
         reach = (tracker.inside_ratio - 0.5) * size
-        moved = sample_pos[best] + found.translation_yx
+        translation = found.translation_yx
+        if not uses_iou:  # nothing else finds the position within the cell of 16 crop pixels
+            cell_px = crop_px / (scores.shape[-1] - (filt.shape[0] + 1) % 2) * sample_scale[best]
+            translation += cell_px * subcell_offset_yx(scores[best], found.cell)
+        moved = sample_pos[best] + translation
         moved = jnp.maximum(jnp.minimum(moved, image_hw - reach), reach)
         new_pose = (moved, size, scale, base_size)
         if uses_iou:
