@@ -5,8 +5,9 @@ All position arithmetic is float32, as in the published tracker: its truncations
 part of the result.
 """
 
-import cv2
 import numpy as np
+
+from dimp_jax.opencv import cv2
 
 F32 = np.float32
 BORDER_MODES = ("replicate", "inside", "inside_major")
@@ -97,29 +98,13 @@ def sample_position_scale(coord_yxyx, crop_size_px):
     return position_yx, np.sqrt(ratio_hw[0] * ratio_hw[1])
 
 
-def target_box_in_crop(center_yx, size_hw, sample_pos_yx, sample_scale, crop_size_px):
-    """The target's box in patch coordinates, in the half-pixel convention of the tracker.
-
-    A target at the sample position is centred on pixel (crop_size_px - 1) / 2, and its corner is
-    (size - 1) / 2 before that. The network later reads the centre back as x + w / 2, which is half
-    a pixel further: the published weights were used with this, so it is kept, here only.
-
-    Args:
-      center_yx: [2] target centre, image pixels.
-      size_hw: [2] target size, image pixels.
-      sample_pos_yx: [2] centre of the patch, image pixels.
-      sample_scale: image pixels per patch pixel.
-      crop_size_px: side of the square patch.
-
-    Returns:
-      [4] float32 box_xywh, patch pixels.
-    """
-    scale = F32(sample_scale)
-    offset_yx = np.asarray(center_yx, F32) - np.asarray(sample_pos_yx, F32)
-    center_crop_yx = offset_yx / scale + F32((crop_size_px - 1) / 2)
-    size_crop_hw = np.asarray(size_hw, F32) / scale
-    corner_yx = center_crop_yx - (size_crop_hw - F32(1)) / F32(2)
-    return np.concatenate([corner_yx[::-1], size_crop_hw[::-1]])
+def inside_shift_yx(center_yx, size_px, image_hw):
+    """How far border mode "inside" moves a window into the image; [2] image pixels (y, x)."""
+    shifts = []
+    for center, extent in zip(center_yx, image_hw, strict=True):
+        start, stop = _span(int(center), F32(size_px), "2019")
+        shifts.append(_shift_inside(start, stop, extent)[0] - start)
+    return np.array(shifts)
 
 
 def resize(image, size_hw_px):

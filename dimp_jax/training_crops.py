@@ -6,10 +6,10 @@ and the window of 2020 are computed in float32, as the published ones were.
 
 import math
 
-import cv2
 import numpy as np
 
 from dimp_jax import crops
+from dimp_jax.opencv import cv2
 
 F32 = np.float32
 
@@ -17,7 +17,7 @@ F32 = np.float32
 def crop_2019(image, box_extract_xywh, box_gt_xywh, area_factor, output_px):
     """A crop centred on `box_extract_xywh`, its part outside the image replicated.
 
-    The box map is the half-pixel convention of the tracker (`crops.target_box_in_crop`), relative
+    The box map is the half-pixel convention of the tracker (`boxes.target_box_in_crop`), relative
     to the extract box's centre before the window was rounded to pixels: a target at that centre is
     centred on pixel (output_px - 1) / 2.
 

@@ -9,6 +9,7 @@ import pytest
 from golden_files import GOLDEN_DIR, cases, inputs, recording
 
 from dimp_jax import crops
+from dimp_jax.boxes import target_box_in_crop
 from dimp_jax.config import AugmentConfig
 from dimp_jax.tracking import augment
 
@@ -114,7 +115,7 @@ def test_first_frame_of_a_trace_as_recorded(name):
     samples = augment.apply_transforms(patch, transforms, crop_px)
     rec.check("init/patches", samples.transpose(0, 3, 1, 2), rtol=1e-4)
 
-    box = crops.target_box_in_crop(
+    box = target_box_in_crop(
         rec["init/pos"], rec["init/target_sz"], rec["init/init_sample_pos"], scale, crop_px
     )
     rec.check("init/classifier_target_box", box, rtol=1e-6)

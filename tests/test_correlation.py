@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from dimp_jax.predictor.correlation import correlate, correlate_conv, score_size
+from dimp_jax.predictor import correlation
+from dimp_jax.predictor.correlation import score_size
+
+correlate, correlate_conv = jax.jit(correlation.correlate), jax.jit(correlation.correlate_conv)
 
 
 def normal(seed, shape):
@@ -29,9 +32,11 @@ def test_score_size():
 @pytest.mark.parametrize("k", [2, 3, 4, 5])
 def test_delta_filter_shifts(k):
     """A filter of one tap (a, b) copies the channel, moved by the tap's offset from K // 2."""
-    feat = normal(1, (1, 6, 7, 2))
+    feat = np.asarray(normal(1, (1, 6, 7, 2)))
     for a, b in ((0, 0), (k // 2, k // 2), (k - 1, 0)):
-        scores = correlate(jnp.zeros((k, k, 2)).at[a, b, 1].set(1.0), feat)[0]
+        filt = np.zeros((k, k, 2), np.float32)
+        filt[a, b, 1] = 1
+        scores = np.asarray(correlate(filt, feat))[0]
         for u in range(scores.shape[0]):
             for v in range(scores.shape[1]):
                 y, x = u + a - k // 2, v + b - k // 2

@@ -141,12 +141,10 @@ def test_position_and_scale_of_a_patch():
     assert scale == 1
 
 
-def test_a_target_at_the_sample_position_sits_in_the_middle_of_the_crop():
-    box = crops.target_box_in_crop((50, 80), (20, 40), (50, 80), 2.0, 288)
-    np.testing.assert_array_equal(box, np.float32([143.5 - 9.5, 143.5 - 4.5, 20, 10]))
-    moved = crops.target_box_in_crop((54, 90), (20, 40), (50, 80), 2.0, 288)
-    np.testing.assert_array_equal(moved - box, np.float32([5, 2, 0, 0]))
-    assert box.dtype == np.float32
+def test_inside_shift():
+    # A window of 100 px around (10, 60) of an image of 200 x 150: 39 rows above, and 0 columns out.
+    np.testing.assert_array_equal(crops.inside_shift_yx((10, 60), 100, (200, 150)), [39, 0])
+    np.testing.assert_array_equal(crops.inside_shift_yx((190, 60), 100, (200, 150)), [-41, 0])
 
 
 def test_unknown_modes_are_refused(image):

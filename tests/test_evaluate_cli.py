@@ -208,7 +208,8 @@ def test_missing_graphics_library_is_explained(evaluate, capsys, monkeypatch):
             if name == "cv2":
                 raise ImportError("libGL.so.1: cannot open shared object file")
 
-    for name in [n for n in sys.modules if n == "cv2" or n.startswith("dimp_jax.evaluation")]:
+    reloaded = ("dimp_jax.evaluation", "dimp_jax.opencv")
+    for name in [n for n in sys.modules if n == "cv2" or n.startswith(reloaded)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [NoLibGL(), *sys.meta_path])
     line = error_line(evaluate, capsys, "--data", "s")

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from dimp_jax.evaluation.opencv import cv2
+from dimp_jax.opencv import cv2
 
 MIN_WIDTH_PX = 480  # smaller frames are enlarged, so that the text fits
 GROUNDTRUTH_RGB = (255, 255, 255)

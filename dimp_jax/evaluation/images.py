@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.evaluation.opencv import cv2
+from dimp_jax.opencv import cv2
 
 # 0xFF bytes that neither escape a data byte, restart the coder nor pad: the next real marker.
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")

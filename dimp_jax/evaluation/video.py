@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dimp_jax.evaluation.images import InputError
-from dimp_jax.evaluation.opencv import cv2
+from dimp_jax.opencv import cv2
 
 # Containers without a frame index only estimate their length; a larger gap is a truncated file.
 MAX_MISSING_FRAMES = 2

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from dimp_jax.evaluation.images import InputError
-from dimp_jax.evaluation.opencv import cv2
+from dimp_jax.opencv import cv2
 
 TITLE = "dimp_jax"
 PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"

@@ -34,16 +34,18 @@ def correlate(filt, feat):
     check_shape("filt", filt, "K K C", dims)
     check_shape("feat", feat, "N H W C", dims)
     n, h, w, c = feat.shape
-    k = filt.shape[0]
-    # Every cell times every tap of the filter.
-    taps = feat.reshape(n * h * w, c) @ filt.reshape(k * k, c).T  # [N H W, K K]
-    taps = taps.reshape(n, h, w, k, k)
-    pad = k // 2
-    taps = jnp.pad(taps, ((0, 0), (pad, pad), (pad, pad), (0, 0), (0, 0)))
+    k, pad = filt.shape[0], filt.shape[0] // 2
+    # Every tap of the filter times every cell.
+    contract_channels = (((1,), (1,)), ((), ()))
+    taps = jax.lax.dot_general(
+        filt.reshape(k * k, c), feat.reshape(n * h * w, c), contract_channels
+    ).reshape(k, k, n, h, w)
+    # Shifted sums, along one axis after the other: 2 k of them instead of k k.
     rows, cols = score_size(h, k), score_size(w, k)
-    return sum(
-        taps[:, a : a + rows, b : b + cols, a, b] for a in range(k) for b in range(k)
-    )  # [N, S, S]
+    taps = jnp.pad(taps, ((0, 0), (0, 0), (0, 0), (pad, pad), (0, 0)))
+    lines = sum(taps[a, :, :, a : a + rows] for a in range(k))  # [K, N, S, W]
+    lines = jnp.pad(lines, ((0, 0), (0, 0), (0, 0), (pad, pad)))
+    return sum(lines[b, :, :, b : b + cols] for b in range(k))  # [N, S, S]
 
 
 def correlate_conv(filt, feat):

@@ -10,10 +10,10 @@ import dataclasses
 import math
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from dimp_jax import crops
+from dimp_jax.opencv import cv2
 
 F32 = np.float32
 Kind = Literal["identity", "shift", "flip", "blur", "rotate", "scale"]
@@ -114,6 +114,16 @@ def apply_transforms(patch, transforms, output_px):
     return samples
 
 
+def moved(transforms, shift_yx):
+    """The transforms, each with the same further shift [2] (crop pixels, truncated)."""
+    return tuple(
+        dataclasses.replace(
+            t, shift_yx=_truncated(a + b for a, b in zip(t.shift_yx, shift_yx, strict=True))
+        )
+        for t in transforms
+    )
+
+
 def box_shift_xy(transform):
     """What a transform adds to the (left, top) of the target's box: [2] float32, crop pixels."""
     shift_y, shift_x = transform.shift_yx
@@ -121,7 +131,8 @@ def box_shift_xy(transform):
 
 
 def _truncated(shift_yx):
-    return int(shift_yx[0]), int(shift_yx[1])
+    y, x = shift_yx
+    return int(y), int(x)
 
 
 def _change(patch, transform):

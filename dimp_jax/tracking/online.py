@@ -14,7 +14,7 @@ from dimp_jax import crops
 from dimp_jax.boxes import target_box_in_crop
 from dimp_jax.config import TrackerConfig
 from dimp_jax.tracking import draws, programs
-from dimp_jax.tracking.augment import apply_transforms, box_shift_xy, build_transforms
+from dimp_jax.tracking.augment import apply_transforms, box_shift_xy, build_transforms, moved
 from dimp_jax.tracking.augment import expansion_size_px as expanded_size_px
 from dimp_jax.tracking.localize import Verdict
 from dimp_jax.tracking.state import Pose, TrackerState, TrackResult, box_of, initial_pose
@@ -101,6 +101,12 @@ def init_with(network: Network, config: TrackerConfig, image, box_xywh, key, num
         arithmetic=config.crop_arithmetic,
     )
     transforms = build_transforms(config.augment, crop_px, numbers.shift)
+    if config.border_mode == "inside":
+        # Later crops will be moved into the image, so that the target is off their centre: the
+        # samples learned from here are moved alike.
+        window_px = pose.scale * np.float32(crop_px)
+        into = crops.inside_shift_yx(np.rint(pose.center_yx), window_px, image_hw)
+        transforms = moved(transforms, -into / pose.scale)
     patches = apply_transforms(patch, transforms, crop_px)
     # The box follows the shifts only: flip and rotations keep its centre and size.
     target = np.asarray(

@@ -1,4 +1,4 @@
-"""The one place of the evaluation that imports OpenCV, quietly and with a useful error."""
+"""The one place that imports OpenCV, quietly and with a useful error."""
 
 import os
 

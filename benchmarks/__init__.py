@@ -1,0 +1,1 @@
+"""Speed of the parts, each figure a ratio taken in one run: `python -m benchmarks [NAME ...]`."""

@@ -1,0 +1,47 @@
+"""Backbones on one 288x288 crop, batch norms folded, against their operations at the GEMM rate."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.measure import count_flops, figure, versus_gemm
+from dimp_jax import config
+from dimp_jax.models import dimp
+
+AIM = 1.5  # of the time at the GEMM rate, for ResNet-50
+
+
+def network(name: str):
+    """(module, folded variables) of a shipped config, freshly initialised."""
+    model = config.load(name).model
+    variables = dimp.init_variables(model, jax.random.key(0))
+    return dimp.DiMP(model, folded=True), dimp.fold(model, variables)
+
+
+def backbone(net):
+    """The two maps that a tracker uses."""
+
+    def run(variables, inputs):
+        maps = net.apply(variables, inputs, method="features")
+        return maps["layer2"], maps["layer3"]
+
+    return run
+
+
+def figures():
+    inputs = np.random.default_rng(0).standard_normal((1, 288, 288, 3))
+    inputs = jnp.asarray(inputs, jnp.float32)
+    for name in ("dimp18", "dimp50", "dimp_lite0"):
+        net, variables = network(name)
+        run = backbone(net)
+        flops = count_flops(run, variables, inputs)
+        ratio, measured_s = versus_gemm(jax.jit(run), variables, inputs, flops=flops)
+        aim = {"aim": f"at most {AIM}", "met": ratio <= AIM} if name == "dimp50" else {}
+        yield figure(
+            f"backbone of {name}",
+            ratio,
+            "x the time of its operations at the GEMM rate",
+            **aim,
+            measured_ms=measured_s * 1e3,
+            gflop=flops / 1e9,
+        )

@@ -1,0 +1,92 @@
+"""The clock, the yardstick (this process's own GEMM rate) and the count of operations."""
+
+import functools
+import math
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+GEMM_SIZE = 2048
+
+
+def median_s(fn, *args, repeats: int = 15) -> float:
+    """Median seconds of a call whose result is waited for; two calls before are not counted."""
+    for _ in range(2):
+        jax.block_until_ready(fn(*args))
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        jax.block_until_ready(fn(*args))
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+@functools.cache
+def _gemm():
+    rng = np.random.default_rng(0)
+    a = jnp.asarray(rng.standard_normal((GEMM_SIZE, GEMM_SIZE)), jnp.float32)
+    product = jax.jit(jnp.matmul)
+    return lambda: product(a, a)
+
+
+def gemm_flops_per_s() -> float:
+    """float32 rate of a 2048^3 matrix product in this process, now."""
+    return 2 * GEMM_SIZE**3 / median_s(_gemm(), repeats=9)
+
+
+def versus_gemm(fn, *args, flops: int, rounds: int = 5) -> tuple[float, float]:
+    """(time of `fn` / time of its operations at the GEMM rate, median seconds of `fn`).
+
+    Both are timed in turns, so that a clock or a neighbour that changes meets both alike; the ratio
+    is the median over the rounds.
+    """
+    ratios, seconds = [], []
+    for _ in range(rounds):
+        rate = 2 * GEMM_SIZE**3 / median_s(_gemm(), repeats=2)
+        seconds.append(median_s(fn, *args, repeats=5))
+        ratios.append(seconds[-1] * rate / flops)
+    return statistics.median(ratios), statistics.median(seconds)
+
+
+def count_flops(fn, *args) -> int:
+    """Operations of `fn`: matmuls and convolutions as 2 a multiply-add, multiplies and adds as 1.
+
+    Counted in the traced program, before XLA removes what no result needs: give functions that
+    return all that they compute.
+    """
+    return _flops(jax.make_jaxpr(fn)(*args).jaxpr)
+
+
+def _flops(jaxpr) -> int:
+    total = 0
+    for eqn in jaxpr.eqns:
+        name, params = eqn.primitive.name, eqn.params
+        size = math.prod(eqn.outvars[0].aval.shape)
+        if name == "dot_general":
+            contracted = params["dimension_numbers"][0][0]
+            shape = eqn.invars[0].aval.shape
+            total += 2 * size * math.prod(shape[i] for i in contracted)
+        elif name == "conv_general_dilated":
+            kernel = eqn.invars[1].aval.shape
+            outputs = kernel[params["dimension_numbers"].rhs_spec[0]]
+            total += 2 * size * math.prod(kernel) // outputs
+        elif name in ("mul", "add", "sub"):
+            total += size
+        elif name == "scan":
+            total += params["length"] * _flops(params["jaxpr"].jaxpr)
+        else:
+            for inner in jax.core.jaxprs_in_params(params):
+                total += _flops(inner)
+    return total
+
+
+def figure(name: str, value: float, unit: str, aim: str | None = None, met=None, **detail) -> dict:
+    """One line of output. `aim` is the target in words, `met` whether `value` reaches it."""
+    rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in detail.items()}
+    line = {"name": name, "value": round(value, 4), "unit": unit}
+    if aim is not None:
+        line |= {"aim": aim, "met": bool(met)}
+    return line | rounded

@@ -1,0 +1,182 @@
+"""The whole network: shapes of every architecture, folding, dtypes, classifier parts."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small_tracker
+
+from dimp_jax import config
+from dimp_jax.models import dimp, resnet
+from dimp_jax.models.classifier import ClassifierFeatures, FilterInitializer, instance_l2_norm
+from dimp_jax.models.dimp import DiMP
+from dimp_jax.models.layers import Numerics
+from dimp_jax.models.roi_pool import roi_pool, xywh_to_xyxy
+from dimp_jax.models.train_forward import Batch, forward
+
+ARCHITECTURES = {
+    "dimp18": (128, 256, 256),
+    "dimp50": (512, 1024, 512),
+    "dimp_lite0": (40, 112, 128),
+}
+
+
+@functools.cache
+def shapes_of(name, dtype="float32"):
+    """Shapes of the variables, without computing any."""
+    model = config.load(name).model
+    return jax.eval_shape(lambda: dimp.init_variables(model, jax.random.key(0)))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_shapes(name):
+    """Strides 8 and 16 of a 288 px crop, a 4 x 4 filter; nothing is computed."""
+    layer2, layer3, channels = ARCHITECTURES[name]
+    net = DiMP(config.load(name).model)
+
+    def run(variables, images, box):
+        maps = net.apply(variables, images, method="features")
+        feat = net.apply(variables, maps["layer3"], method="clf_features")
+        filt = net.apply(variables, feat, box, method="initial_filter")
+        _, params, iou = net.apply(variables, images, box)
+        return maps["layer2"], maps["layer3"], feat, filt, params, iou
+
+    images = jax.ShapeDtypeStruct((2, 288, 288, 3), jnp.float32)
+    box = jax.ShapeDtypeStruct((2, 4), jnp.float32)
+    out = jax.eval_shape(run, shapes_of(name), images, box)
+    assert [x.shape for x in out[:4]] == [
+        (2, 36, 36, layer2),
+        (2, 18, 18, layer3),
+        (2, 18, 18, channels),
+        (4, 4, channels),
+    ]
+    assert {k: v.shape for k, v in out[4].items()} == {
+        "label": (100,),
+        "mask": (100,),
+        "weight": (100,),
+        "log_step_length": (),
+        "filter_reg": (),
+    }
+    assert out[5].shape == (2, 1)
+    assert set(shapes_of(name)["params"]) == {"backbone", "clf", "filter_init", "predictor", "iou"}
+
+
+def test_bfloat16_is_confined():
+    """Backbone maps in bfloat16; parameters, features of the filter and overlaps in float32."""
+    model = config.ModelConfig(backbone="resnet18", clf_blocks=1, compute_dtype="bfloat16")
+    variables = jax.eval_shape(lambda: dimp.init_variables(model, jax.random.key(0)))
+    assert {v.dtype for v in jax.tree.leaves(variables)} == {np.dtype("float32")}
+    net = DiMP(model)
+
+    def run(variables, images, box):
+        maps = net.apply(variables, images, method="features")
+        feat = net.apply(variables, maps["layer3"], method="clf_features")
+        return maps["layer3"], feat, *net.apply(variables, images, box)
+
+    images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    box = jax.ShapeDtypeStruct((1, 4), jnp.float32)
+    layer3, feat, filt, params, iou = jax.eval_shape(run, variables, images, box)
+    assert layer3.dtype == jnp.bfloat16
+    assert {x.dtype for x in (feat, filt, iou, *params.values())} == {np.dtype("float32")}
+
+
+def test_folding_the_whole_network():
+    """Its parts have different epsilons: 1e-3 in the backbone, 1e-5 elsewhere."""
+    variables = small_tracker.variables()
+    rng = np.random.default_rng(0)
+    images = jnp.asarray(rng.uniform(0, 255, (1, 64, 64, 3)), jnp.float32)
+    box = jnp.asarray([[16.0, 12.0, 30.0, 40.0]])
+    run = lambda net, v: jax.jit(net.apply)(v, images, box)
+    expected = run(DiMP(small_tracker.MODEL), variables)
+    folded = dimp.fold(small_tracker.MODEL, variables)
+    assert set(folded) == {"params"}
+    out = run(DiMP(small_tracker.MODEL, folded=True), folded)
+    for ours, theirs in zip(jax.tree.leaves(out), jax.tree.leaves(expected), strict=True):
+        scale = float(abs(theirs).max())
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5 * scale)
+
+
+def test_normalize():
+    images = jnp.zeros((1, 2, 2, 3), jnp.uint8).at[0, 0, 0].set(255)
+    lite = DiMP(config.load("dimp_lite0").model).normalize(images)
+    np.testing.assert_allclose(lite[0, 0, 0], 1.0)
+    np.testing.assert_allclose(lite[0, 1, 1], -127 / 128)
+    torch = DiMP(config.load("dimp18").model).normalize(images)
+    np.testing.assert_allclose(torch[0, 0, 0], [2.2489, 2.4286, 2.64], rtol=1e-4)
+    np.testing.assert_allclose(torch[0, 1, 1], [-2.1179, -2.0357, -1.8044], rtol=1e-4)
+
+
+def test_instance_norm():
+    x = 50 * jax.random.normal(jax.random.key(0), (2, 5, 6, 3)) + 3
+    out = instance_l2_norm(x, 0.25)
+    np.testing.assert_allclose((out**2).mean((1, 2, 3)), 0.25**2, rtol=1e-5)
+    np.testing.assert_allclose(out[1] / x[1], (out[1] / x[1]).mean(), rtol=1e-4)
+    value, grad = jax.value_and_grad(lambda x: instance_l2_norm(x, 0.25).sum())(0 * x)
+    assert value == 0 and np.isfinite(grad).all()
+
+
+def test_classifier_features():
+    """Mean square 1 / (C K K), whatever the input; blocks are residual."""
+    module = ClassifierFeatures(8, 1, 4, Numerics())
+    x = jax.random.normal(jax.random.key(0), (2, 6, 6, 5))
+    variables = jax.jit(module.init)(jax.random.key(1), x)
+    out = module.apply(variables, 100 * x)
+    np.testing.assert_allclose((out**2).mean((1, 2, 3)), 1 / (8 * 16), rtol=1e-4)
+    assert variables["params"]["block0"]["conv1"]["conv"]["kernel"].shape == (3, 3, 5, 5)
+    assert set(variables["params"]) == {"block0", "conv"}
+
+
+def test_filter_initializer_is_the_mean_of_the_pooled_targets():
+    module = FilterInitializer(4)
+    feat = jax.random.normal(jax.random.key(0), (3, 8, 8, 5))
+    box = jnp.asarray([[20.0, 30, 50, 60], [10, 12, 70, 33], [40, 40, 25, 20]])
+    params = jax.jit(module.init)(jax.random.key(1), feat, box)
+    run = jax.jit(module.apply)
+    filt = run(params, feat, box)
+    assert filt.shape == (4, 4, 5)
+    each = [run(params, feat[i : i + 1], box[i : i + 1]) for i in range(3)]
+    np.testing.assert_allclose(filt, sum(each) / 3, rtol=1e-4, atol=1e-6)
+    # A convolution that copies: what is left is the pooling, without a half-pixel shift.
+    copy = jnp.zeros((3, 3, 5, 5)).at[1, 1].set(jnp.eye(5))
+    identity = {"params": {"conv": {"kernel": copy, "bias": jnp.ones(5)}}}
+    pooled = roi_pool(feat[0] + 1, xywh_to_xyxy(box[:1]), 4, 1 / 16)[0]
+    np.testing.assert_allclose(run(identity, feat[:1], box[:1]), pooled, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("block", [resnet.BasicBlock, resnet.Bottleneck])
+def test_residual_blocks(block):
+    """The shortcut is the identity, or a strided 1x1 convolution where the shape changes."""
+    x = jax.random.normal(jax.random.key(0), (1, 6, 6, 8))
+    width = 8 if block is resnet.BasicBlock else 2
+    init = lambda m: jax.jit(m.init)(jax.random.key(1), x)
+    same, strided = block(width, Numerics()), block(width, Numerics(), stride=2)
+    variables = init(same)
+    assert "downsample" not in variables["params"]
+    zero = jax.tree.map(jnp.zeros_like, variables["params"])
+    stats = variables["batch_stats"]
+    out = same.apply({"params": zero, "batch_stats": stats}, x)
+    np.testing.assert_array_equal(out, jax.nn.relu(x))
+    assert "downsample" in init(strided)["params"]
+    assert jax.eval_shape(strided.apply, init(strided), x).shape == (1, 3, 3, 8)
+
+
+def batch_shapes(b=2, n=3, t=2, p=5, size=64):
+    shape = lambda *s: jax.ShapeDtypeStruct(s, jnp.float32)
+    crops = (size, size, 3)
+    return Batch(shape(b, n, *crops), shape(b, n, 4), shape(b, t, *crops), shape(b, t, p, 4))
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_training_forward_shapes(train):
+    net = DiMP(config.load("dimp18").model)
+    variables = shapes_of("dimp18")
+    prediction, stats = jax.eval_shape(
+        lambda v, b: forward(net, v, b, train=train), variables, batch_shapes()
+    )
+    assert prediction.scores.shape == (6, 2, 2, 5, 5)
+    assert prediction.iou.shape == (2, 2, 5)
+    assert jax.tree.map(lambda s: s.shape, stats) == jax.tree.map(
+        lambda s: s.shape, variables["batch_stats"]
+    )
