@@ -24,7 +24,7 @@ ARCHITECTURES = {
 
 
 @functools.cache
-def shapes_of(name, dtype="float32"):
+def shapes_of(name):
     """Shapes of the variables, without computing any."""
     model = config.load(name).model
     return jax.eval_shape(lambda: dimp.init_variables(model, jax.random.key(0)))
@@ -122,7 +122,7 @@ def test_classifier_features():
     module = ClassifierFeatures(8, 1, 4, Numerics())
     x = jax.random.normal(jax.random.key(0), (2, 6, 6, 5))
     variables = jax.jit(module.init)(jax.random.key(1), x)
-    out = module.apply(variables, 100 * x)
+    out = jax.jit(module.apply)(variables, 100 * x)
     np.testing.assert_allclose((out**2).mean((1, 2, 3)), 1 / (8 * 16), rtol=1e-4)
     assert variables["params"]["block0"]["conv1"]["conv"]["kernel"].shape == (3, 3, 5, 5)
     assert set(variables["params"]) == {"block0", "conv"}
@@ -136,7 +136,8 @@ def test_filter_initializer_is_the_mean_of_the_pooled_targets():
     run = jax.jit(module.apply)
     filt = run(params, feat, box)
     assert filt.shape == (4, 4, 5)
-    each = [run(params, feat[i : i + 1], box[i : i + 1]) for i in range(3)]
+    # The same as every sample's own filter, here made of three copies of it.
+    each = [run(params, feat[i, None].repeat(3, 0), box[i, None].repeat(3, 0)) for i in range(3)]
     np.testing.assert_allclose(filt, sum(each) / 3, rtol=1e-4, atol=1e-6)
     # A convolution that copies: what is left is the pooling, without a half-pixel shift.
     copy = jnp.zeros((3, 3, 5, 5)).at[1, 1].set(jnp.eye(5))
@@ -150,16 +151,15 @@ def test_residual_blocks(block):
     """The shortcut is the identity, or a strided 1x1 convolution where the shape changes."""
     x = jax.random.normal(jax.random.key(0), (1, 6, 6, 8))
     width = 8 if block is resnet.BasicBlock else 2
-    init = lambda m: jax.jit(m.init)(jax.random.key(1), x)
     same, strided = block(width, Numerics()), block(width, Numerics(), stride=2)
-    variables = init(same)
+    variables = jax.eval_shape(same.init, jax.random.key(1), x)
     assert "downsample" not in variables["params"]
-    zero = jax.tree.map(jnp.zeros_like, variables["params"])
-    stats = variables["batch_stats"]
-    out = same.apply({"params": zero, "batch_stats": stats}, x)
+    zeros = jax.tree.map(lambda v: np.zeros(v.shape, np.float32), variables)
+    out = jax.jit(same.apply)(zeros, x)
     np.testing.assert_array_equal(out, jax.nn.relu(x))
-    assert "downsample" in init(strided)["params"]
-    assert jax.eval_shape(strided.apply, init(strided), x).shape == (1, 3, 3, 8)
+    shapes = jax.eval_shape(strided.init, jax.random.key(1), x)
+    assert "downsample" in shapes["params"]
+    assert jax.eval_shape(strided.apply, shapes, x).shape == (1, 3, 3, 8)
 
 
 def batch_shapes(b=2, n=3, t=2, p=5, size=64):

@@ -53,9 +53,17 @@ def update_weights(weight, num_stored, last_slot, num_init: int, rate, init_mini
 
     Returns:
       (weight [M], slot int32 []).
+
+    Raises:
+      ValueError: `init_minimum` keeps every slot for the first frame.
     """
     size = weight.shape[0]
     protected = num_init if init_minimum else 0
+    if protected >= size:
+        raise ValueError(
+            f"memory.size={size}: the {num_init} samples of the first frame leave no slot for "
+            "another; enlarge it, or set memory.init_samples_minimum_weight=0"
+        )
     replaced = protected + jnp.argmin(weight[protected:])
     slot = jnp.where(num_stored < size, num_stored, replaced).astype(jnp.int32)
 

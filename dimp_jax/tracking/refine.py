@@ -75,7 +75,8 @@ def mean_of_best(boxes, iou, top_k: int, max_aspect_ratio: float):
     boxes = jnp.concatenate([boxes[:, :2], jnp.maximum(boxes[:, 2:], 1.0)], -1)
     aspect = boxes[:, 2] / boxes[:, 3]
     valid = (aspect < max_aspect_ratio) & (aspect > 1 / max_aspect_ratio)
-    # A box that diverged to NaN fails both comparisons above and is left out with the others.
+    # Boxes that diverged are left out too; top_k would rank a NaN first.
+    valid &= jnp.isfinite(boxes).all(-1) & jnp.isfinite(iou)
     score, index = jax.lax.top_k(jnp.where(valid, iou, -jnp.inf), min(top_k, boxes.shape[0]))
     chosen = (score > -jnp.inf)[:, None]
     best = jnp.where(chosen, boxes[index], 0.0)
