@@ -26,8 +26,6 @@ def variables():
         name = path[-1].key
         value = np.asarray(value)
         noise = rng.standard_normal(value.shape).astype(np.float32)
-        if name == "kernel" and value.shape[2] == 1:  # depthwise: signals would die out
-            return value * np.sqrt(value.shape[3])
         if name == "var":
             return np.exp(0.2 * noise)
         return value + 0.1 * noise if name in ("mean", "bias") else value
@@ -46,7 +44,7 @@ def settings(method="iou", **changes):
     base = config.TrackerConfig(
         crop_size_px=128,
         memory=config.MemoryConfig(size=20, train_interval=5, init_iterations=4),
-        localize=config.LocalizeConfig(not_found_threshold=0.0),
+        localize=config.LocalizeConfig(not_found_threshold=0.01),
         refine=config.RefineConfig(method=method),
     )
     return dataclasses.replace(base, **changes)

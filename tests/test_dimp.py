@@ -13,7 +13,7 @@ from dimp_jax.models import dimp, resnet
 from dimp_jax.models.classifier import ClassifierFeatures, FilterInitializer, instance_l2_norm
 from dimp_jax.models.dimp import DiMP
 from dimp_jax.models.layers import Numerics
-from dimp_jax.models.roi_pool import roi_pool, xywh_to_xyxy
+from dimp_jax.models.roi_pool import roi_pool
 from dimp_jax.models.train_forward import Batch, forward
 
 ARCHITECTURES = {
@@ -109,19 +109,20 @@ def test_normalize():
 
 
 def test_instance_norm():
-    x = 50 * jax.random.normal(jax.random.key(0), (2, 5, 6, 3)) + 3
-    out = instance_l2_norm(x, 0.25)
+    x = 50 * np.random.default_rng(0).standard_normal((2, 5, 6, 3)).astype(np.float32) + 3
+    norm = jax.jit(lambda x: instance_l2_norm(x, 0.25))
+    out = norm(x)
     np.testing.assert_allclose((out**2).mean((1, 2, 3)), 0.25**2, rtol=1e-5)
     np.testing.assert_allclose(out[1] / x[1], (out[1] / x[1]).mean(), rtol=1e-4)
-    value, grad = jax.value_and_grad(lambda x: instance_l2_norm(x, 0.25).sum())(0 * x)
+    value, grad = jax.value_and_grad(lambda x: norm(x).sum())(0 * x)
     assert value == 0 and np.isfinite(grad).all()
 
 
 def test_classifier_features():
     """Mean square 1 / (C K K), whatever the input; blocks are residual."""
     module = ClassifierFeatures(8, 1, 4, Numerics())
-    x = jax.random.normal(jax.random.key(0), (2, 6, 6, 5))
-    variables = jax.jit(module.init)(jax.random.key(1), x)
+    x = np.random.default_rng(0).standard_normal((2, 6, 6, 5)).astype(np.float32)
+    variables = jax.jit(module.init)(jax.random.key(1, impl="unsafe_rbg"), x)
     out = jax.jit(module.apply)(variables, 100 * x)
     np.testing.assert_allclose((out**2).mean((1, 2, 3)), 1 / (8 * 16), rtol=1e-4)
     assert variables["params"]["block0"]["conv1"]["conv"]["kernel"].shape == (3, 3, 5, 5)
@@ -130,20 +131,25 @@ def test_classifier_features():
 
 def test_filter_initializer_is_the_mean_of_the_pooled_targets():
     module = FilterInitializer(4)
-    feat = jax.random.normal(jax.random.key(0), (3, 8, 8, 5))
-    box = jnp.asarray([[20.0, 30, 50, 60], [10, 12, 70, 33], [40, 40, 25, 20]])
-    params = jax.jit(module.init)(jax.random.key(1), feat, box)
+    rng = np.random.default_rng(0)
+    feat = rng.standard_normal((3, 8, 8, 5)).astype(np.float32)
+    box = np.float32([[20, 30, 50, 60], [10, 12, 70, 33], [40, 40, 25, 20]])
+    kernel = rng.standard_normal((3, 3, 5, 5)).astype(np.float32)
+    params = {"params": {"conv": {"kernel": kernel, "bias": np.ones(5, np.float32)}}}
     run = jax.jit(module.apply)
     filt = run(params, feat, box)
     assert filt.shape == (4, 4, 5)
     # The same as every sample's own filter, here made of three copies of it.
-    each = [run(params, feat[i, None].repeat(3, 0), box[i, None].repeat(3, 0)) for i in range(3)]
+    each = [run(params, feat[[i, i, i]], box[[i, i, i]]) for i in range(3)]
     np.testing.assert_allclose(filt, sum(each) / 3, rtol=1e-4, atol=1e-6)
     # A convolution that copies: what is left is the pooling, without a half-pixel shift.
-    copy = jnp.zeros((3, 3, 5, 5)).at[1, 1].set(jnp.eye(5))
-    identity = {"params": {"conv": {"kernel": copy, "bias": jnp.ones(5)}}}
-    pooled = roi_pool(feat[0] + 1, xywh_to_xyxy(box[:1]), 4, 1 / 16)[0]
-    np.testing.assert_allclose(run(identity, feat[:1], box[:1]), pooled, rtol=1e-4, atol=1e-5)
+    copy = np.zeros((3, 3, 5, 5), np.float32)
+    copy[1, 1] = np.eye(5)
+    identity = {"params": {"conv": {"kernel": copy, "bias": np.ones(5, np.float32)}}}
+    corners = np.concatenate([box[:1, :2], box[:1, :2] + box[:1, 2:]], -1)
+    pooled = jax.jit(roi_pool, static_argnums=(2, 3))(feat[0] + 1, corners, 4, 1 / 16)[0]
+    copied = run(identity, feat[[0, 0, 0]], box[[0, 0, 0]])
+    np.testing.assert_allclose(copied, pooled, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("block", [resnet.BasicBlock, resnet.Bottleneck])

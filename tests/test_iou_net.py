@@ -35,10 +35,15 @@ def whole(net, layer2, layer3, target, boxes, train=False):
 def variables():
     net = IoUNet(F, Numerics())
     init = lambda key: net.init(key, LAYER2, LAYER3, TARGET, BOXES, method=whole)
-    made = jax.jit(init)(jax.random.key(0))
-    # Batch norms that do something: biases and running means are 0 to begin with.
-    shift = lambda path, v: v + (0.1 if path[-1].key in ("bias", "mean") else 0.0)
-    return jax.tree_util.tree_map_with_path(shift, made)
+    rng = np.random.default_rng(1)
+
+    def leaf(path, value):
+        noise = rng.standard_normal(value.shape).astype(np.float32)
+        if path[-1].key in ("scale", "var"):
+            return np.exp(np.float32(0.2) * noise)
+        return noise * np.float32((2 / np.prod(value.shape[:-1])) ** 0.5 if value.ndim > 1 else 0.1)
+
+    return jax.tree_util.tree_map_with_path(leaf, jax.eval_shape(init, jax.random.key(0)))
 
 
 @functools.partial(jax.jit, static_argnames=("method", "numerics"))

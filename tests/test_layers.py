@@ -13,7 +13,7 @@ DEVICES = 4  # of conftest.py
 
 
 def normal(seed, shape):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def randomized(tree, seed=0):
@@ -22,7 +22,8 @@ def randomized(tree, seed=0):
 
     def leaf(path, value):
         noise = rng.standard_normal(value.shape).astype(np.float32)
-        return np.exp(0.3 * noise) if path[-1].key in ("scale", "var") else 0.4 * noise
+        positive = path[-1].key in ("scale", "var")
+        return np.exp(np.float32(0.3) * noise) if positive else np.float32(0.4) * noise
 
     return jax.tree_util.tree_map_with_path(leaf, tree)
 
@@ -95,7 +96,7 @@ def test_conv_module(options):
     """The module picks a form and adds the bias; XLA's convolution is the oracle."""
     x = normal(0, (2, 6, 7, 4))
     module = Conv(4, **options)
-    params = randomized(module.init(jax.random.key(0), x)["params"])
+    params = randomized(jax.eval_shape(module.init, jax.random.key(0), x)["params"])
     groups = 4 if module.depthwise else 1
     pads = layers.pad_amounts((6, 7), module.kernel_size, module.stride, module.padding)
     assert params["kernel"].shape == (module.kernel_size,) * 2 + (4 // groups, 4)
@@ -199,7 +200,7 @@ IMAGES = normal(7, (3, 6, 7, 3))
 
 
 def small_variables(module):
-    return randomized(jax.jit(module.init)(jax.random.key(0), IMAGES))
+    return randomized(jax.eval_shape(module.init, jax.random.key(0), IMAGES))
 
 
 @pytest.mark.parametrize("eps", [1e-5, 0.1])

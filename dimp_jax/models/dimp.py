@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from dimp_jax.config import ModelConfig, PredictorConfig
@@ -111,7 +112,7 @@ def init_variables(config: ModelConfig, key):
 def fold(config: ModelConfig, variables):
     """Variables of the folded network: {"params": ...} without batch norms."""
     eps = {"backbone": efficientnet.NORM_EPS} if config.backbone == "efficientnet_lite0" else {}
-    params, stats = variables["params"], variables["batch_stats"]
+    params, stats = jax.tree.map(np.asarray, (variables["params"], variables["batch_stats"]))
     return {
         "params": {
             name: fold_batch_norm(node, stats.get(name, {}), eps.get(name, 1e-5))

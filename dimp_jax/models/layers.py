@@ -10,12 +10,16 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 # N(0, 2 / (k k out)): the backbones, classifier features and filter initialiser.
 fan_out_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 # Kaiming normal: the IoU network.
 fan_in_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+depthwise_init = nn.initializers.variance_scaling(
+    2.0, "fan_out", "normal", in_axis=(), out_axis=(), batch_axis=(2, 3)
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +99,9 @@ class Conv(nn.Module):
     def __call__(self, x):
         inputs = 1 if self.depthwise else x.shape[-1]
         shape = (self.kernel_size, self.kernel_size, inputs, self.features)
-        kernel = self.param("kernel", self.kernel_init, shape).astype(self.dtype)
+        # A depthwise kernel has one output a group: its fan-out is k k, as in EfficientNet.
+        init = depthwise_init if self.depthwise else self.kernel_init
+        kernel = self.param("kernel", init, shape).astype(self.dtype)
         x = x.astype(self.dtype)
         pads = pad_amounts(x.shape[1:3], self.kernel_size, self.stride, self.padding)
         if self.depthwise:
@@ -202,6 +208,8 @@ class LinearNorm(nn.Module):
 def fold_batch_norm(params, batch_stats, eps: float):
     """Folds every batch norm (evaluation mode) into the convolution or linear layer before it.
 
+    In numpy: on the device every shape would be compiled for one multiplication.
+
     Args:
       params, batch_stats: nested dicts; a node with a `norm` child has one of `conv`, `linear`.
       eps: that of the batch norms below this node.
@@ -216,7 +224,7 @@ def fold_batch_norm(params, batch_stats, eps: float):
     (layer,) = set(params) - {"norm"}
     scale, bias = params["norm"]["scale"], params["norm"]["bias"]
     mean, var = batch_stats["norm"]["mean"], batch_stats["norm"]["var"]
-    gain = scale / jnp.sqrt(var + eps)
+    gain = scale / np.sqrt(var + eps)
     kernel = params[layer]["kernel"]
     offset = params[layer].get("bias", 0.0) - mean
     shape = (1,) * (kernel.ndim - 1) + (-1,)

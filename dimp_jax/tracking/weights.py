@@ -76,7 +76,8 @@ def check_tree(model: ModelConfig, variables, name: str) -> None:
     full = jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
     for collection in ("params", "batch_stats"):
         groups = variables["params"]
-        expected = {k: v for k, v in full[collection].items() if k in groups}
+        # Heads may be missing, the backbone may not.
+        expected = {k: v for k, v in full[collection].items() if k in groups or k not in HEADS}
         want, got = _shapes(expected), _shapes(variables.get(collection, {}))
         wrong = sorted(k for k in want.keys() | got.keys() if want.get(k) != got.get(k))
         if wrong:

@@ -1,0 +1,105 @@
+"""A wheel holds all that the tracker needs: built, installed alone, run far from the repository."""
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dimp_jax
+from dimp_jax.tracking.weights import LITE0_PACKAGE
+
+REPOSITORY = Path(dimp_jax.__file__).resolve().parent.parent
+PARTS = ("pyproject.toml", "README.md", "LICENSE", "dimp_jax", "configs")
+PROGRAM = """
+import sys
+from pathlib import Path
+
+import dimp_jax
+
+site = Path(sys.argv[1]).resolve()
+assert site in Path(dimp_jax.__file__).resolve().parents, dimp_jax.__file__
+
+import numpy as np
+
+from dimp_jax import config
+
+assert site in config.config_dir().resolve().parents, config.config_dir()
+image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+tracker = dimp_jax.load("dimp_lite0")
+state = tracker.init(image, (60, 40, 30, 24))
+for _ in range(2):
+    state, result = tracker.step(state, image)
+assert np.isfinite(result.box_xywh).all()
+print("box", *result.box_xywh.round(2))
+"""
+
+
+def run(command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    text = done.stdout + done.stderr
+    if done.returncode and ("Connection" in text or "No matching distribution" in text):
+        pytest.skip(f"no network, and setuptools is too old to build here: {text[-200:]}")
+    assert done.returncode == 0, text
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The built wheel; from a copy, so that nothing is left in the repository."""
+    if not (REPOSITORY / "pyproject.toml").is_file():
+        pytest.skip("dimp_jax is not imported from its source tree")
+    source = tmp_path_factory.mktemp("source")
+    for part in PARTS:
+        path = REPOSITORY / part
+        if path.is_dir():
+            shutil.copytree(path, source / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(path, source / part)
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(out), str(source)]
+    try:
+        present = int(importlib.metadata.version("setuptools").split(".")[0]) >= 77
+    except importlib.metadata.PackageNotFoundError:
+        present = False
+    # Without a recent setuptools pip fetches one for the build alone.
+    run(command + (["--no-build-isolation"] if present else []))
+    (built,) = out.glob("dimp_jax-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def site(wheel, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index"]
+    run([*pip, "--target", str(folder), str(wheel)])
+    return folder
+
+
+@pytest.mark.slow
+def test_every_source_file_is_in_the_wheel(site):
+    for folder, installed in (("dimp_jax", "dimp_jax"), ("configs", "dimp_jax/configs")):
+        for path in sorted((REPOSITORY / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                name = path.relative_to(REPOSITORY / folder)
+                assert (site / installed / name).is_file(), f"{folder}/{name} is left out"
+    assert not (site / "tests").exists() and not (site / "configs").exists()
+    (licence,) = site.glob("dimp_jax-*.dist-info/licenses/LICENSE")
+    assert "Apache License" in licence.read_text()
+
+
+@pytest.mark.slow
+def test_the_installed_tracker_tracks(site, tmp_path):
+    try:
+        importlib.metadata.version(LITE0_PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip(f"{LITE0_PACKAGE} is not installed (extra: demo)")
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    # PYTHONPATH comes before an editable install; the repository is on no path.
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    output = run([sys.executable, "-P", str(script), str(site)], cwd=tmp_path, env=environment)
+    assert output.startswith("box ") and len(output.split()) == 5
