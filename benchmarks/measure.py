@@ -37,7 +37,7 @@ def gemm_flops_per_s() -> float:
     return 2 * GEMM_SIZE**3 / median_s(_gemm(), repeats=9)
 
 
-def versus_gemm(fn, *args, flops: int, rounds: int = 5) -> tuple[float, float]:
+def versus_gemm(fn, *args, flops: int, rounds: int = 11) -> tuple[float, float]:
     """(time of `fn` / time of its operations at the GEMM rate, median seconds of `fn`).
 
     Both are timed in turns, so that a clock or a neighbour that changes meets both alike; the ratio
@@ -46,7 +46,7 @@ def versus_gemm(fn, *args, flops: int, rounds: int = 5) -> tuple[float, float]:
     ratios, seconds = [], []
     for _ in range(rounds):
         rate = 2 * GEMM_SIZE**3 / median_s(_gemm(), repeats=2)
-        seconds.append(median_s(fn, *args, repeats=5))
+        seconds.append(median_s(fn, *args, repeats=4))
         ratios.append(seconds[-1] * rate / flops)
     return statistics.median(ratios), statistics.median(seconds)
 
