@@ -62,10 +62,11 @@ class Recording:
         """A fully stored array."""
         return self.arrays[key] if key in self.arrays else self.arrays[key + "__f64"]
 
-    def check(self, key, actual, *, rtol=1e-5, atol=0.0):
+    def check(self, key, actual, *, rtol=1e-5, atol=0.0, noise_key=None):
         """Asserts that `actual` is the recorded `key`.
 
         The tolerance is max(20 x the reference's own rounding noise, rtol x absmax, atol).
+        `noise_key` names the recording whose noise counts where `key` has none of its own.
         """
         actual = np.asarray(actual)
         if key + "__sub" in self.arrays:
@@ -83,7 +84,8 @@ class Recording:
             )
             got = actual.astype(np.float64)
             absmax = float(np.max(np.abs(expected), initial=0.0))
-        tolerance = max(20 * self.noise.get(key, (0.0,))[0], rtol * absmax, atol)
+        noise = self.noise.get(key) or self.noise.get(noise_key) or (0.0,)
+        tolerance = max(20 * noise[0], rtol * absmax, atol)
         error = float(np.max(np.abs(got - expected), initial=0.0))
         assert error <= tolerance, (
             f"{key}: off by {error:.3g}, tolerance {tolerance:.3g} (absmax {absmax:.3g})"

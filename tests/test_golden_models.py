@@ -159,12 +159,16 @@ def test_backbone(model):
         maps["classification"] = apply(variables, maps["layer3"], method="clf_features")
         for name, value in maps.items():
             key = f"{model}/{prefix}{name}"
+            # The noise was recorded for the first image only. Without it the other one would be
+            # held closer than the recording is to the truth: odd_layer3 of dimp50 is 4.5e-4 off
+            # the same pass in float64 (ours 4.4e-4), and 1e-5 of its maximum is 4.0e-4.
             if key in golden:
-                golden.check(key, nchw(value))
+                golden.check(key, nchw(value), noise_key=f"{model}/{name}")
             if f"{key}/corner" in golden:
                 # A part of the map is held to the tolerance of the whole.
                 absmax = float(jnp.abs(value).max())
-                tolerance = max(20 * golden.noise.get(key, (0.0,))[0], 1e-5 * absmax)
+                noise = golden.noise.get(f"{model}/{name}", (0.0,))[0]
+                tolerance = max(20 * noise, 1e-5 * absmax)
                 golden.check(f"{key}/corner", nchw(value)[0, :8, :6, :6], rtol=0, atol=tolerance)
 
 
