@@ -7,13 +7,13 @@ python evaluate.py --video 0 --show                      # camera: draw the box 
 """
 
 import dataclasses
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from dimp_jax import compilation
 from dimp_jax import config as configs
 
 INTERRUPTED = 130
@@ -52,7 +52,20 @@ class Arguments:
     show: tyro.conf.FlagCreatePairsOff[bool] = False
     """Open a window; q or escape stops."""
 
-    settings: Annotated[configs.Config, tyro.conf.arg(name="")]
+    model: configs.ModelConfig
+    tracker: configs.TrackerConfig
+
+    checkpoint: str | None
+    """Weights: made by `python -m dimp_jax.convert`, or the --workdir of a training."""
+
+    seed: int
+    """Of all randomness: the same seed gives the same boxes, bit for bit."""
+
+    @property
+    def settings(self) -> configs.Config:
+        """The part of the config that tracking depends on; training has its defaults."""
+        fields = ("model", "tracker", "checkpoint", "seed")
+        return configs.Config(**{name: getattr(self, name) for name in fields})
 
 
 def parse(argv) -> Arguments:
@@ -64,21 +77,17 @@ def parse(argv) -> Arguments:
     """
     name = argv[0] if argv and not argv[0].startswith("-") else DEFAULT_CONFIG
     while True:  # twice only if CONFIG is not the first argument
-        default = Arguments(settings=configs.load(name))
+        config = configs.load(name)
+        default = Arguments(
+            model=config.model,
+            tracker=config.tracker,
+            checkpoint=config.checkpoint,
+            seed=config.seed,
+        )
         args = tyro.cli(Arguments, args=argv, default=default, prog="evaluate.py")
         if args.config == name:
             return args
         name = args.config
-
-
-def enable_compilation_cache():
-    """Lets a second process start without compiling; JAX_COMPILATION_CACHE_DIR has precedence."""
-    import jax
-
-    if jax.config.jax_compilation_cache_dir is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "dimp_jax" / "jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def evaluate(args: Arguments):
@@ -91,13 +100,15 @@ def evaluate(args: Arguments):
     sequences, data_name = inputs.load(args)
     name = Path(args.config).stem + (f"-{data_name}" if data_name else "")
     out = Path(args.out) if args.out else Path("results") / name
+    config = configs.to_dict(args.settings)
+    del config["training"]
     made_from = {
-        "config": configs.to_dict(args.settings),
+        "config": config,
         "inputs": inputs.describe(args, checkpoint=args.settings.checkpoint),
     }
     results.check_folder(out, **made_from)
 
-    enable_compilation_cache()  # importing jax takes seconds: not before all input is checked
+    compilation.enable_cache()  # importing jax takes seconds: not before all input is checked
     from dimp_jax.tracking.tracker import build
 
     try:

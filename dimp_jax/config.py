@@ -11,6 +11,8 @@ import typing
 from pathlib import Path
 from typing import Literal
 
+from dimp_jax.training_config import TrainingConfig
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictorConfig:
@@ -130,12 +132,13 @@ class TrackerConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """One experiment: a network, a tracker, and the weights to run them with."""
+    """One experiment: a network, a tracker, its training, and the weights to start from."""
 
     model: ModelConfig
     tracker: TrackerConfig = TrackerConfig()
-    # An Orbax checkpoint made by `python -m dimp_jax.convert`; None: ImageNet weights of the
-    # backbone from the `demo` extra, with untrained heads.
+    training: TrainingConfig = TrainingConfig()
+    # A checkpoint made by `python -m dimp_jax.convert` or by a training; None: ImageNet weights of
+    # the backbone from the `demo` extra, with untrained heads.
     checkpoint: str | None = None
     seed: int = 0  # of all randomness: the same seed gives the same boxes, bit for bit
 

@@ -3,6 +3,7 @@
 python -m dimp_jax.convert dimp50.pth checkpoints/dimp50        # DiMP-18 or DiMP-50
 python -m dimp_jax.convert resnet18-f37072fd.pth imagenet18     # torchvision: backbone only
 python -m dimp_jax.convert checkpoints/dimp50 dimp50.npz        # torch names and layouts
+python -m dimp_jax.convert runs/dimp50 dimp50.npz               # of a training's best checkpoint
 
 Torch is not needed, and nothing in the file is executed. Exit status 2 and one line on stderr when
 something is wrong; nothing is written then.
@@ -21,7 +22,7 @@ import numpy as np
 import tyro
 
 from dimp_jax import config as config_lib
-from dimp_jax.checkpoints import CheckpointError, state_dict, store, torch_file
+from dimp_jax.checkpoints import CheckpointError, run, state_dict, store, torch_file
 from dimp_jax.checkpoints.inert_pickle import Opaque
 
 CONFIG_NAMES = {
@@ -148,8 +149,13 @@ def to_npz(source, output) -> list[str]:
     if os.path.lexists(output):
         raise CheckpointError(f"{output}: already exists; remove it or choose another name")
     variables, card = store.load(source)
+    extras, invented = store.load_extras(source), 0
     try:
-        tensors = state_dict.to_torch(variables, store.load_extras(source), card["architecture"])
+        if run.is_run(source) or run.step_folder(source):
+            invented = -len(extras)
+            extras = state_dict.with_unused(extras, card["architecture"])
+            invented += len(extras)
+        tensors = state_dict.to_torch(variables, extras, card["architecture"])
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from error
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -161,10 +167,16 @@ def to_npz(source, output) -> list[str]:
     finally:
         with contextlib.suppress(FileNotFoundError):  # the usual case: it was renamed
             partial.unlink()
-    return [
-        f"{source}: {card['architecture']}, converted from {card['source'].get('file')!a}",
+    lines = [
+        f"{source}: {card['architecture']}, made by {card['source'].get('file')!a}",
         f"wrote {output}: {len(tensors)} tensors",
     ]
+    if invented:
+        lines.append(
+            f"{invented} of them are zeros: layer4 and fc, which DiMP never evaluates, were not "
+            "part of this training"
+        )
+    return lines
 
 
 def _state_dict_of(value):

@@ -206,7 +206,7 @@ def test_unreadable_by_orbax(saved):
         store.load(saved)
 
 
-@pytest.mark.parametrize("stage", ["_digests", "_write_json", "_escape"])
+@pytest.mark.parametrize("stage", ["_digests", "write_json", "_escape"])
 def test_failing_save_leaves_nothing(tmp_path, monkeypatch, stage):
     def fail(*_):
         raise KeyboardInterrupt
@@ -224,7 +224,7 @@ def test_killed_save_leaves_nothing_that_loads(tmp_path):
         "import test_checkpoints as t; from dimp_jax.checkpoints import store\n"
         "def kill(path, value):\n"
         "    if path.name == 'card.json': os.kill(os.getpid(), signal.SIGKILL)\n"
-        "store._write_json, written = kill, store._write_json\n"
+        "store.write_json, written = kill, store.write_json\n"
         "store.save(sys.argv[1], t.small_variables(), t.card_of())\n"
     )
     path = tmp_path / "new"

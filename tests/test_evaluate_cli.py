@@ -22,7 +22,7 @@ def evaluate(tmp_path, monkeypatch):
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "evaluate", module)  # tyro reads the fields' docs there
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "enable_compilation_cache", lambda: None)
+    monkeypatch.setattr(module.compilation, "enable_cache", lambda: None)
     module.built = []
 
     def build(config):
@@ -231,7 +231,7 @@ def test_compilation_cache_goes_to_the_user_cache_folder(tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r})\n"
         "import evaluate, jax\n"
-        "evaluate.enable_compilation_cache()\n"
+        "evaluate.compilation.enable_cache()\n"
         "jax.jit(lambda x: x @ x)(jax.numpy.ones((2, 2)))\n"
         "print(jax.config.jax_compilation_cache_dir)"
     )

@@ -148,6 +148,26 @@ def _tensor_problem(state_dict, row):
     return None
 
 
+def with_unused(extras, architecture) -> dict:
+    """`extras` with zeros for the tensors of a DiMP state dict that no part of DiMP evaluates.
+
+    A strict loader wants them to be there; a training does not have them.
+    """
+    _check_way_back(architecture)
+    return extras | {
+        row.name: np.zeros(row.shape, np.float32)
+        for row in entries(architecture)
+        if row.path is None and not row.optional and row.name not in extras
+    }
+
+
+def _check_way_back(architecture):
+    if architecture not in ("dimp18", "dimp50"):
+        raise CheckpointError(
+            f"architecture {architecture!r}: only dimp18 and dimp50 have a torch state dict"
+        )
+
+
 def to_torch(variables, extras, architecture) -> dict:
     """The DiMP state dict that `from_torch` made `variables` and `extras` of, bit for bit.
 
@@ -162,10 +182,7 @@ def to_torch(variables, extras, architecture) -> dict:
     Raises:
       CheckpointError: an array is missing, unexpected, mis-shaped or not float32.
     """
-    if architecture not in ("dimp18", "dimp50"):
-        raise CheckpointError(
-            f"architecture {architecture!r}: only dimp18 and dimp50 have a torch state dict"
-        )
+    _check_way_back(architecture)
     rows = entries(architecture)
     ours = dict(_flatten(variables))
     expected = {row.path for row in rows} | {row.name for row in rows if row.path is None}

@@ -4,6 +4,9 @@ PATH/card.json       what the weights are: architecture, config, source
 PATH/variables/      Orbax: {"params": ..., "batch_stats": ...}
 PATH/extras/         Orbax, optional: tensors of the source that the network does not use
 PATH/checksums.json  SHA-256 of the files of both: Orbax itself does not notice changed bytes
+
+The work directory of a training has a card too, and is read as its best checkpoint; so is one of
+its steps, WORKDIR/checkpoints/STEP (checkpoints/run.py).
 """
 
 import contextlib
@@ -20,7 +23,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from dimp_jax import config as config_lib
-from dimp_jax.checkpoints import CheckpointError
+from dimp_jax.checkpoints import CheckpointError, run
 
 FORMAT = 1
 CARD_TYPES = {
@@ -68,16 +71,33 @@ def save(path, variables, card, extras=None) -> None:
         with ocp.PyTreeCheckpointer() as checkpointer:
             for group, tree in groups.items():
                 checkpointer.save(partial / group, tree)
-        _write_json(partial / "checksums.json", {g: _digests(partial / g) for g in groups})
-        _write_json(partial / "card.json", card)
+        write_json(partial / "checksums.json", {g: _digests(partial / g) for g in groups})
+        write_json(partial / "card.json", card)
         partial.rename(path)
     finally:
         with contextlib.suppress(FileNotFoundError):  # the usual case: it was renamed
             shutil.rmtree(partial)
 
 
+def start_run(workdir, card, start=None) -> None:
+    """Makes `workdir` readable as a checkpoint, once it holds one: writes its card.
+
+    Args:
+      card: see `read_card`.
+      start: the checkpoint directory that the training starts from, or None; the tensors of its
+        source that the network does not use are copied, so that the way back to torch is whole.
+    """
+    workdir = Path(workdir)
+    _check_card(card, workdir)
+    if start is not None and load_extras(start):  # checks their bytes, too
+        folder = Path(start) if (Path(start) / "extras").is_dir() else _run_of(start)
+        shutil.copytree(folder / "extras", workdir / "extras", dirs_exist_ok=True)
+        write_json(workdir / "checksums.json", {"extras": _digests(workdir / "extras")})
+    write_json(workdir / "card.json", card)
+
+
 def load(path):
-    """Reads a checkpoint directory.
+    """Reads a checkpoint directory, or the best checkpoint of a training's work directory.
 
     Returns:
       variables: nested dicts of float32 numpy arrays.
@@ -87,16 +107,21 @@ def load(path):
       CheckpointError: `path` is not a checkpoint directory, or a file of it is damaged.
     """
     card = read_card(path)
-    variables = _load_group(Path(path), "variables")
+    step = run.step_folder(path)
+    variables = run.load_variables(step) if step else _load_group(Path(path), "variables")
     return variables, card
 
 
 def load_extras(path) -> dict:
     """The tensors of the source that the network does not use: name -> array, {} if none."""
     read_card(path)
-    if "extras" not in _checksums(Path(path)):
+    path = _run_of(path)
+    # A training from scratch has none, and no checksums of them.
+    if not (path / "checksums.json").exists() and run.is_run(path):
         return {}
-    extras = _load_group(Path(path), "extras")
+    if "extras" not in _checksums(path):
+        return {}
+    extras = _load_group(path, "extras")
     return {unquote(name): array for name, array in extras.items()}
 
 
@@ -115,12 +140,18 @@ def read_card(path) -> dict:
     if not path.is_dir():
         found = "a file" if path.exists() else "nothing there"
         raise CheckpointError(
-            f"{path}: expected a checkpoint directory made by `python -m dimp_jax.convert`, "
-            f"found {found}"
+            f"{path}: expected a checkpoint directory made by `python -m dimp_jax.convert` or "
+            f"train.py, found {found}"
         )
-    card = _read_json(path / "card.json")
+    card = _read_json(_run_of(path) / "card.json")
     _check_card(card, path)
     return card
+
+
+def _run_of(path):
+    """The directory with the card: the work directory for one of its steps, else `path`."""
+    path = Path(path)
+    return path.parent.parent if path.parent.name == run.FOLDER else path
 
 
 def _check_card(card, path):
@@ -182,7 +213,8 @@ def _escape(name):
     return quote(name, safe="").replace(".", "%2E")
 
 
-def _write_json(path, value):
+def write_json(path, value) -> None:
+    """Writes JSON types for people, too."""
     path.write_text(json.dumps(value, indent=2) + "\n")
 
 

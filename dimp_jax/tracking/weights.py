@@ -23,6 +23,22 @@ def load(config: Config):
     """The variables {"params", "batch_stats"} of a config, and a notice if heads are untrained.
 
     Raises:
+      FileNotFoundError, CheckpointError: as `read`.
+    """
+    variables, _ = read(config)
+    missing = [head for head in HEADS if head not in variables["params"]]
+    if not missing:
+        return variables, None
+    return with_untrained_heads(config.model, variables, missing), NOTICE
+
+
+def read(config: Config):
+    """The weights that a config names, as far as there are any, and what they are called.
+
+    Returns:
+      variables {"params", "batch_stats"}, some of `HEADS` perhaps missing; a name for people.
+
+    Raises:
       FileNotFoundError: no checkpoint is named and there is no package with ImageNet weights.
       CheckpointError (a ValueError): not a checkpoint, or one of another architecture.
     """
@@ -39,11 +55,8 @@ def load(config: Config):
             f"{config.model.backbone} has no weights to start from: convert a checkpoint with "
             "`python -m dimp_jax.convert IN OUT` and give it as --checkpoint OUT"
         )
-    missing = [head for head in HEADS if head not in variables["params"]]
     check_tree(config.model, variables, name)
-    if not missing:
-        return variables, None
-    return with_untrained_heads(config.model, variables, missing), NOTICE
+    return variables, name
 
 
 def lite0_file() -> Path:

@@ -1,0 +1,133 @@
+"""What a training costs, computed from its traced step: not measured on any accelerator.
+
+python -m benchmarks.cost_model dimp18 dimp50
+
+Operations and bytes are those of the matrix products and convolutions of the whole step (forward,
+backward, update), each operand and result moved once. A step's time is the larger of operations at
+`EFFICIENCY` of the peak and bytes at `EFFICIENCY` of the memory rate; the all-reduce of the
+gradients is set beside it.
+"""
+
+import json
+import math
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.measure import count_flops
+from dimp_jax import config as configs
+from dimp_jax import optim, steps
+from dimp_jax.data.source import Sample
+from dimp_jax.models.dimp import init_variables
+
+EFFICIENCY = 0.35  # of peak; an assumption, typical of convolution networks of this size
+# Vendors' data sheets: dense bfloat16 FLOP/s, bytes/s of memory, bytes/s between devices.
+ACCELERATORS = {
+    "NVIDIA A100 80 GB": (312e12, 2.0e12, 600e9),
+    "NVIDIA H100 SXM": (989e12, 3.35e12, 900e9),
+    "NVIDIA RTX 4090": (165e12, 1.0e12, 32e9),
+    "TPU v4": (275e12, 1.2e12, 300e9),
+    "TPU v5e": (197e12, 0.82e12, 200e9),
+    "TPU v5p": (459e12, 2.77e12, 600e9),
+}
+
+
+def sample_shapes(config: configs.Config, batch: int) -> Sample:
+    """Shapes and types of a batch of samples."""
+    data = config.training.data
+    frames = (data.sampler.train_frames, data.sampler.test_frames)
+    side, proposals = data.crop.size_px, data.proposals.count
+    shape = lambda *dims, dtype=np.float32: jax.ShapeDtypeStruct((batch, *dims), dtype)
+    n, t = frames
+    return Sample(
+        train_crops=shape(n, side, side, 3, dtype=np.uint8),
+        train_box=shape(n, 4),
+        train_brightness=shape(n),
+        test_crops=shape(t, side, side, 3, dtype=np.uint8),
+        test_box=shape(t, 4),
+        test_brightness=shape(t),
+        proposals=shape(t, proposals, 4),
+        proposal_value=shape(t, proposals),
+        proposal_target=shape(t, proposals),
+    )
+
+
+def count_bytes(jaxpr, itemsize: int) -> int:
+    """Bytes of operands and results of all matrix products and convolutions, moved once each."""
+    total = 0
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name in ("dot_general", "conv_general_dilated"):
+            shapes = [v.aval.shape for v in (*eqn.invars, *eqn.outvars)]
+            total += itemsize * sum(math.prod(shape) for shape in shapes)
+        elif eqn.primitive.name == "scan":
+            inner = count_bytes(eqn.params["jaxpr"].jaxpr, itemsize)
+            total += eqn.params["length"] * inner
+        else:
+            for inner in jax.core.jaxprs_in_params(eqn.params):
+                total += count_bytes(inner, itemsize)
+    return total
+
+
+def cost(config: configs.Config, device_batch: int) -> dict:
+    """Operations, bytes and sizes of one step of `device_batch` sequences on one device."""
+    variables = jax.eval_shape(lambda: init_variables(config.model, jax.random.key(0)))
+    state = jax.eval_shape(lambda v: steps.init_state(v, config), variables)
+    step, batch = steps.make_train_step(config), sample_shapes(config, device_batch)
+    trained, _ = optim.split(variables["params"], config.training.optim.frozen)
+    count = lambda tree: sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+    itemsize = jnp.dtype(config.model.compute_dtype).itemsize
+    return {
+        "device_batch": device_batch,
+        "parameters": count(variables["params"]),
+        "trained_parameters": count(trained),
+        "step_flops": count_flops(step, state, batch),
+        "step_bytes": count_bytes(jax.make_jaxpr(step)(state, batch).jaxpr, itemsize),
+        "all_reduce_bytes": 4 * count(trained),
+        "state_bytes": sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state)),
+        "batch_bytes": sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(batch)),
+    }
+
+
+def hours(config: configs.Config, costs: dict, accelerator: str, devices: int) -> dict:
+    """Computed seconds a step and hours a training, with the global batch over `devices`."""
+    peak, memory, link = ACCELERATORS[accelerator]
+    share = config.training.global_batch / devices / costs["device_batch"]
+    compute_s = share * costs["step_flops"] / (peak * EFFICIENCY)
+    memory_s = share * costs["step_bytes"] / (memory * EFFICIENCY)
+    reduce_s = 2 * (devices - 1) / devices * costs["all_reduce_bytes"] / link
+    step_s = max(compute_s, memory_s) + reduce_s
+    return {
+        "accelerator": accelerator,
+        "devices": devices,
+        "bound": "compute" if compute_s > memory_s else "memory",
+        "step_ms": 1e3 * step_s,
+        "all_reduce_ms": 1e3 * reduce_s,
+        "crops_per_s_needed": _crops(config) / step_s,
+        "hours": config.training.total_steps * step_s / 3600,
+    }
+
+
+def _crops(config):
+    sampler = config.training.data.sampler
+    return config.training.global_batch * (sampler.train_frames + sampler.test_frames)
+
+
+def main(names) -> int:
+    for name in names or ["dimp18", "dimp50"]:
+        config = configs.load(name)
+        costs = cost(config, device_batch=2)
+        print(json.dumps({"config": name, "computed": True, **costs}))
+        for accelerator in ACCELERATORS:
+            for devices in (1, 8):
+                if config.training.global_batch % devices:
+                    continue
+                line = hours(config, costs, accelerator, devices)
+                rounded = {k: round(v, 2) if isinstance(v, float) else v for k, v in line.items()}
+                print(json.dumps({"config": name, "computed": True, **rounded}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,36 @@
+"""A tiny network on procedural sequences: the whole of training in under a minute on a laptop.
+
+python train.py configs/debug.py --workdir runs/debug
+"""
+
+from dimp_jax.config import Config, ModelConfig, TrackerConfig
+from dimp_jax.training_config import (
+    CropConfig,
+    DataConfig,
+    OptimConfig,
+    SamplerConfig,
+    TrainingConfig,
+)
+
+
+def get_config() -> Config:
+    return Config(
+        model=ModelConfig(backbone="efficientnet_lite0", clf_channels=32, iou_channels=32),
+        tracker=TrackerConfig(crop_size_px=128),
+        training=TrainingConfig(
+            total_steps=60,
+            global_batch=8,
+            start="random",
+            log_every=5,
+            save_every=30,
+            validate_every=30,
+            validation_batches=2,
+            data=DataConfig(
+                sources=(("synthetic", 1.0),),
+                validation_sources=(("synthetic", 1.0),),
+                sampler=SamplerConfig(train_frames=2, test_frames=2),
+                crop=CropConfig(size_px=128),
+            ),
+            optim=OptimConfig(learning_rates=(("default", 1e-3),), decay_every_steps=1000),
+        ),
+    )

@@ -1,0 +1,249 @@
+"""The checkpoints of a training run.
+
+WORKDIR/checkpoints/STEP/variables/   Orbax: {"params": ..., "batch_stats": ...}
+WORKDIR/checkpoints/STEP/optimizer/   Orbax: the leaves of the optimiser state, numbered
+WORKDIR/checkpoints/STEP/meta/        JSON: step, position in the data, score, digests of both
+
+A step directory gets its name when it is complete, so that a run that was killed while saving is
+resumed from the checkpoint before. The digests show what Orbax does not notice: changed bytes.
+"""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from dimp_jax.checkpoints import CheckpointError
+
+FOLDER = "checkpoints"
+SET_ASIDE = "damaged"
+
+log = logging.getLogger(__name__)
+
+
+class RunCheckpoints:
+    """Saves asynchronously; keeps the last `keep_last` and the one of the best score.
+
+    Every process of a run calls the same methods with the same (replicated) state, as numpy.
+    """
+
+    def __init__(self, workdir, *, keep_last: int):
+        self.folder = Path(workdir).absolute() / FOLDER
+        best = policies.BestN(
+            get_metric_fn=lambda metrics: metrics["score"],
+            n=1,
+            keep_checkpoints_without_metrics=False,
+        )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep_last), best]),
+            cleanup_tmp_directories=True,  # what a killed run was writing
+        )
+        self.manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.manager.close()  # waits for the save under way
+
+    def save(self, state, *, position: dict, score: float | None = None) -> None:
+        """Starts to save `state`; returns before it is written.
+
+        Args:
+          state: `steps.TrainState` of numpy arrays.
+          position: JSON types, where in the data the next step begins.
+          score: larger is better; None if it was not measured at this step.
+        """
+        step = int(state.step)
+        if step in self.manager.all_steps():
+            return  # a preemption right after a regular save
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        optimizer = _numbered(state.opt_state)
+        meta = {
+            "step": step,
+            "position": position,
+            "score": score,
+            "digests": {"variables": digest(variables), "optimizer": digest(optimizer)},
+        }
+        self.manager.save(
+            step,
+            args=ocp.args.Composite(
+                variables=ocp.args.StandardSave(variables),
+                optimizer=ocp.args.StandardSave(optimizer),
+                meta=ocp.args.JsonSave(meta),
+            ),
+            metrics=None if score is None else {"score": score},
+        )
+
+    def restore(self, template):
+        """The latest undamaged checkpoint: (state as numpy, position), or None if there is none.
+
+        A damaged one is set aside in WORKDIR/damaged, with a warning, and the one before is used.
+
+        Args:
+          template: `steps.TrainState` of the right structure and shapes (numpy or jax arrays).
+
+        Raises:
+          CheckpointError: there are checkpoints and all of them are damaged.
+        """
+        steps = sorted(self.manager.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                restored = self._restore_step(step, template)
+            except CheckpointError as error:
+                log.warning("%s; going on from the checkpoint before it", error)
+                self._set_aside(step)
+                continue
+            return restored
+        if steps:
+            raise CheckpointError(
+                f"{self.folder}: all {len(steps)} checkpoints are damaged; they were moved to "
+                f"{self.folder.parent / SET_ASIDE}: start again in another --workdir"
+            )
+        return None
+
+    def _restore_step(self, step, template):
+        folder = self.folder / str(step)
+        meta = read_meta(folder)
+        parts = {
+            "variables": {"params": template.params, "batch_stats": template.batch_stats},
+            "optimizer": _numbered(template.opt_state),
+        }
+        for name, part in parts.items():
+            parts[name] = _read_group(folder, name, meta, part)
+        leaves = [parts["optimizer"][key] for key in sorted(parts["optimizer"])]
+        structure = jax.tree.structure(template.opt_state)
+        state = template.replace(
+            step=np.asarray(meta["step"], np.int32),
+            opt_state=jax.tree.unflatten(structure, leaves),
+            **parts["variables"],
+        )
+        return state, meta["position"]
+
+    def _set_aside(self, step):
+        if jax.process_index() == 0:
+            target = self.folder.parent / SET_ASIDE / str(step)
+            target.parent.mkdir(exist_ok=True)
+            number = 0
+            while target.exists():
+                number += 1
+                target = target.with_name(f"{step}-{number}")
+            (self.folder / str(step)).rename(target)
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils
+
+            multihost_utils.sync_global_devices(f"checkpoint {step} set aside")
+        self.manager.reload()
+
+    def reached_preemption(self, step: int) -> bool:
+        """Several processes only: all of them learn at the same step that one is to end."""
+        return self.manager.reached_preemption(step)
+
+
+def is_run(path) -> bool:
+    """Is `path` the work directory of a training?"""
+    return (Path(path) / FOLDER).is_dir()
+
+
+def step_folder(path) -> Path | None:
+    """The step directory that stands for `path`: itself, or the best (else latest) of a run."""
+    path = Path(path)
+    if path.parent.name == FOLDER and path.name.isdecimal():
+        return path if path.is_dir() else None
+    steps = [p for p in (path / FOLDER).glob("*") if p.name.isdecimal()]
+    if not steps:
+        return None
+    # Steps without a score lose to any with one; among equals the latest counts.
+    return max(steps, key=lambda folder: (_score(folder), int(folder.name)))
+
+
+def _score(folder):
+    score = read_meta(folder).get("score")
+    return -np.inf if score is None else score
+
+
+def load_variables(folder) -> dict:
+    """The variables of a step directory as nested dicts of numpy arrays.
+
+    Raises:
+      CheckpointError: it is damaged.
+    """
+    return _read_group(Path(folder), "variables", read_meta(folder), None)
+
+
+def read_meta(folder) -> dict:
+    """The JSON beside the arrays of a step directory.
+
+    Raises:
+      CheckpointError: it is missing or damaged.
+    """
+    path = Path(folder) / "meta" / "metadata"
+    try:
+        meta = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: damaged checkpoint: {path.name}: {error}") from error
+    wanted = {"step": int, "position": dict, "digests": dict}
+    if not isinstance(meta, dict) or any(type(meta.get(k)) is not t for k, t in wanted.items()):
+        raise CheckpointError(f"{folder}: damaged checkpoint: {path} is not a checkpoint's")
+    return meta
+
+
+def _read_group(folder, name, meta, template):
+    """One Orbax tree, as numpy; its structure is `template`'s, or as found if that is None."""
+    folder = folder.absolute()
+    path = folder / name
+    handler = ocp.CompositeCheckpointHandler(
+        variables=ocp.PyTreeCheckpointHandler(),
+        optimizer=ocp.PyTreeCheckpointHandler(),
+        meta=ocp.JsonCheckpointHandler(),
+        metrics=ocp.JsonCheckpointHandler(),
+    )
+    try:
+        with ocp.Checkpointer(handler) as checkpointer:
+            found = checkpointer.metadata(folder).item_metadata[name].tree
+            # As numpy: no sharding is needed, on any topology.
+            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), found)
+            wanted = ocp.args.PyTreeRestore(restore_args=as_numpy)
+            tree = checkpointer.restore(folder, args=ocp.args.Composite(**{name: wanted}))[name]
+    except Exception as error:  # Orbax documents none; whatever it is, the arrays are unusable
+        detail = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise CheckpointError(f"{path}: damaged: Orbax cannot read it ({detail:.200})") from error
+    if digest(tree) != meta["digests"].get(name):
+        raise CheckpointError(f"{path}: damaged: its bytes are not those that were saved")
+    if template is not None:
+        want, got = _shapes(template), _shapes(tree)
+        wrong = sorted(k for k in want.keys() | got.keys() if want.get(k) != got.get(k))
+        if wrong:
+            # Not damage: going back further would not help.
+            raise ValueError(
+                f"{path}: does not fit the config: {wrong[0]} is {got.get(wrong[0], 'missing')}, "
+                f"expected {want.get(wrong[0], 'nothing')}; use the config of the run, or another "
+                "--workdir"
+            )
+    return tree
+
+
+def _shapes(tree):
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(key): np.shape(leaf) for key, leaf in leaves}
+
+
+def _numbered(tree) -> dict:
+    """Leaves by number: independent of the optimiser's classes."""
+    return {f"{i:05d}": leaf for i, leaf in enumerate(jax.tree.leaves(tree))}
+
+
+def digest(tree) -> str:
+    """SHA-256 over names, types, shapes and bytes of all leaves."""
+    sha = hashlib.sha256()
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    for key, leaf in sorted(leaves, key=lambda pair: jax.tree_util.keystr(pair[0])):
+        leaf = np.ascontiguousarray(leaf)
+        sha.update(f"{jax.tree_util.keystr(key)} {leaf.dtype} {leaf.shape}".encode())
+        sha.update(leaf.reshape(-1).view(np.uint8).data)
+    return sha.hexdigest()

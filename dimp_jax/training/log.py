@@ -1,0 +1,131 @@
+"""What a run tells: metrics.jsonl, figures and the progress bar."""
+
+import contextlib
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dimp_jax import optim
+from dimp_jax.config import Config
+from dimp_jax.steps import first_non_finite
+from dimp_jax.training import figures, writers
+
+
+class NonFiniteLoss(Exception):
+    """A loss or a gradient is infinite or NaN: the parameters are no longer of use."""
+
+
+class Window:
+    """The metrics of the steps since the last record, and where the time went."""
+
+    def __init__(self):
+        self.metrics = []  # (step, device scalars)
+        self.waited_s = 0.0
+        self.started = time.perf_counter()
+        self.ended = None
+
+    @contextlib.contextmanager
+    def waiting(self):
+        """Around the wait for data."""
+        started = time.perf_counter()
+        yield
+        self.waited_s += time.perf_counter() - started
+
+    def add(self, step: int, metrics):
+        self.metrics.append((step, metrics))
+        self.ended = time.perf_counter()
+
+    def fetch(self) -> dict[str, float]:
+        """Waits for the steps; the mean of each metric.
+
+        Raises:
+          NonFiniteLoss: names the first step and term that are not finite.
+        """
+        fetched = [(step, jax.device_get(metrics)) for step, metrics in self.metrics]
+        for step, metrics in fetched:
+            term = first_non_finite(metrics)
+            if term is not None:
+                raise NonFiniteLoss(f"step {step}: {term} is {float(metrics[term])}")
+        values = [metrics for _, metrics in fetched]
+        return {name: float(np.mean([m[name] for m in values])) for name in values[0]}
+
+
+class RunLog:
+    """Process 0's log; in the others `RunLog` is made without a directory and writes nothing."""
+
+    def __init__(self, config: Config, directory, first_step: int, console):
+        self.config = config
+        self.directory = None if directory is None else Path(directory)
+        self.first_step, self.console = first_step, console
+
+    def __enter__(self):
+        self.stack = contextlib.ExitStack()
+        if self.directory is not None:
+            training = self.config.training
+            self.writer = self.stack.enter_context(
+                writers.MetricsWriter(
+                    self.directory,
+                    resumed_step=self.first_step,
+                    tensorboard=training.tensorboard,
+                )
+            )
+            self.progress = self.stack.enter_context(_progress(self.console))
+            self.task = self.progress.add_task(
+                "training", total=training.total_steps, completed=self.first_step, loss="-"
+            )
+        return self
+
+    def __exit__(self, *exception):
+        return self.stack.__exit__(*exception)
+
+    def advance(self, step: int):
+        if self.directory is not None:
+            self.progress.update(self.task, completed=step)
+
+    def write(self, window: Window, validation: dict | None = None):
+        """One record: the means over the window, rates, speed, and what validation measured."""
+        values = window.fetch()  # in every process: all of them stop on a bad loss
+        if self.directory is None:
+            return
+        training, step = self.config.training, window.metrics[-1][0]
+        elapsed = max(window.ended - window.started, 1e-9)
+        count = len(window.metrics)
+        rates = optim.learning_rates(training.optim, step - 1)
+        record = {
+            **values,
+            **{f"learning_rate/{name}": rate for name, rate in rates.items()},
+            "steps_per_s": count / elapsed,
+            "examples_per_s": count * training.global_batch / elapsed,
+            "data_wait_share": window.waited_s / elapsed,
+            **(validation or {}),
+        }
+        self.writer.write(step, record)
+        self.progress.update(self.task, loss=f"{values['loss']:.4g}")
+        if validation:
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
+            self.console.print(f"step {step}: {shown}", markup=False, highlight=False)
+
+    def figure(self, step: int, params, initial):
+        """The learned functions of the loss, as a picture."""
+        if self.directory is not None:
+            figures.learned_loss(
+                self.directory / "figures" / f"learned_loss_{step:07d}.png",
+                params,
+                initial,
+                self.config.model.predictor,
+                f"step {step}",
+            )
+
+
+def _progress(console):
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TimeRemainingColumn(),
+        console=console,
+    )

@@ -1,0 +1,176 @@
+"""The training loop: data in, checkpoints, metrics and figures out."""
+
+import collections
+import contextlib
+import dataclasses
+import signal
+from pathlib import Path
+
+import jax
+from jax.experimental import multihost_utils
+
+from dimp_jax import parallel, steps
+from dimp_jax.checkpoints.run import RunCheckpoints
+from dimp_jax.config import Config
+from dimp_jax.data import loader
+from dimp_jax.training import signals, validation, workdir, writers
+from dimp_jax.training.log import RunLog, Window
+from dimp_jax.training.start import start_variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended."""
+
+    step: int  # the last one; there is a checkpoint of it
+    signal: int | None  # that asked for the end before `total_steps`
+
+
+def train(config: Config, directory, console) -> Outcome:
+    """Trains to `total_steps`, going on from the checkpoints in `directory` if there are any.
+
+    Args:
+      directory: the work directory, as in workdir.py.
+      console: `rich.console.Console` for the progress bar; process 0 alone uses it.
+
+    Raises:
+      NonFiniteLoss: names the step and the term; the checkpoints before it stay.
+      ValueError, FileNotFoundError: what the config names does not exist or does not fit.
+    """
+    training, directory = config.training, Path(directory)
+    main = jax.process_index() == 0
+    _check_schedule(training)
+    workdir.check(directory, config)
+    parallel.check_global_batch(training.global_batch, training.optim.accumulate)
+    if training.tensorboard:
+        writers.check_tensorboard()
+    placement = parallel.placement(training.parallel.backend)
+    variables, start_name = start_variables(config)
+    template = parallel.to_host(steps.init_state(variables, config))
+
+    with contextlib.ExitStack() as stack:
+        # Data is opened, and refused, before anything is written.
+        measure_loss = validation.held_out_loss(config, placement)
+        measure_auc = validation.tracking_auc(config)
+        with contextlib.closing(_open_batches(config, start_step=0)):
+            pass
+        if main:
+            workdir.prepare(directory, config, start_name)
+        _barrier("workdir")
+        checkpoints = stack.enter_context(RunCheckpoints(directory, keep_last=training.keep_last))
+        restored = checkpoints.restore(template)
+        host_state = template if restored is None else restored[0]
+        first = int(host_state.step)
+        if main:
+            origin = start_name if restored is None else f"step {first}"
+            console.print(f"{directory}: from {origin} to step {training.total_steps}")
+        if first >= training.total_steps:
+            return Outcome(first, None)
+
+        log = stack.enter_context(RunLog(config, directory if main else None, first, console))
+        stop = stack.enter_context(signals.noted(*_signals()))
+        batches = _place_ahead(
+            stack.enter_context(_open_batches(config, start_step=first)),
+            placement,
+            training.data.prefetch_batches,
+        )
+        train_step = parallel.data_parallel(
+            steps.make_train_step(config, parallel.AXIS), training.parallel.backend
+        )
+        state, window, due = placement.state(host_state), Window(), None
+        for step in range(first + 1, training.total_steps + 1):
+            with window.waiting():
+                batch = next(batches)
+            state, metrics = train_step(state, batch)
+            window.add(step, metrics)
+            if due is not None:
+                # Only now, with the next step under way: fetching does not stall the device.
+                log.write(due)
+                due = None
+            last = step == training.total_steps
+            stopped = _stopped(stop, checkpoints, step)
+            measured = []
+            if not stopped:
+                measured += [measure_loss] if last or step % training.validate_every == 0 else []
+                every = training.tracking.every_steps
+                measured += [measure_auc] if last or step % every == 0 else []
+            measured = [m for m in measured if m is not None]
+            if last or stopped or measured or step % training.save_every == 0:
+                window.fetch()  # a bad loss ends the run before its state could be saved
+                host_state = parallel.to_host(state)
+                values = {}
+                for measure in measured:
+                    values |= measure(state, host_state)
+                log.write(window, values)
+                log.figure(step, host_state.params["predictor"], variables["params"]["predictor"])
+                position = {"next_batch": step, "seed": config.seed}
+                checkpoints.save(host_state, position=position, score=_score(config, values))
+                window = Window()
+            elif step % training.log_every == 0:
+                due, window = window, Window()
+            log.advance(step)
+            if last or stopped:
+                return Outcome(step, stop.number)
+    raise AssertionError("not reached: the last step returns")
+
+
+def _open_batches(config, *, start_step):
+    return loader.batches(
+        config.training.data,
+        seed=config.seed,
+        global_batch=config.training.global_batch,
+        start_step=start_step,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        training=True,
+    )
+
+
+def _place_ahead(batches, placement, count: int):
+    """Yields placed batches, `count` of them on their way to the devices ahead of time."""
+    ahead = collections.deque()
+    while True:
+        while len(ahead) <= count:
+            ahead.append(placement.batch(next(batches)))
+        yield ahead.popleft()
+
+
+def _score(config, values) -> float | None:
+    """What the best checkpoint is chosen by: tracking, else the held-out loss. Larger is better."""
+    if config.training.tracking.sequences_dir is not None:
+        return values.get("validation/auc")
+    loss = values.get("validation/loss")
+    return None if loss is None else -loss
+
+
+def _signals():
+    # In a run of several processes JAX's own service catches SIGTERM and agrees on a last step.
+    return () if jax.process_count() > 1 else (signal.SIGINT, signal.SIGTERM)
+
+
+def _stopped(stop, checkpoints, step) -> bool:
+    if jax.process_count() > 1:
+        return checkpoints.reached_preemption(step)
+    return bool(stop)
+
+
+def _barrier(name):
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def _check_schedule(training):
+    """Raises ValueError for counts that cannot be: each names its option."""
+    counts = {
+        "total_steps": training.total_steps,
+        "global_batch": training.global_batch,
+        "log_every": training.log_every,
+        "save_every": training.save_every,
+        "keep_last": training.keep_last,
+        "validate_every": training.validate_every,
+        "validation_batches": training.validation_batches,
+        "tracking.every_steps": training.tracking.every_steps,
+    }
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"training.{name}={value}: expected 1 or more")

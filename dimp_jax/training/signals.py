@@ -1,0 +1,35 @@
+"""Ending in good order: the first SIGTERM or Ctrl-C is noted, not obeyed at once."""
+
+import contextlib
+import signal
+
+
+class StopRequest:
+    """Which signal has asked for an end; None while there was none."""
+
+    number: int | None = None
+
+    def __bool__(self):
+        return self.number is not None
+
+
+@contextlib.contextmanager
+def noted(*numbers):
+    """Within it the first of these signals sets the `StopRequest`; a second one acts as usual."""
+    request = StopRequest()
+    before = {}
+
+    def note(number, _):
+        request.number = number
+        for other, handler in before.items():
+            signal.signal(other, handler)
+
+    for number in numbers:
+        before[number] = signal.getsignal(number)
+    for number in numbers:
+        signal.signal(number, note)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

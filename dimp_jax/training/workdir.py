@@ -1,0 +1,124 @@
+"""The work directory of a training: what it was made with, and whether it may go on.
+
+WORKDIR/config.json     the resolved configuration
+WORKDIR/card.json       what its checkpoints are, for whoever loads them
+WORKDIR/metrics.jsonl   writers.py
+WORKDIR/figures/        figures.py
+WORKDIR/checkpoints/    checkpoints/run.py
+"""
+
+import importlib.metadata
+import json
+from pathlib import Path
+
+from dimp_jax import config as configs
+from dimp_jax.checkpoints import run, store
+from dimp_jax.config import Config
+
+# What may change between a run and its continuation: how long, how often, how fast, where the
+# files are, how it is watched. Everything else changes the result, and belongs elsewhere.
+MAY_CHANGE = (
+    "tracker",
+    "training.total_steps",
+    "training.log_every",
+    "training.save_every",
+    "training.keep_last",
+    "training.validate_every",
+    "training.validation_batches",
+    "training.tensorboard",
+    "training.tracking",
+    "training.data.data_dir",
+    "training.data.validation_sources",
+    "training.data.num_workers",
+    "training.data.prefetch_batches",
+    "training.data.composite.cutouts_dir",
+    "training.data.composite.backgrounds_dir",
+    "training.parallel.backend",
+    "training.parallel.remat_solver",
+    "training.parallel.remat_backbone",
+)
+
+
+class WorkdirError(ValueError):
+    """The work directory cannot be used for this configuration."""
+
+
+def check(workdir, config: Config) -> None:
+    """Refuses a directory that holds something else than a run of `config`; writes nothing.
+
+    Raises:
+      WorkdirError: another run, named by the first field that differs, or no run at all.
+    """
+    workdir = Path(workdir)
+    if not workdir.exists():
+        return
+    if not workdir.is_dir():
+        raise WorkdirError(f"--workdir {workdir}: is a file, expected a directory")
+    path = workdir / "config.json"
+    if not path.exists():
+        if (workdir / run.FOLDER).exists() or (workdir / "card.json").exists():
+            raise WorkdirError(
+                f"--workdir {workdir}: holds checkpoints but no config.json, so it cannot be "
+                "continued; choose another directory"
+            )
+        return
+    try:
+        before = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise WorkdirError(f"{path}: cannot be read ({error}); choose another --workdir") from error
+    for name, old, new in differences(before, json.loads(json.dumps(configs.to_dict(config)))):
+        if not any(name == field or name.startswith(f"{field}.") for field in MAY_CHANGE):
+            raise WorkdirError(
+                f"--workdir {workdir} holds a run with {name}={old!r}, now it is {new!r}: choose "
+                "another --workdir, or the old value to go on"
+            )
+
+
+def differences(old, new, prefix=""):
+    """Yields (dotted name, old, new) of the leaves in which two config trees differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*new, *(k for k in old if k not in new)]:
+            name = f"{prefix}.{key}" if prefix else key
+            yield from differences(old.get(key), new.get(key), name)
+    elif old != new:
+        yield prefix, old, new
+
+
+def prepare(workdir, config: Config, start_name: str) -> None:
+    """Makes the directory and writes `config.json` and `card.json`, after `check`.
+
+    Args:
+      start_name: what the training starts from, for the card.
+
+    Raises:
+      CheckpointError: the checkpoint that it starts from is damaged.
+      OSError: it cannot be written.
+    """
+    workdir = Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    if not (workdir / "card.json").exists():
+        store.start_run(workdir, card(config, start_name), start=config.checkpoint)
+    store.write_json(workdir / "config.json", configs.to_dict(config))
+
+
+def card(config: Config, start_name: str) -> dict:
+    """What the checkpoints of a run are; see `store.read_card`."""
+    values = configs.to_dict(config)
+    values["checkpoint"] = None
+    return {
+        "format": store.FORMAT,
+        "architecture": architecture(config.model),
+        "config": values,
+        "contains": ["backbone", "clf", "filter_init", "iou", "predictor"],
+        "source": {"file": "train.py", "start": start_name},
+        "dimp_jax": importlib.metadata.version("dimp_jax"),
+    }
+
+
+def architecture(model: configs.ModelConfig) -> str:
+    """ "dimp18" and "dimp50" for the published networks, else a name made from the backbone."""
+    sizes = (model.backbone, model.clf_blocks, model.clf_channels, model.filter_size_cells)
+    published = {("resnet18", 1, 256, 4): "dimp18", ("resnet50", 0, 512, 4): "dimp50"}
+    if model.iou_channels == 256 and sizes in published:
+        return published[sizes]
+    return f"dimp-{model.backbone}"

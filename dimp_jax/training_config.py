@@ -1,0 +1,171 @@
+"""Every option of training and its default; `config.Config.training` is the root.
+
+Rates, losses and schedule are those of the published DiMP training where a field has one
+(behaviour 5 of the specification; paper, section 4.1).
+"""
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SamplerConfig:
+    """Which frames of which sequence become one sample."""
+
+    mode: Literal["causal", "interval"] = "causal"
+    train_frames: int = 3  # the filter is fitted to these
+    test_frames: int = 3  # the losses are taken on these
+    max_gap: int = 30  # frames between the base frame and the others
+    min_length: int = 20  # shorter videos are not used
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CropConfig:
+    """How a frame is cut around its jittered box, and how it is changed."""
+
+    size_px: int = 288
+    search_area_scale: float = 5.0
+    arithmetic: Literal["2019", "2020"] = "2019"
+    border_mode: Literal["replicate", "inside", "inside_major"] = "replicate"  # "2020" only
+    max_scale_change: float | None = None  # inside modes only
+    # Jitter (center, log size) of the boxes that place the crops.
+    train_center_jitter: float = 3.0
+    train_scale_jitter: float = 0.25
+    test_center_jitter: float = 4.5
+    test_scale_jitter: float = 0.5
+    grayscale_probability: float = 0.05  # of a whole sample
+    flip_probability: float = 0.0  # of a whole sample, then of every frame (super_dimp: 0.5)
+    brightness_jitter: float = 0.2  # factor in 1 +- this
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProposalConfig:
+    """Boxes on the test frames from which the IoU network learns."""
+
+    kind: Literal["perturb", "gaussian_mixture"] = "perturb"
+    count: int = 8  # a test frame; 128 with the Gaussian mixture as published
+    min_iou: float = 0.1  # perturb
+    sigmas: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2, 0.3)  # perturb
+    # Gaussian mixture: standard deviations (position, size) of its components, in relative space.
+    mixture_stds: tuple[tuple[float, float], ...] = ((0.05, 0.05), (0.5, 0.5))
+    true_std: tuple[float, float] = (0.05, 0.05)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompositeConfig:
+    """The source "composite": cut-out objects moved over real backgrounds and videos."""
+
+    cutouts_dir: str | None = None  # images with alpha; None: DATA_DIR/composite/cutouts
+    backgrounds_dir: str | None = None  # images; None: DATA_DIR/composite/backgrounds
+    objects_from: tuple[str, ...] = ()  # built data sets with masks: more objects to cut out
+    videos_from: tuple[str, ...] = ()  # built data sets whose videos serve as moving backgrounds
+    num_sequences: int = 100_000  # virtual: sequence i is a function of i alone
+    length: int = 60  # frames of a sequence
+    size_hw_px: tuple[int, int] = (270, 360)
+    max_distractors: int = 3  # objects of the same kind
+    occluder_probability: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SyntheticConfig:
+    """The source "synthetic": procedural textures and shapes; no files."""
+
+    num_sequences: int = 1000
+    length: int = 40
+    size_hw_px: tuple[int, int] = (180, 240)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where samples come from and how they are loaded."""
+
+    # Folder of built data sets; None: $TFDS_DATA_DIR.
+    data_dir: str | None = None
+    # (name, weight). A name is "synthetic", "composite" or a built data set, "got10k" or
+    # "got10k:val" for another split than "train".
+    sources: tuple[tuple[str, float], ...] = (("synthetic", 1.0),)
+    validation_sources: tuple[tuple[str, float], ...] = ()
+    sampler: SamplerConfig = SamplerConfig()
+    crop: CropConfig = CropConfig()
+    proposals: ProposalConfig = ProposalConfig()
+    composite: CompositeConfig = CompositeConfig()
+    synthetic: SyntheticConfig = SyntheticConfig()
+    min_box_px: float = 2.0  # sides below this count as not visible, when the index is read
+    num_workers: int = 0  # processes; 0: threads of this one
+    prefetch_batches: int = 2  # on the device
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weights of the terms (behaviour 5)."""
+
+    box_regression: Literal["iou", "kl"] = "iou"  # "kl" needs Gaussian-mixture proposals
+    iou: float = 1.0  # of the box regression; 0.01 with "kl" in super_dimp
+    final: float = 100.0
+    initial: float = 100.0
+    iterates: float = 400.0
+    hinge_threshold: float = 0.05
+    label_sigma_cells: float = 0.9
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Adam with a rate for each module.
+
+    Modules are named by their path in the parameters: "backbone", "backbone/layer3_0", "clf",
+    "filter_init", "predictor", "predictor/label", "iou". The longest match counts.
+    """
+
+    # "default" is for what no other entry names.
+    learning_rates: tuple[tuple[str, float], ...] = (("default", 5e-5),)
+    frozen: tuple[str, ...] = ()  # no gradient, no update, running statistics
+    decay_every_steps: int = 15_000
+    decay_factor: float = 0.2
+    warmup_steps: int = 0  # linear
+    adam_b1: float = 0.9
+    adam_b2: float = 0.999
+    adam_eps: float = 1e-8
+    clip_norm: float | None = None  # of the gradient of all trained parameters together
+    accumulate: int = 1  # micro-batches a step, one after the other; the global batch is divided
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ParallelConfig:
+    """Over devices and in memory."""
+
+    backend: Literal["pmap", "shard_map"] = "pmap"
+    # Batch statistics in training: of each device's share, of the whole batch, or the running ones.
+    batch_norm: Literal["per_device", "cross_replica", "frozen"] = "per_device"
+    remat_solver: bool = False  # recompute the predictor's iterations in the backward pass
+    remat_backbone: bool = False  # recompute the backbone's blocks in the backward pass
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrackingValidationConfig:
+    """Success AUC on a folder of sequences (img/, groundtruth.txt)."""
+
+    sequences_dir: str | None = None  # None: not run
+    frames: int | None = 100  # of each sequence; None: all
+    every_steps: int = 1000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One training run."""
+
+    total_steps: int = 1000
+    global_batch: int = 8  # sequences a step, over all devices and hosts
+    # The weights to start from when `checkpoint` is None: the backbone's ImageNet weights, or
+    # random numbers everywhere.
+    start: Literal["imagenet", "random"] = "imagenet"
+    log_every: int = 10
+    save_every: int = 500
+    keep_last: int = 2  # checkpoints, beside the best one
+    validate_every: int = 500  # loss on `validation_sources`
+    validation_batches: int = 8
+    tensorboard: bool = False  # event files beside metrics.jsonl (extra: tensorboard)
+    data: DataConfig = DataConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    parallel: ParallelConfig = ParallelConfig()
+    tracking: TrackingValidationConfig = TrackingValidationConfig()

@@ -1,0 +1,132 @@
+"""Meta-trains a DiMP tracker, on one device or on many hosts.
+
+python train.py configs/debug.py --workdir runs/debug
+python train.py dimp50 --workdir runs/dimp50 --data-dir DATA --training.global-batch 16
+"""
+
+import dataclasses
+import signal
+import sys
+from typing import Annotated
+
+import tyro
+
+from dimp_jax import compilation
+from dimp_jax import config as configs
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+STAND_IN = "debug"  # whose defaults --help shows when no CONFIG is given
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Distributed:
+    """Several processes. On TPU pods and under SLURM they find each other without these."""
+
+    coordinator: str | None = None
+    """HOST:PORT of process 0."""
+
+    num_processes: int | None = None
+    """How many there are."""
+
+    process_id: int | None = None
+    """Which one this is, from 0."""
+
+    auto: bool = True
+    """Look for a TPU pod or a SLURM job step."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Meta-trains a DiMP tracker.
+
+    The same command given again goes on from the last checkpoint in WORKDIR. SIGTERM and Ctrl-C
+    save one first.
+    """
+
+    config: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CONFIG")]
+    """A config file, or the name of one that ships with dimp_jax."""
+
+    workdir: str
+    """Folder of checkpoints, metrics.jsonl and figures."""
+
+    data_dir: str | None = None
+    """Folder of built data sets, instead of the config's or $TFDS_DATA_DIR."""
+
+    distributed: Distributed = Distributed()
+
+    settings: Annotated[configs.Config, tyro.conf.arg(name="")]
+
+
+def parse(argv) -> Arguments:
+    """Arguments whose `settings` are those of the config file, changed by the command line.
+
+    Raises:
+      FileNotFoundError, ValueError: no such config file, or it has no usable `get_config`.
+      SystemExit: 0 after --help, 2 after an unknown or mistyped option.
+    """
+    name = argv[0] if argv and not argv[0].startswith("-") else STAND_IN
+    while True:  # twice only if CONFIG is not the first argument
+        default = Arguments(config=tyro.MISSING, workdir=tyro.MISSING, settings=configs.load(name))
+        args = tyro.cli(Arguments, args=argv, default=default, prog="train.py")
+        if args.config == name:
+            break
+        name = args.config
+    settings = args.settings
+    if args.data_dir is not None:
+        data = dataclasses.replace(settings.training.data, data_dir=args.data_dir)
+        training = dataclasses.replace(settings.training, data=data)
+        settings = dataclasses.replace(settings, training=training)
+    return dataclasses.replace(args, settings=settings)
+
+
+def run(args: Arguments) -> int:
+    """Trains as the parsed command says; returns the exit status."""
+    import jax
+
+    from dimp_jax import parallel
+
+    compilation.enable_cache()
+    distributed = args.distributed
+    parallel.initialize_distributed(
+        distributed.coordinator,
+        distributed.num_processes,
+        distributed.process_id,
+        auto=distributed.auto,
+    )
+    from rich.console import Console
+
+    from dimp_jax.training import log, loop
+
+    console = Console(quiet=jax.process_index() != 0)
+    try:
+        outcome = loop.train(args.settings, args.workdir, console)
+    except log.NonFiniteLoss as error:
+        print(
+            f"train.py: error: {error}; {args.workdir} keeps the checkpoints before it: lower the "
+            "learning rates or set --training.optim.clip-norm, in another --workdir",
+            file=sys.stderr,
+        )
+        return FAILED
+    if outcome.signal is not None:
+        name = signal.Signals(outcome.signal).name
+        console.print(f"{name}: saved step {outcome.step}; the same command goes on from there")
+    else:
+        console.print(f"step {outcome.step}: evaluate with --checkpoint {args.workdir}")
+    return INTERRUPTED if outcome.signal == signal.SIGINT else 0
+
+
+def main(argv=None) -> int:
+    """Exit status: 0, also after SIGTERM; 1 when the loss is not finite; 2 if the input cannot be
+    used, after a line on stderr; 130 after Ctrl-C."""
+    try:
+        return run(parse(sys.argv[1:] if argv is None else argv))
+    except (ValueError, OSError, ImportError) as error:
+        print(f"train.py: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:  # before the first step, or a second one
+        print("train.py: stopped; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
