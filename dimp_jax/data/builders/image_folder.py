@@ -1,0 +1,82 @@
+"""Still images with boxes: `boxes.csv` (`file,x,y,w,h[,has_mask]`) and, for some, `mask/*.png`."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from dimp_jax.data.builders import annotation_files as files
+from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
+from dimp_jax.data.records_index import Problem
+from dimp_jax.evaluation.images import InputError
+
+LAYOUT = "a folder with boxes.csv, whose first line is file,x,y,w,h or file,x,y,w,h,has_mask"
+
+
+class ImageFolder(TrackingBuilder):
+    """Every boxed object is a sequence of one frame; the objects of an image share its bytes."""
+
+    IS_VIDEO = False
+
+    @staticmethod
+    def list_footage(request):
+        source = files.require_folder(request.source, LAYOUT)
+        table, problems = read_table(source / "boxes.csv")
+        return [Footage(name, source, 1, tuple(rows)) for name, rows in table.items()], problems
+
+    @staticmethod
+    def read_footage(footage):
+        image, rows = footage.path / footage.name, footage.detail
+        problems = []
+        with_mask = [number for number, (_, has_mask) in enumerate(rows) if has_mask]
+        if len(with_mask) > 1:  # one file cannot say which object is which
+            text = f"has_mask is 1 in {len(with_mask)} rows, for one mask: masks left out"
+            problems.append(Problem("mask", footage.name, text))
+            with_mask = []
+        mask_path = footage.path / "mask" / f"{Path(footage.name).stem}.png"
+        if with_mask and not mask_path.is_file():
+            problems.append(Problem("mask", str(mask_path), "no such file, but has_mask is 1"))
+            with_mask = []
+        targets = []
+        for number, (box, _) in enumerate(rows):
+            name = footage.name if len(rows) == 1 else f"{footage.name}#{number}"
+            present = bool(np.isfinite(box).all() and min(box[2:]) > 0)
+            if not present:
+                problems.append(Problem("box", name, "the box has no size"))
+            mask = (lambda frame: mask_path.read_bytes()) if number in with_mask else None
+            targets.append(Target(name, np.float32([box]), np.array([present]), mask))
+        return Annotated([image], targets, problems)
+
+
+def read_table(path) -> tuple[dict[str, list], list[Problem]]:
+    """Rows of boxes.csv by file, in the order of the table.
+
+    Returns:
+      table: {file: [((x, y, w, h), has_mask), ...]}.
+      problems: lines that are no such row, left out.
+
+    Raises:
+      InputError: no such file, another header, or no rows.
+    """
+    reader = csv.reader(files.read_text(path).splitlines())
+    header = [word.strip() for word in next(reader, [])]
+    if header[:5] != ["file", "x", "y", "w", "h"] or header[5:] not in ([], ["has_mask"]):
+        raise InputError(f"{path}: its first line is {','.join(header)!r}: expected {LAYOUT}")
+    table, problems = {}, []
+    for row in reader:
+        if not row:
+            continue
+        try:
+            name, *box = row[:5]
+            box = tuple(float(value) for value in box)
+            has_mask = len(header) == 6 and {"0": False, "1": True}[row[5].strip()]
+            if len(row) != len(header) or not name:
+                raise ValueError
+        except (ValueError, KeyError, IndexError):
+            text = f"expected {','.join(header)}: left out"
+            problems.append(Problem("box", f"{path}, line {reader.line_num}", f"{row!r}: {text}"))
+            continue
+        table.setdefault(name, []).append((box, has_mask))
+    if not table:
+        raise InputError(f"{path}: no rows that can be used")
+    return table, problems

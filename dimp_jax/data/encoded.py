@@ -1,0 +1,49 @@
+"""Encoded images: whether they can be decoded, and the RGB or mask in them."""
+
+import numpy as np
+
+from dimp_jax.data.source import BrokenFrame
+from dimp_jax.evaluation.images import is_complete
+from dimp_jax.opencv import cv2
+
+
+def decode_rgb(data: bytes, where: str) -> np.ndarray:
+    """[H, W, 3] uint8 RGB of a JPEG or PNG file; gray is repeated, alpha dropped.
+
+    Raises:
+      BrokenFrame: no image; `where` is named.
+    """
+    return _decode(data, cv2.IMREAD_COLOR_RGB, where)
+
+
+def decode_mask(data: bytes, where: str) -> np.ndarray:
+    """[H, W] bool of an encoded 0/255 mask.
+
+    Raises:
+      BrokenFrame: no image; `where` is named.
+    """
+    return _decode(data, cv2.IMREAD_GRAYSCALE, where) > 127
+
+
+def encode_mask(mask) -> bytes:
+    """[H, W] bool as a PNG of 0/255."""
+    return cv2.imencode(".png", mask.astype(np.uint8) * 255)[1].tobytes()
+
+
+def checked_size_hw(data: bytes, where: str) -> tuple[int, int]:
+    """Height and width of an image that decodes and has its end.
+
+    Raises:
+      BrokenFrame: no image, or one cut short; `where` is named.
+    """
+    if not is_complete(data):
+        raise BrokenFrame(f"{where}: the image is truncated ({len(data)} bytes)")
+    return _decode(data, cv2.IMREAD_GRAYSCALE, where).shape[:2]
+
+
+def _decode(data, flags, where):
+    # An empty buffer is refused by OpenCV with an exception rather than None.
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    if image is None:
+        raise BrokenFrame(f"{where}: cannot be decoded as an image ({len(data)} bytes)")
+    return image
