@@ -12,6 +12,9 @@ from dimp_jax import crops
 from dimp_jax.opencv import cv2
 
 F32 = np.float32
+# Above this, a window that leaves the image is interpolated where it is instead of being copied
+# with its replicated border: rare jitters of large objects ask for windows of a gigabyte.
+MAX_COPIED_PX = 2048
 
 
 def crop_2019(image, box_extract_xywh, box_gt_xywh, area_factor, output_px):
@@ -145,6 +148,17 @@ def _cut(image, x, y, size_px, output_px):
     # The published crops pad one pixel more than needed on the right and at the bottom, so the
     # last row and column of the image are never seen; kept, as the weights were trained so.
     height, width = (max(extent - 1, 1) for extent in image.shape[:2])
+    outside = min(x, y) < 0 or x + size_px > width or y + size_px > height
+    if size_px > MAX_COPIED_PX and outside:
+        scale = size_px / output_px
+        corner_xy = 0.5 * scale - 0.5 + np.array((x, y))
+        return cv2.warpAffine(
+            np.ascontiguousarray(image[:height, :width]),
+            np.array(((scale, 0, corner_xy[0]), (0, scale, corner_xy[1]))),
+            (output_px, output_px),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
     window = crops.cut_replicated(image[:height, :width], (y, x), (y + size_px, x + size_px))
     return cv2.resize(
         np.ascontiguousarray(window), (output_px, output_px), interpolation=cv2.INTER_LINEAR

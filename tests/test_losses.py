@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden_files import inputs, recording
 
-from dimp_jax.losses import LossWeights, dimp_loss, hinge_loss
+from dimp_jax.losses import LossWeights, dimp_loss, hinge_loss, kl_regression
 
 LABEL = jnp.asarray([1.0, 0.5, 0.04, 0.0, 0.05])
 SCORES = jnp.asarray([0.8, -0.5, -3.0, 0.3, 0.0])
@@ -68,3 +69,39 @@ def test_too_few_iterates():
     scores, label = iterates(1)
     with pytest.raises(ValueError, match=r"the initial and the final iterate, got \(1, 2, 3, 4\)"):
         dimp_loss(scores, label, jnp.ones(1), jnp.ones(1), LossWeights())
+
+
+@pytest.mark.golden
+def test_recorded_kl_regression():
+    rec = recording("b_layers")
+    scores = inputs.nrm("b/kl_scores", (4, 128))
+    proposal_density = inputs.uni("b/kl_sd", (4, 128), 0.05, 3)
+    target_density = inputs.uni("b/kl_gd", (4, 128), 0, 3)
+    loss = kl_regression(scores, jnp.log(proposal_density), target_density)
+    rec.check("kl/regression", loss)
+
+
+def test_kl_regression_by_hand():
+    """One box: log((e^s1 / q1 + e^s2 / q2) / 2) - (s1 p1 / q1 + s2 p2 / q2) / 2."""
+    scores, q = jnp.asarray([[1.0, -2.0]]), np.array([[0.5, 4.0]])
+    p = jnp.asarray([[1.5, 0.2]])
+    expected = np.log((np.e / 0.5 + np.exp(-2) / 4) / 2) - (1.5 / 0.5 - 2 * 0.2 / 4) / 2
+    np.testing.assert_allclose(kl_regression(scores, jnp.log(q), p), expected, rtol=1e-6)
+
+
+def test_kl_regression_is_least_at_the_target():
+    """Scores of any offset whose density is the target have no gradient; others cost more."""
+    rng = np.random.default_rng(0)
+    target = jnp.asarray(rng.uniform(0.1, 1.0, (1, 64)), jnp.float32)
+    target = target / target.mean()  # normalised under a uniform proposal density of 1
+    log_q = jnp.zeros_like(target)
+    best = jnp.log(target) + 3.0
+    np.testing.assert_allclose(jax.grad(kl_regression)(best, log_q, target), 0, atol=1e-7)
+    other = best + jnp.asarray(rng.standard_normal(best.shape), jnp.float32)
+    assert kl_regression(other, log_q, target) > kl_regression(best, log_q, target) + 0.1
+
+
+def test_kl_regression_does_not_overflow():
+    scores = jnp.asarray([[500.0, -500.0, 100.0]])
+    loss, grad = jax.value_and_grad(kl_regression)(scores, jnp.log(jnp.full((1, 3), 2.0)), scores)
+    assert np.isfinite(loss) and np.isfinite(grad).all()

@@ -128,3 +128,18 @@ def test_an_unknown_mode_is_refused(image):
         training_crops.crop_2020(
             image, (1, 2, 3, 4), (1, 2, 3, 4), 5, 288, mode="outside", max_scale_change=None
         )
+
+
+@pytest.mark.parametrize("box", [(200, 150, 40, 60), (-30, 180, 90, 20), (5, 5, 200, 130)])
+def test_interpolating_in_place_gives_the_copied_window(image, box, monkeypatch):
+    copied, _ = training_crops.crop_2019(image, box, box, 5, 144)
+    monkeypatch.setattr(training_crops, "MAX_COPIED_PX", 0)
+    in_place, _ = training_crops.crop_2019(image, box, box, 5, 144)
+    difference = np.abs(copied.astype(int) - in_place)
+    assert difference.max() <= 1 and difference.mean() < 0.3  # fixed-point rounding of either
+
+
+def test_a_huge_window_needs_no_huge_memory(image):
+    box = (0, 0, 40_000, 40_000)  # a window of 200,000 px: 120 GB if it were copied
+    crop, mapped = training_crops.crop_2019(image, box, box, 5, 32)
+    assert crop.shape == (32, 32, 3) and np.isfinite(mapped).all()

@@ -1,0 +1,53 @@
+"""Random changes of a training frame and of the box that places its crop (behaviour 4.2).
+
+Boxes are (left, top, width, height), 0-based pixels.
+"""
+
+import numpy as np
+
+from dimp_jax.data.draws import Draws
+from dimp_jax.opencv import cv2
+
+F32 = np.float32
+
+
+def jitter_box(box_xywh, center_jitter: float, scale_jitter: float, draws: Draws) -> np.ndarray:
+    """A box of another size and centre, around which the crop is cut.
+
+    The size is multiplied by exp(scale_jitter * N(0, 1)) along each axis; then the centre moves by
+    center_jitter * U(-1/2, 1/2) along each axis, in units of the geometric mean of the new sides.
+
+    Args:
+      box_xywh: [4]; width and height positive.
+      draws: two of Z, then two of U.
+
+    Returns:
+      [4] float32.
+    """
+    box = np.asarray(box_xywh, F32)
+    size_wh = box[2:] * np.exp(F32(scale_jitter) * draws.normals(2))
+    reach_px = np.sqrt(size_wh[0] * size_wh[1]) * F32(center_jitter)
+    center_xy = box[:2] + F32(0.5) * box[2:] + reach_px * (draws.uniforms(2) - F32(0.5))
+    return np.concatenate([center_xy - F32(0.5) * size_wh, size_wh])
+
+
+def to_grayscale(image: np.ndarray) -> np.ndarray:
+    """[H, W, 3] uint8 RGB to three equal channels: the luma of OpenCV."""
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+def flip(image: np.ndarray, box_xywh) -> tuple[np.ndarray, np.ndarray]:
+    """Mirrors left and right; the image is a view of its argument.
+
+    The box goes to (W - 1) - (x + w), as in the published training of SuperDiMP. That is exact
+    where x + w / 2 counts from the middle of the first pixel (crops of "2019"), and one pixel too
+    far left where it counts from its edge (images, crops of "2020"): kept, as published.
+    """
+    x, y, width, height = np.asarray(box_xywh, F32)
+    flipped_x = F32(image.shape[1] - 1) - (x + width)
+    return image[:, ::-1], np.array((flipped_x, y, width, height), F32)
+
+
+def brightness_factors(count: int, jitter: float, draws: Draws) -> np.ndarray:
+    """[count] float32, uniform in 1 +- jitter; `count` of U."""
+    return F32(1 - jitter) + F32(2 * jitter) * draws.uniforms(count)

@@ -1,0 +1,243 @@
+"""Batches of training samples from `grain`; batch k is a function of (seed, k) alone.
+
+Sample j of batch k is drawn from (seed, k * global_batch + j), whoever reads it: the number of
+workers, hosts and devices changes nothing, and a run resumes at any step without a reader's state.
+"""
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+import weakref
+from multiprocessing import connection
+
+import grain
+import numpy as np
+from absl import flags
+
+from dimp_jax.data.draws import sample_draws
+from dimp_jax.data.sampler import Sampler
+from dimp_jax.data.samples import BrokenFrames, check_config, make_sample
+from dimp_jax.data.source import Sample
+from dimp_jax.data.sources import open_sources
+from dimp_jax.opencv import cv2
+from dimp_jax.training_config import DataConfig
+
+MAX_THREADS = 8  # with num_workers=0; beyond that Python's lock leaves them waiting
+_MAX_STEPS = 2**40
+
+
+class Batches:
+    """An endless iterator of `Sample` with a leading [local batch]; close it, or use `with`.
+
+    `broken` counts the images that could not be read, with num_workers=0; worker processes keep
+    their own counts and log the names.
+    """
+
+    def __init__(self, reader: "_Reader", broken: BrokenFrames):
+        self.broken = broken
+        self._reader = reader
+        # If nobody closes: at exit, while grain's modules are still whole.
+        self._end = weakref.finalize(self, reader.close)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self) -> Sample:
+        """The next batch; raises what a worker has raised."""
+        if not self._end.alive:
+            raise ValueError("the batches have been closed")
+        return self._reader.read()
+
+    def close(self):
+        """Ends the worker processes and waits for them; may be called again."""
+        if self._end.alive:
+            try:
+                self._reader.meet_all_workers()
+            finally:
+                self._end()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+class _Reader:
+    """Grain's iterator, and how to end it."""
+
+    def __init__(self, iterator, num_workers: int):
+        self.iterator = iterator
+        self.unseen_workers = num_workers
+
+    def read(self) -> Sample:
+        try:
+            batch = next(self.iterator)
+        except BaseException:
+            self.unseen_workers = 0  # none is waited for in `close`
+            raise
+        self.unseen_workers = max(self.unseen_workers - 1, 0)
+        # Arrays of a worker lie in shared memory that is unmapped with them; a consumer that
+        # borrows them, as jax does on the CPU, must not depend on that.
+        return Sample(*(np.array(array) for array in batch))
+
+    def meet_all_workers(self):
+        """Reads until each worker has delivered a batch.
+
+        Grain starts workers in the background, and closing it forgets those that have not delivered
+        yet: they would leave shared memory behind.
+        """
+        while self.unseen_workers:
+            self.read()
+
+    def close(self):
+        self.iterator.close()
+        self.iterator = None
+
+
+def batches(
+    data: DataConfig,
+    *,
+    seed: int,
+    global_batch: int,
+    start_step: int,
+    process_index: int,
+    process_count: int,
+    training: bool,
+) -> Batches:
+    """The share of one host of the batches `start_step`, `start_step` + 1, ...
+
+    Args:
+      data: `sources` are read in training, `validation_sources` otherwise.
+      seed: of the samples and of generated sequences; another one for validation.
+      global_batch: samples a step over all hosts; host p gets the p-th contiguous share.
+      training: False leaves out the brightness and the single frames' flips.
+
+    Raises:
+      ValueError: options that contradict each other, no sources, a batch that does not divide over
+        the hosts, or a source without a usable sequence.
+    """
+    field = "sources" if training else "validation_sources"
+    named = getattr(data, field)
+    if not named:
+        raise ValueError(f"training.data.{field} is empty: expected (name, weight) pairs")
+    names, weights = zip(*named, strict=True)
+    sampler = Sampler(tuple(open_sources(data, names, seed)), tuple(weights), data.sampler)
+    return sampled_batches(
+        sampler,
+        data,
+        seed=seed,
+        global_batch=global_batch,
+        start_step=start_step,
+        process_index=process_index,
+        process_count=process_count,
+        training=training,
+    )
+
+
+def sampled_batches(
+    sampler: Sampler,
+    data: DataConfig,
+    *,
+    seed: int,
+    global_batch: int,
+    start_step: int,
+    process_index: int,
+    process_count: int,
+    training: bool,
+) -> Batches:
+    """`batches` of sources that are open; they must pickle if `data.num_workers` > 0."""
+    check_config(data)
+    _check(data, seed, global_batch, start_step, process_index, process_count)
+    # An error keeps its own message, to which grain would add three lines about tracebacks.
+    grain.config.update("py_traceback_filtering", "off")
+    local_batch = global_batch // process_count
+    broken = BrokenFrames()
+    samples = _Samples(
+        sampler=sampler,
+        data=data,
+        seed=seed,
+        global_batch=global_batch,
+        local_batch=local_batch,
+        process_index=process_index,
+        training=training,
+        broken=broken,
+    )
+    dataset = grain.MapDataset.range(start_step * local_batch, _MAX_STEPS * local_batch)
+    dataset = dataset.map(samples).batch(local_batch)
+    if data.num_workers == 0:
+        threads = min(os.cpu_count() or 1, MAX_THREADS)
+        ahead = max(threads, data.prefetch_batches)
+        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
+        return Batches(_Reader(iter(dataset.to_iter_dataset(options)), 0), broken)
+
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # grain reads its own flags, which nobody gives here
+    dataset = dataset.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
+    dataset = dataset.mp_prefetch(
+        grain.MultiprocessingOptions(num_workers=data.num_workers, per_worker_buffer_size=1),
+        worker_init_fn=_start_worker,
+    )
+    return Batches(_Reader(iter(dataset), data.num_workers), broken)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Samples:
+    """The sample at a position of one host's share; pickled into the workers."""
+
+    sampler: Sampler
+    data: DataConfig
+    seed: int
+    global_batch: int
+    local_batch: int
+    process_index: int
+    training: bool
+    broken: BrokenFrames
+
+    def __call__(self, position: int) -> Sample:
+        step, offset = divmod(int(position), self.local_batch)
+        index = step * self.global_batch + self.process_index * self.local_batch + offset
+        return make_sample(
+            self.sampler,
+            self.data,
+            sample_draws(self.seed, index),
+            training=self.training,
+            broken=self.broken,
+        )
+
+
+def _start_worker(worker_index: int, worker_count: int):
+    del worker_index, worker_count
+    cv2.setNumThreads(0)  # the workers are the parallelism
+    # Ctrl-C reaches the whole group: the parent ends the workers, which have nothing to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    """Ends this worker when its parent is gone, however that ended (kill -9 too)."""
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _check(data, seed, global_batch, start_step, process_index, process_count):
+    if seed < 0 or start_step < 0:
+        raise ValueError(f"seed={seed}, start_step={start_step}: expected numbers >= 0")
+    if data.num_workers < 0 or data.prefetch_batches < 0:
+        raise ValueError(
+            f"data.num_workers={data.num_workers}, data.prefetch_batches={data.prefetch_batches}: "
+            "expected numbers >= 0"
+        )
+    if not 0 <= process_index < process_count:
+        raise ValueError(
+            f"process_index={process_index}: expected 0..{process_count - 1}, one a host"
+        )
+    if global_batch < 1 or global_batch % process_count:
+        below = global_batch // process_count * process_count
+        nearest = f"{below} or {below + process_count}" if below > 0 else str(process_count)
+        raise ValueError(
+            f"global_batch={global_batch} does not divide over {process_count} hosts; nearest: "
+            f"{nearest}"
+        )

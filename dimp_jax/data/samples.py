@@ -1,0 +1,190 @@
+"""One training sample from draws: frames, crops, their random changes, proposals (behaviour 4)."""
+
+import logging
+
+import numpy as np
+
+from dimp_jax import crops, training_crops
+from dimp_jax.data import jitter, proposals
+from dimp_jax.data.draws import Draws
+from dimp_jax.data.sampler import Sampler
+from dimp_jax.data.source import BrokenFrame, Sample
+from dimp_jax.training_config import CropConfig, DataConfig, ProposalConfig
+
+# Sequences with a broken image in a row, after which the data set is taken to be unusable.
+MAX_BROKEN_IN_A_ROW = 100
+
+_log = logging.getLogger(__name__)
+
+
+class BrokenFrames:
+    """Counts images that could not be read, and names each of them once in the log."""
+
+    def __init__(self):
+        self.counts: dict[str, int] = {}
+
+    def note(self, error: BrokenFrame):
+        name = str(error)
+        self.counts[name] = self.counts.get(name, 0) + 1
+        if self.counts[name] == 1:
+            _log.warning("left out, and another sequence drawn: %s", name)
+
+
+def check_config(data: DataConfig):
+    """Raises ValueError for crop and proposal options that contradict each other."""
+    crop, boxes = data.crop, data.proposals
+    if crop.arithmetic not in ("2019", "2020"):
+        raise ValueError(f"crop.arithmetic={crop.arithmetic!r}: expected '2019' or '2020'")
+    if crop.border_mode not in crops.BORDER_MODES:
+        raise ValueError(
+            f"crop.border_mode={crop.border_mode!r}: expected one of {crops.BORDER_MODES}"
+        )
+    if crop.arithmetic == "2019" and crop.border_mode != "replicate":
+        raise ValueError(
+            f"crop.border_mode={crop.border_mode!r} needs crop.arithmetic='2020'; the crops of "
+            "'2019' always replicate"
+        )
+    if crop.size_px < 1 or crop.search_area_scale <= 0:
+        raise ValueError(
+            f"crop.size_px={crop.size_px}, crop.search_area_scale={crop.search_area_scale}: "
+            "expected positive numbers"
+        )
+    for name in ("grayscale_probability", "flip_probability", "brightness_jitter"):
+        if not 0 <= getattr(crop, name) <= 1:
+            raise ValueError(f"crop.{name}={getattr(crop, name)}: expected a number in 0..1")
+    if boxes.kind not in ("perturb", "gaussian_mixture"):
+        raise ValueError(f"proposals.kind={boxes.kind!r}: expected 'perturb' or 'gaussian_mixture'")
+    if boxes.count < 1:
+        raise ValueError(f"proposals.count={boxes.count}: expected 1 or more")
+    if boxes.kind == "perturb" and not boxes.sigmas:
+        raise ValueError("proposals.sigmas is empty: expected at least one number")
+    if boxes.kind == "gaussian_mixture":
+        stds = (*boxes.mixture_stds, boxes.true_std)
+        if not boxes.mixture_stds or min(min(std) for std in stds) <= 0:
+            raise ValueError(
+                f"proposals.mixture_stds={boxes.mixture_stds}, true_std={boxes.true_std}: expected "
+                "at least one component, and positive standard deviations"
+            )
+
+
+def make_sample(
+    sampler: Sampler, data: DataConfig, draws: Draws, *, training: bool, broken: BrokenFrames
+) -> Sample:
+    """The sample of one stream of draws.
+
+    The calls, in order: the frames (`Sampler.draw`; again after a broken image); grayscale, then
+    flip of all frames; for the train frames and then for the test frames: the box jitter of each,
+    and in training the brightness of each and the flip of each; the proposals of each test frame.
+
+    Args:
+      data: its `crop` and `proposals` are used; see `check_config`.
+      training: False leaves out brightness and the single frames' flips.
+      broken: told of images that cannot be read.
+
+    Raises:
+      BrokenFrame: `MAX_BROKEN_IN_A_ROW` sequences drawn had an image that cannot be read.
+      ValueError: a source calls a frame visible that has no positive, finite box.
+    """
+    train, test = _draw_frames(sampler, draws, broken)
+    crop = data.crop
+    images = {id(frame.image): frame.image for frame in (*train, *test)}
+    if draws.random() < crop.grayscale_probability:
+        images = {key: jitter.to_grayscale(image) for key, image in images.items()}
+    mirrored = draws.random() < crop.flip_probability
+
+    def prepared(frames):
+        pairs = [(images[id(frame.image)], frame.box_xywh) for frame in frames]
+        return [jitter.flip(*pair) for pair in pairs] if mirrored else pairs
+
+    train_jitter = (crop.train_center_jitter, crop.train_scale_jitter)
+    test_jitter = (crop.test_center_jitter, crop.test_scale_jitter)
+    train_crops, train_box, train_brightness = _crop_frames(
+        prepared(train), crop, *train_jitter, draws, training
+    )
+    test_crops, test_box, test_brightness = _crop_frames(
+        prepared(test), crop, *test_jitter, draws, training
+    )
+    drawn = [_propose(box, data.proposals, draws) for box in test_box]
+    boxes, value, target = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+    return Sample(
+        train_crops=train_crops,
+        train_box=train_box,
+        train_brightness=train_brightness,
+        test_crops=test_crops,
+        test_box=test_box,
+        test_brightness=test_brightness,
+        proposals=boxes,
+        proposal_value=value,
+        proposal_target=target,
+    )
+
+
+def _draw_frames(sampler, draws, broken):
+    """(train frames, test frames) of the first drawn sequence whose images can all be read."""
+    for _ in range(MAX_BROKEN_IN_A_ROW):
+        choice = sampler.draw(draws)
+        source = sampler.sources[choice.source]
+        wanted = (*choice.train_ids, *choice.test_ids)
+        unique = list(dict.fromkeys(wanted))  # every image is decoded once
+        try:
+            frames = dict(zip(unique, source.read(choice.sequence, unique), strict=True))
+        except BrokenFrame as error:
+            broken.note(error)
+            last = error
+            continue
+        for frame_id, frame in frames.items():
+            _check_box(frame.box_xywh, source, choice.sequence, frame_id)
+        return [frames[i] for i in choice.train_ids], [frames[i] for i in choice.test_ids]
+    raise BrokenFrame(
+        f"{MAX_BROKEN_IN_A_ROW} sequences drawn one after the other had an image that cannot be "
+        f"read; the last: {last}. `python -m dimp_jax.data.check DIR` lists what is wrong"
+    ) from last
+
+
+def _check_box(box_xywh, source, sequence, frame_id):
+    box = np.asarray(box_xywh)
+    if not (np.isfinite(box).all() and (box[2:] > 0).all()):
+        raise ValueError(
+            f"source {source.name!r}, sequence {sequence}, frame {frame_id}: box {box.tolist()} in "
+            "a frame that the source calls visible; expected finite numbers, positive sides"
+        )
+
+
+def _crop_frames(frames, crop: CropConfig, center_jitter, scale_jitter, draws, training):
+    """Crops [F, S, S, 3] uint8, boxes [F, 4] and brightness [F] of (image, box) pairs."""
+    extracts = [jitter.jitter_box(box, center_jitter, scale_jitter, draws) for _, box in frames]
+    brightness, flips = np.ones(len(frames), np.float32), np.zeros(len(frames), bool)
+    if training:
+        brightness = jitter.brightness_factors(len(frames), crop.brightness_jitter, draws)
+        flips = draws.uniforms(len(frames)) < crop.flip_probability
+
+    size_px = crop.size_px
+    images = np.empty((len(frames), size_px, size_px, 3), np.uint8)
+    boxes = np.empty((len(frames), 4), np.float32)
+    for index, ((image, box), extract) in enumerate(zip(frames, extracts, strict=True)):
+        cut, box_crop = _cut(image, extract, box, crop)
+        if flips[index]:
+            cut, box_crop = jitter.flip(cut, box_crop)
+        images[index], boxes[index] = cut, box_crop
+    return images, boxes, brightness
+
+
+def _cut(image, extract_xywh, box_xywh, crop: CropConfig):
+    args = (image, extract_xywh, box_xywh, crop.search_area_scale, crop.size_px)
+    if crop.arithmetic == "2019":
+        return training_crops.crop_2019(*args)
+    return training_crops.crop_2020(
+        *args, mode=crop.border_mode, max_scale_change=crop.max_scale_change
+    )
+
+
+def _propose(box_xywh, config: ProposalConfig, draws):
+    """(boxes [P, 4], value [P], target [P]) of one test frame; see `source.Sample`."""
+    if config.kind == "perturb":
+        boxes, overlap = proposals.perturbed_proposals(
+            box_xywh, config.count, config.min_iou, config.sigmas, draws
+        )
+        return boxes, overlap, np.zeros_like(overlap)
+    return proposals.mixture_proposals(
+        box_xywh, config.count, config.mixture_stds, config.true_std, draws
+    )

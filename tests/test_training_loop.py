@@ -1,0 +1,187 @@
+"""train.py from the outside: resuming bit for bit, signals, bad losses, and what is left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dimp_jax
+from dimp_jax.checkpoints import run
+
+ROOT = Path(__file__).parent.parent
+CONFIG = Path(__file__).parent / "tiny_config.py"
+PATIENCE_S = 240
+SPEED = ("steps_per_s", "examples_per_s", "data_wait_share")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Two virtual devices, and one cache of compiled programs for all runs."""
+    cache = str(tmp_path_factory.mktemp("cache"))
+    flags = "--xla_force_host_platform_device_count=2"
+    return os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "XLA_FLAGS": flags}
+
+
+def command(workdir, *options):
+    line = [sys.executable, str(ROOT / "train.py"), str(CONFIG), "--workdir", str(workdir)]
+    return [*line, *options]
+
+
+def train(environment, workdir, *options, status=0):
+    done = subprocess.run(
+        command(workdir, *options),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def records(workdir):
+    path = Path(workdir) / "metrics.jsonl"
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+
+
+def start_until(environment, workdir, step, *options):
+    """Starts a run and waits until it has logged `step`."""
+    process = subprocess.Popen(
+        command(workdir, *options),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + PATIENCE_S
+    while not any(r["step"] >= step for r in records(workdir)):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline, "no progress"
+        time.sleep(0.005)
+    return process
+
+
+@pytest.fixture(scope="module")
+def straight(environment, tmp_path_factory):
+    """The work directory of 20 steps without interruption."""
+    workdir = tmp_path_factory.mktemp("straight") / "run"
+    train(environment, workdir)
+    return workdir
+
+
+def digests(workdir, step):
+    return run.read_meta(Path(workdir) / run.FOLDER / str(step))["digests"]
+
+
+@pytest.mark.slow
+def test_what_a_run_leaves_behind(straight):
+    assert {p.name for p in straight.iterdir()} == {
+        "card.json",
+        "checkpoints",
+        "config.json",
+        "figures",
+        "metrics.jsonl",
+    }
+    logged = records(straight)
+    assert [r["step"] for r in logged] == list(range(1, 21))
+    expected = {"loss", "loss/iou", "loss/final", "loss/initial", "loss/iterates", "grad_norm"}
+    expected |= {"grad_norm/clf", "grad_norm/predictor", "learning_rate/default", *SPEED}
+    expected |= {"predictor/step_length", "predictor/regularization"}
+    for record in logged:
+        assert expected <= set(record) and all(v is not None for v in record.values())
+    assert [r["step"] for r in logged if "validation/loss" in r] == [10, 20]
+    pictures = {p.name for p in (straight / "figures").iterdir()}
+    assert {f"learned_loss_{step:07d}.png" for step in (10, 20)} <= pictures
+    assert logged[-1]["loss"] < logged[0]["loss"]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_is_uninterrupted_bit_for_bit(environment, straight, tmp_path):
+    process = start_until(environment, tmp_path / "run", 11)
+    process.kill()
+    process.wait()
+    assert 10 <= max(r["step"] for r in records(tmp_path / "run")) < 20
+    done = train(environment, tmp_path / "run")
+    assert "from step 10 " in done.stdout or "from step 15 " in done.stdout
+    assert digests(tmp_path / "run", 20) == digests(straight, 20)
+    without_speed = lambda r: {k: v for k, v in r.items() if k not in SPEED}
+    assert [without_speed(r) for r in records(tmp_path / "run")] == [
+        without_speed(r) for r in records(straight)
+    ]
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_exits_with_0(environment, straight, tmp_path):
+    process = start_until(environment, tmp_path, 2, "--training.total-steps", "100000")
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, output
+    step = max(int(p.name) for p in (tmp_path / run.FOLDER).iterdir() if p.name.isdecimal())
+    assert f"SIGTERM: saved step {step}" in output
+    done = train(environment, tmp_path, "--training.total-steps", str(max(20, step)))
+    assert f"from step {step}" in done.stdout
+    if step < 20:
+        assert digests(tmp_path, 20) == digests(straight, 20)
+
+
+@pytest.mark.slow
+def test_a_bad_loss_stops_the_run_and_keeps_the_checkpoint_before(environment, tmp_path):
+    rates = ("--training.optim.learning-rates", "default", "1e18")
+    done = train(environment, tmp_path, *rates, "--training.save-every", "1", status=1)
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("train.py: error: step ") and "loss/" in line and "nan" in line
+    bad = int(line.split("step ")[1].split(":")[0])
+    kept = [int(p.name) for p in (tmp_path / run.FOLDER).iterdir() if p.name.isdecimal()]
+    assert kept and max(kept) == bad - 1
+    saved = run.load_variables(tmp_path / run.FOLDER / str(max(kept)))
+    assert all(np.isfinite(leaf).all() for leaf in saved["params"]["predictor"].values())
+
+
+@pytest.mark.slow
+def test_a_trained_run_tracks(straight):
+    tracker = dimp_jax.load(straight)
+    assert tracker.notice is None
+    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    state = tracker.init(image, (30, 30, 40, 30))
+    state, result = tracker.step(state, image)
+    assert np.isfinite(result.box_xywh).all()
+    # The same weights as those of the best step, not of the last one.
+    best = run.load_variables(run.step_folder(straight))
+    assert int(run.step_folder(straight).name) in (10, 20)
+    kernel = best["params"]["filter_init"]["conv"]["kernel"]
+    np.testing.assert_array_equal(tracker.network.params["filter_init"]["conv"]["kernel"], kernel)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--training.global-batch", "5"], "global_batch=5 does not divide over 2 devices"),
+        (["--training.total-steps", "0"], "training.total_steps=0: expected 1 or more"),
+        (["--training.data.sources", "nowhere", "1"], "TFDS_DATA_DIR"),
+        (["--checkpoint", "nowhere"], "nowhere: expected a checkpoint directory"),
+        (["--training.tracking.sequences-dir", "nowhere"], "nowhere: no such folder"),
+        (["--training.optim.frozen", "backbon"], "backbon"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(environment, tmp_path, options, message):
+    environment = {k: v for k, v in environment.items() if k != "TFDS_DATA_DIR"}
+    done = train(environment, tmp_path / "run", *options, status=2)
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("train.py: error: ") and message in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_another_config_is_refused(environment, straight):
+    before = sorted(straight.rglob("*"))
+    done = train(environment, straight, "--training.global-batch", "8", status=2)
+    assert "holds a run with training.global_batch=4, now it is 8" in done.stderr
+    assert sorted(straight.rglob("*")) == before
