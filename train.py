@@ -109,9 +109,9 @@ def run(args: Arguments) -> int:
         return FAILED
     if outcome.signal is not None:
         name = signal.Signals(outcome.signal).name
-        console.print(f"{name}: saved step {outcome.step}; the same command goes on from there")
+        log.tell(console, f"{name}: saved step {outcome.step}; the same command goes on from it")
     else:
-        console.print(f"step {outcome.step}: evaluate with --checkpoint {args.workdir}")
+        log.tell(console, f"step {outcome.step}: evaluate with --checkpoint {args.workdir}")
     return INTERRUPTED if outcome.signal == signal.SIGINT else 0
 
 

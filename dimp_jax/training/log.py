@@ -18,6 +18,11 @@ class NonFiniteLoss(Exception):
     """A loss or a gradient is infinite or NaN: the parameters are no longer of use."""
 
 
+def tell(console, text: str) -> None:
+    """Prints plain text; the terminal, not rich, wraps it."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 class Window:
     """The metrics of the steps since the last record, and where the time went."""
 
@@ -106,7 +111,7 @@ class RunLog:
         self.progress.update(self.task, loss=f"{values['loss']:.4g}")
         if validation:
             shown = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
-            self.console.print(f"step {step}: {shown}", markup=False, highlight=False)
+            tell(self.console, f"step {step}: {shown}")
 
     def figure(self, step: int, params, initial):
         """The learned functions of the loss, as a picture."""

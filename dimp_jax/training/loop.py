@@ -14,7 +14,7 @@ from dimp_jax.checkpoints.run import RunCheckpoints
 from dimp_jax.config import Config
 from dimp_jax.data import loader
 from dimp_jax.training import signals, validation, workdir, writers
-from dimp_jax.training.log import RunLog, Window
+from dimp_jax.training.log import RunLog, Window, tell
 from dimp_jax.training.start import start_variables
 
 
@@ -63,7 +63,7 @@ def train(config: Config, directory, console) -> Outcome:
         first = int(host_state.step)
         if main:
             origin = start_name if restored is None else f"step {first}"
-            console.print(f"{directory}: from {origin} to step {training.total_steps}")
+            tell(console, f"{directory}: from {origin} to step {training.total_steps}")
         if first >= training.total_steps:
             return Outcome(first, None)
 
