@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -142,6 +143,40 @@ def test_sigterm_saves_and_exits_with_0(environment, straight, tmp_path):
     assert f"from step {step}" in done.stdout
     if step < 20:
         assert digests(tmp_path, 20) == digests(straight, 20)
+
+
+@pytest.mark.slow
+def test_two_processes_end_together_and_one_goes_on(environment, straight, tmp_path):
+    """SIGTERM to one of two processes of one device; then one process of two devices."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    one_device = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    options = ("--training.total-steps", "100000", "--distributed.coordinator", address)
+    options += ("--distributed.num-processes", "2", "--distributed.process-id")
+    other = subprocess.Popen(
+        command(tmp_path, *options, "1"),
+        env=one_device,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        main = start_until(one_device, tmp_path, 2, *options, "0")
+        other.send_signal(signal.SIGTERM)
+        for process in (other, main):
+            output, _ = process.communicate(timeout=PATIENCE_S)
+            assert process.returncode == 0, output
+    finally:
+        for process in (other, main):
+            process.kill()
+    step = max(int(p.name) for p in (tmp_path / run.FOLDER).iterdir() if p.name.isdecimal())
+    assert f"SIGTERM: saved step {step}" in output
+    assert [r["step"] for r in records(tmp_path)] == list(range(1, step + 1))
+    done = train(environment, tmp_path, "--training.total-steps", str(max(20, step)))
+    assert f"from step {step}" in done.stdout
+    if step < 20:
+        np.testing.assert_equal(digests(tmp_path, 20), digests(straight, 20))
 
 
 @pytest.mark.slow

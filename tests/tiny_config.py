@@ -15,7 +15,7 @@ from dimp_jax.training_config import (
 
 def get_config() -> Config:
     return Config(
-        model=ModelConfig(backbone="efficientnet_lite0", clf_channels=16, iou_channels=16),
+        model=ModelConfig(backbone="resnet18", clf_channels=16, iou_channels=16),
         tracker=TrackerConfig(
             crop_size_px=64,
             memory=MemoryConfig(size=16, init_iterations=2),

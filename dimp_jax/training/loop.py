@@ -110,7 +110,8 @@ def train(config: Config, directory, console) -> Outcome:
                 due, window = window, Window()
             log.advance(step)
             if last or stopped:
-                return Outcome(step, stop.number)
+                # Among several processes, the one that was told need not be this one.
+                return Outcome(step, (stop.number or signal.SIGTERM) if stopped else None)
     raise AssertionError("not reached: the last step returns")
 
 
