@@ -7,7 +7,7 @@ import sys
 
 import jax
 
-from benchmarks import backbones, frames, loader, predictor
+from benchmarks import backbones, frames, loader, predictor, training
 from benchmarks.measure import figure, gemm_flops_per_s
 
 
@@ -21,6 +21,7 @@ GROUPS = {
     "backbones": backbones.figures,
     "predictor": predictor.figures,
     "frames": frames.figures,
+    "training": training.figures,
     "loader": loader.figures,
 }
 

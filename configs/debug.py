@@ -15,21 +15,21 @@ from dimp_jax.training_config import (
 
 def get_config() -> Config:
     return Config(
-        model=ModelConfig(backbone="efficientnet_lite0", clf_channels=32, iou_channels=32),
-        tracker=TrackerConfig(crop_size_px=128),
+        model=ModelConfig(backbone="resnet18", clf_channels=32, iou_channels=32),
+        tracker=TrackerConfig(crop_size_px=96),
         training=TrainingConfig(
-            total_steps=60,
-            global_batch=8,
+            total_steps=50,
+            global_batch=4,
             start="random",
             log_every=5,
-            save_every=30,
-            validate_every=30,
+            save_every=25,
+            validate_every=25,
             validation_batches=2,
             data=DataConfig(
                 sources=(("synthetic", 1.0),),
                 validation_sources=(("synthetic", 1.0),),
                 sampler=SamplerConfig(train_frames=2, test_frames=2),
-                crop=CropConfig(size_px=128),
+                crop=CropConfig(size_px=96),
             ),
             optim=OptimConfig(learning_rates=(("default", 1e-3),), decay_every_steps=1000),
         ),

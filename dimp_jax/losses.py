@@ -42,14 +42,47 @@ def dimp_loss(scores, label, iou, iou_target, weights: LossWeights):
     Raises:
       ValueError: fewer than two iterates.
     """
-    if scores.shape[0] < 2:
-        raise ValueError(f"scores: expected the initial and the final iterate, got {scores.shape}")
-    losses = [hinge_loss(s, label) for s in scores]
-    between = losses[1:-1]
     terms = {
         "iou": weights.iou * jnp.mean((iou - iou_target) ** 2),
+        **classification_terms(scores, label, weights),
+    }
+    return sum(terms.values()), terms
+
+
+def classification_terms(scores, label, weights, threshold: float | None = 0.05):
+    """The weighted terms `final`, `initial`, `iterates` of the classification loss.
+
+    Args:
+      scores, label: as for `dimp_loss`.
+      weights: has the fields `final`, `initial`, `iterates`: `LossWeights` or `LossConfig`.
+      threshold: that of `hinge_loss`.
+
+    Raises:
+      ValueError: fewer than two iterates.
+    """
+    if scores.shape[0] < 2:
+        raise ValueError(f"scores: expected the initial and the final iterate, got {scores.shape}")
+    losses = [hinge_loss(s, label, threshold) for s in scores]
+    between = losses[1:-1]
+    return {
         "final": weights.final * losses[-1],
         "initial": weights.initial * losses[0],
         "iterates": weights.iterates / max(len(between), 1) * sum(between, jnp.float32(0.0)),
     }
-    return sum(terms.values()), terms
+
+
+def kl_regression(scores, log_proposal_density, target_density):
+    """Kullback-Leibler divergence of the predicted box density, up to a constant.
+
+    The integral over all boxes is estimated on N proposals by importance sampling: the mean over
+    the test boxes of ``log(mean(exp(s) / q)) - mean(s p / q)`` (behaviour 5; PrDiMP, Danelljan et
+    al., CVPR 2020). Finite where exp(s) overflows.
+
+    Args:
+      scores: [..., N] log densities ``s`` of the proposals, not normalised.
+      log_proposal_density: [..., N] log of ``q``, from which the proposals were drawn.
+      target_density: [..., N] ``p`` around the true box.
+    """
+    log_mean = jax.nn.logsumexp(scores - log_proposal_density, axis=-1) - jnp.log(scores.shape[-1])
+    expected = jnp.mean(scores * target_density * jnp.exp(-log_proposal_density), axis=-1)
+    return jnp.mean(log_mean - expected)

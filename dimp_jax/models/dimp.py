@@ -1,5 +1,7 @@
 """The whole network. Linen ends here: everything outside works with `apply` and dictionaries."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,25 +33,25 @@ class DiMP(nn.Module):
 
     config: ModelConfig
     folded: bool = False
-    norm_axis: str | None = None
+    norm_axis: str | None = None  # these three: see `layers.Numerics`
+    frozen: tuple[str, ...] = ()
+    remat_backbone: bool = False
 
     def setup(self):
         config = self.config
         dtype = jnp.dtype(config.compute_dtype)
-        numerics = Numerics(self.folded, dtype, norm_axis=self.norm_axis)
+        numerics = Numerics(self.folded, dtype, norm_axis=self.norm_axis, frozen=self.frozen)
+        in_backbone = dataclasses.replace(numerics, remat=self.remat_backbone)
         if config.backbone == "efficientnet_lite0":
-            self.backbone = efficientnet.EfficientNetLite0(
-                Numerics(
-                    self.folded,
-                    dtype,
-                    efficientnet.NORM_EPS,
-                    efficientnet.NORM_MOMENTUM,
-                    self.norm_axis,
-                )
+            in_backbone = dataclasses.replace(
+                in_backbone,
+                norm_eps=efficientnet.NORM_EPS,
+                norm_momentum=efficientnet.NORM_MOMENTUM,
             )
+            self.backbone = efficientnet.EfficientNetLite0(in_backbone)
         else:
             depth = {"resnet18": 18, "resnet50": 50}[config.backbone]
-            self.backbone = resnet.ResNet(depth, numerics)
+            self.backbone = resnet.ResNet(depth, in_backbone)
         self.clf = ClassifierFeatures(
             config.clf_channels, config.clf_blocks, config.filter_size_cells, numerics
         )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dimp_jax.models.layers import ConvNorm, Numerics
+from dimp_jax.models.layers import ConvNorm, Numerics, remat_block
 
 NORM_EPS = 1e-3
 NORM_MOMENTUM = 0.99
@@ -83,12 +83,13 @@ class EfficientNetLite0(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool = False):
         """x: [N, H, W, 3] in (RGB - 127) / 128."""
-        x = ConvNorm(32, self.numerics, 3, 2, padding="same", activation=nn.relu6, name="stem")(
+        block, stem = (remat_block(part, self.numerics) for part in (MBConv, ConvNorm))
+        x = stem(32, self.numerics, 3, 2, padding="same", activation=nn.relu6, name="stem")(
             x, train
         )
         maps = {"stem": x}
         for index, spec in enumerate(block_specs()[: self.num_blocks]):
-            x = MBConv(spec, self.numerics, name=f"block{index}")(x, train)
+            x = block(spec, self.numerics, name=f"block{index}")(x, train)
             maps[f"block{index}"] = x
         maps["layer2"] = maps[f"block{STRIDE8_BLOCK}"]
         maps["layer3"] = maps[f"block{STRIDE16_BLOCK}"]

@@ -5,6 +5,7 @@ multiply-adds; both give the same numbers as `conv_general_dilated` and are 2 to
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -31,6 +32,10 @@ class Numerics:
     norm_eps: float = 1e-5
     norm_momentum: float = 0.9  # share of the running statistics that is kept
     norm_axis: str | None = None  # pmap axis over which batch statistics are averaged
+    # Paths of modules ("backbone", "backbone/layer1_0") whose batch norms never use or move batch
+    # statistics, also in training.
+    frozen: tuple[str, ...] = ()
+    remat: bool = False  # stem and blocks keep their input alone for the backward pass
 
 
 def full_precision(x):
@@ -71,8 +76,24 @@ def depthwise(x, kernel, stride: int, pads):
     )
 
 
+def is_under(path: str, prefixes) -> bool:
+    """Whether a module path is one of `prefixes` or inside one: "a/b" is under "a", not "a/bc"."""
+    return any(path == p or path.startswith(f"{p}/") for p in prefixes)
+
+
+def remat_block(block, numerics: "Numerics"):
+    """A module class called with (x, train), rematerialised if `numerics` says so."""
+    return nn.remat(block, static_argnums=(2,)) if numerics.remat else block  # 0 is self
+
+
 def conv(x, kernel, stride: int, pads, groups: int = 1):
     """Plain NHWC convolution by XLA."""
+    if groups == 1 and jax.default_backend() == "cpu":
+        return _conv_cpu(x, kernel, stride, tuple(map(tuple, pads)))
+    return _conv_xla(x, kernel, stride, pads, groups)
+
+
+def _conv_xla(x, kernel, stride, pads, groups=1):
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -81,6 +102,48 @@ def conv(x, kernel, stride: int, pads, groups: int = 1):
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv_cpu(x, kernel, stride, pads):
+    """XLA's convolution with another gradient of the kernel; no forward-mode derivative.
+
+    XLA's CPU backend runs that gradient as a convolution with a kernel of the image's size, 1.4 to
+    3 times slower than the matmul a kernel tap that it also is (docs/performance.md).
+    """
+    return _conv_xla(x, kernel, stride, pads)
+
+
+def _conv_cpu_forward(x, kernel, stride, pads):
+    return _conv_xla(x, kernel, stride, pads), (x, kernel)
+
+
+def _conv_cpu_backward(stride, pads, residuals, cotangent):
+    x, kernel = residuals
+    (grad_x,) = jax.linear_transpose(lambda v: _conv_xla(v, kernel, stride, pads), x)(cotangent)
+    return grad_x, kernel_gradient(x, cotangent, kernel.shape[0], stride, pads)
+
+
+_conv_cpu.defvjp(_conv_cpu_forward, _conv_cpu_backward)
+
+
+def kernel_gradient(x, cotangent, k: int, stride: int, pads):
+    """Gradient of `conv` for its kernel [k, k, I, O], one matmul a tap."""
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    rows, cols, features = cotangent.shape[1:]
+    height, width = (rows - 1) * stride + 1, (cols - 1) * stride + 1
+    flat = cotangent.reshape(-1, features)
+    contract_cells = (((0,), (0,)), ((), ()))
+    taps = [
+        jax.lax.dot_general(
+            x[:, a : a + height : stride, b : b + width : stride].reshape(-1, x.shape[-1]),
+            flat,
+            contract_cells,
+        )
+        for a in range(k)
+        for b in range(k)
+    ]
+    return jnp.stack(taps).reshape(k, k, -1, features)
 
 
 class Conv(nn.Module):
@@ -132,19 +195,19 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, features)
         mean = self.variable("batch_stats", "mean", jnp.zeros, features)
         var = self.variable("batch_stats", "var", jnp.ones, features)
-        if train and not self.is_initializing():
+        frozen = is_under("/".join(self.path), self.numerics.frozen)
+        if train and not frozen and not self.is_initializing():
             axes = tuple(range(x.ndim - 1))
             values = full_precision(x)
-            batch_mean = values.mean(axes)
-            square_mean = (values**2).mean(axes)
+            batch_mean, batch_var = values.mean(axes), values.var(axes)
             count = x.size // x.shape[-1]
             if self.numerics.norm_axis is not None:
                 axis = self.numerics.norm_axis
-                batch_mean, square_mean = jax.lax.pmean((batch_mean, square_mean), axis)
+                # Exact for any means, in one collective: no difference of large squares.
+                means, variances = jax.lax.all_gather((batch_mean, batch_var), axis)
+                batch_mean = means.mean(0)
+                batch_var = (variances + (means - batch_mean[None]) ** 2).mean(0)
                 count = count * jax.lax.axis_size(axis)
-                batch_var = square_mean - batch_mean**2
-            else:
-                batch_var = values.var(axes)
             keep = self.numerics.norm_momentum
             unbiased = batch_var * (count / max(count - 1, 1))
             mean.value = keep * mean.value + (1 - keep) * batch_mean

@@ -2,7 +2,7 @@
 
 from flax import linen as nn
 
-from dimp_jax.models.layers import ConvNorm, Numerics
+from dimp_jax.models.layers import ConvNorm, Numerics, remat_block
 
 WIDTHS = (64, 128, 256)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -47,6 +47,10 @@ def shortcut(block, x, y, train):
     )(x, train)
 
 
+# The kind of block and their number in layer1, layer2 and layer3, by the network's depth.
+BLOCKS = {18: (BasicBlock, (2, 2, 2)), 50: (Bottleneck, (3, 4, 6))}
+
+
 class ResNet(nn.Module):
     """Returns the maps `conv1` (/2), `layer1` (/4), `layer2` (/8) and `layer3` (/16)."""
 
@@ -56,8 +60,9 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool = False):
         """x: [N, H, W, 3], normalised by `IMAGENET_MEAN` and `IMAGENET_STD`."""
-        block, counts = {18: (BasicBlock, (2, 2, 2)), 50: (Bottleneck, (3, 4, 6))}[self.depth]
-        x = ConvNorm(64, self.numerics, 7, 2, name="conv1")(x, train)
+        block, counts = BLOCKS[self.depth]
+        block, stem = (remat_block(part, self.numerics) for part in (block, ConvNorm))
+        x = stem(64, self.numerics, 7, 2, name="conv1")(x, train)
         maps = {"conv1": x}
         x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         for level, (width, count) in enumerate(zip(WIDTHS, counts, strict=True), start=1):

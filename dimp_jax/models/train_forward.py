@@ -31,7 +31,7 @@ def _flat(x):
     return x.reshape(-1, *x.shape[2:])
 
 
-def _forward(net: DiMP, batch: Batch, train: bool) -> Prediction:
+def _forward(net: DiMP, batch: Batch, train: bool, remat_solver: bool) -> Prediction:
     b, n = batch.train_box.shape[:2]
     t = batch.test_inputs.shape[1]
     # Two passes, as in the published training: batch statistics are those of either kind of crop,
@@ -55,6 +55,7 @@ def _forward(net: DiMP, batch: Batch, train: bool) -> Prediction:
             config,
             num_iter=config.num_iter,
             stride_px=STRIDE_PX,
+            remat=remat_solver,
         ).iterates
     )
     iterates = jax.vmap(solve)(filt, train_feat, batch.train_box)  # [B, I + 1, K, K, C]
@@ -75,18 +76,20 @@ def _cells(maps):
     return (*maps["layer3"].shape[1:3], -1)
 
 
-def forward(net: DiMP, variables, batch: Batch, *, train: bool):
+def forward(net: DiMP, variables, batch: Batch, *, train: bool, remat_solver: bool = False):
     """Applies the network to a training batch.
 
     Args:
       variables: {"params", "batch_stats"}.
-      train: batch statistics (and their running means) instead of running ones, in every layer.
+      train: batch statistics (and their running means) instead of running ones, in every layer
+        that `net.frozen` does not name.
+      remat_solver: see `steepest_descent`; the backbone's is a field of `net`.
 
     Returns:
       (`Prediction`, batch_stats after the pass).
     """
     apply = nn.apply(_forward, net, mutable=["batch_stats"] if train else False)
     if not train:
-        return apply(variables, batch, train), variables["batch_stats"]
-    prediction, updated = apply(variables, batch, train)
+        return apply(variables, batch, train, remat_solver), variables["batch_stats"]
+    prediction, updated = apply(variables, batch, train, remat_solver)
     return prediction, updated["batch_stats"]

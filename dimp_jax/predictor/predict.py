@@ -33,7 +33,16 @@ def init_params(config):
 
 
 def optimize_filter(
-    params, filt, feat, box_xywh, sample_weight, config, *, num_iter: int, stride_px: int = 16
+    params,
+    filt,
+    feat,
+    box_xywh,
+    sample_weight,
+    config,
+    *,
+    num_iter: int,
+    stride_px: int = 16,
+    remat: bool = False,
 ):
     """Fits one target filter to its samples by unrolled steepest descent (paper, algorithm 1).
 
@@ -45,6 +54,7 @@ def optimize_filter(
       sample_weight: [N]; slots with weight 0 change nothing, so N can be a fixed memory size.
       config: `PredictorConfig` (static).
       num_iter: static.
+      remat: static; see `steepest_descent`.
 
     Returns:
       `Descent`: iterates [I + 1, K, K, C] and losses [I + 1].
@@ -69,4 +79,5 @@ def optimize_filter(
         num_iter,
         step_length=jnp.exp(params["log_step_length"]),
         damping=config.alpha_eps,
+        remat=remat,
     )
