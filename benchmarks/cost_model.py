@@ -23,14 +23,15 @@ from dimp_jax.data.source import Sample
 from dimp_jax.models.dimp import init_variables
 
 EFFICIENCY = 0.35  # of peak; an assumption, typical of convolution networks of this size
-# Vendors' data sheets: dense bfloat16 FLOP/s, bytes/s of memory, bytes/s between devices.
+# Vendors' data sheets: dense FLOP/s in bfloat16 and in float32 as JAX multiplies it by default
+# (TF32 on these GPUs, bfloat16 passes on TPUs), bytes/s of memory, bytes/s between devices.
 ACCELERATORS = {
-    "NVIDIA A100 80 GB": (312e12, 2.0e12, 600e9),
-    "NVIDIA H100 SXM": (989e12, 3.35e12, 900e9),
-    "NVIDIA RTX 4090": (165e12, 1.0e12, 32e9),
-    "TPU v4": (275e12, 1.2e12, 300e9),
-    "TPU v5e": (197e12, 0.82e12, 200e9),
-    "TPU v5p": (459e12, 2.77e12, 600e9),
+    "NVIDIA A100 80 GB": (312e12, 156e12, 2.0e12, 600e9),
+    "NVIDIA H100 SXM": (989e12, 495e12, 3.35e12, 900e9),
+    "NVIDIA RTX 4090": (165e12, 82e12, 1.0e12, 32e9),
+    "TPU v4": (275e12, 275e12, 1.2e12, 300e9),
+    "TPU v5e": (197e12, 197e12, 0.82e12, 200e9),
+    "TPU v5p": (459e12, 459e12, 2.77e12, 600e9),
 }
 
 
@@ -91,27 +92,31 @@ def cost(config: configs.Config, device_batch: int) -> dict:
 
 
 def hours(config: configs.Config, costs: dict, accelerator: str, devices: int) -> dict:
-    """Computed seconds a step and hours a training, with the global batch over `devices`."""
-    peak, memory, link = ACCELERATORS[accelerator]
-    share = config.training.global_batch / devices / costs["device_batch"]
+    """Computed time of a step and of the whole training, with all its samples.
+
+    The published batch is spread over the devices, rounded up to a batch that divides.
+    """
+    training, sampler = config.training, config.training.data.sampler
+    in_bfloat16, in_float32, memory, link = ACCELERATORS[accelerator]
+    peak = in_bfloat16 if config.model.compute_dtype == "bfloat16" else in_float32
+    device_batch = -(-training.global_batch // devices)
+    share = device_batch / costs["device_batch"]
     compute_s = share * costs["step_flops"] / (peak * EFFICIENCY)
     memory_s = share * costs["step_bytes"] / (memory * EFFICIENCY)
     reduce_s = 2 * (devices - 1) / devices * costs["all_reduce_bytes"] / link
     step_s = max(compute_s, memory_s) + reduce_s
+    samples = training.total_steps * training.global_batch
+    global_batch = device_batch * devices
     return {
         "accelerator": accelerator,
         "devices": devices,
+        "global_batch": global_batch,
         "bound": "compute" if compute_s > memory_s else "memory",
         "step_ms": 1e3 * step_s,
         "all_reduce_ms": 1e3 * reduce_s,
-        "crops_per_s_needed": _crops(config) / step_s,
-        "hours": config.training.total_steps * step_s / 3600,
+        "crops_per_s": global_batch * (sampler.train_frames + sampler.test_frames) / step_s,
+        "hours": samples / global_batch * step_s / 3600,
     }
-
-
-def _crops(config):
-    sampler = config.training.data.sampler
-    return config.training.global_batch * (sampler.train_frames + sampler.test_frames)
 
 
 def main(names) -> int:
@@ -121,8 +126,6 @@ def main(names) -> int:
         print(json.dumps({"config": name, "computed": True, **costs}))
         for accelerator in ACCELERATORS:
             for devices in (1, 8):
-                if config.training.global_batch % devices:
-                    continue
                 line = hours(config, costs, accelerator, devices)
                 rounded = {k: round(v, 2) if isinstance(v, float) else v for k, v in line.items()}
                 print(json.dumps({"config": name, "computed": True, **rounded}))

@@ -18,12 +18,12 @@ def get_config() -> Config:
         model=ModelConfig(backbone="resnet18", clf_channels=32, iou_channels=32),
         tracker=TrackerConfig(crop_size_px=96),
         training=TrainingConfig(
-            total_steps=50,
+            total_steps=60,
             global_batch=4,
             start="random",
             log_every=5,
-            save_every=25,
-            validate_every=25,
+            save_every=30,
+            validate_every=30,
             validation_batches=2,
             data=DataConfig(
                 sources=(("synthetic", 1.0),),
@@ -31,6 +31,8 @@ def get_config() -> Config:
                 sampler=SamplerConfig(train_frames=2, test_frames=2),
                 crop=CropConfig(size_px=96),
             ),
-            optim=OptimConfig(learning_rates=(("default", 1e-3),), decay_every_steps=1000),
+            optim=OptimConfig(
+                learning_rates=(("default", 3e-4),), decay_every_steps=1000, clip_norm=20.0
+            ),
         ),
     )

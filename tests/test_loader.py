@@ -73,7 +73,7 @@ def open_batches(source=None, data=DATA, **options):
         "training": True,
     } | options
     sampler = Sampler((source or Noise(),), (1.0,), SamplerConfig())
-    return loader.sampled_batches(sampler, data, **options)
+    return loader.batches(sampler, data, **options)
 
 
 def with_workers(count):
@@ -256,16 +256,11 @@ def test_options_are_checked(options, message):
         open_batches(**options)
 
 
-def batches_of(data, training=True):
-    options = {"seed": 0, "global_batch": 2, "start_step": 0, "process_index": 0}
-    return loader.batches(data, **options, process_count=1, training=training)
-
-
 @pytest.mark.parametrize("training,field", [(True, "sources"), (False, "validation_sources")])
 def test_sources_are_needed(training, field):
     data = DataConfig(sources=(), validation_sources=())
     with pytest.raises(ValueError, match=f"training.data.{field} is empty"):
-        batches_of(data, training)
+        loader.open_sampler(data, seed=0, training=training)
 
 
 @pytest.mark.parametrize(
@@ -295,6 +290,12 @@ def test_the_folder_of_data_sets(monkeypatch):
 def test_synthetic_batches():
     """The default sources, from their names to a batch."""
     data = DataConfig(crop=CropConfig(size_px=32), validation_sources=(("synthetic", 1.0),))
-    with batches_of(data) as training, batches_of(data, training=False) as validation:
-        assert next(training).train_crops.shape == (2, 3, 32, 32, 3)
-        assert (next(validation).test_brightness == 1).all()
+    options = {"seed": 0, "global_batch": 2, "start_step": 0, "process_index": 0}
+    for training in (True, False):
+        sampler = loader.open_sampler(data, seed=0, training=training)
+        with loader.batches(
+            sampler, data, **options, process_count=1, training=training
+        ) as batches:
+            batch = next(batches)
+        assert batch.train_crops.shape == (2, 3, 32, 32, 3)
+        assert (batch.test_brightness == 1).all() != training

@@ -236,3 +236,15 @@ def test_another_config_is_refused(environment, straight):
     done = train(environment, straight, "--training.global-batch", "8", status=2)
     assert "holds a run with training.global_batch=4, now it is 8" in done.stderr
     assert sorted(straight.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_the_debug_config_learns(environment, tmp_path):
+    """The README's first training: the loss of 60 steps falls to less than half."""
+    line = [sys.executable, str(ROOT / "train.py"), "configs/debug.py", "--workdir", str(tmp_path)]
+    environment = {k: v for k, v in environment.items() if k != "XLA_FLAGS"}
+    subprocess.run(line, env=environment, cwd=ROOT, check=True, timeout=PATIENCE_S)
+    losses = [r["loss"] for r in records(tmp_path)]  # means of five steps each
+    assert np.mean(losses[-3:]) < 0.5 * losses[0]
+    validated = [r["validation/loss"] for r in records(tmp_path) if "validation/loss" in r]
+    assert len(validated) == 2 and validated[-1] < losses[0]

@@ -97,7 +97,27 @@ class _Reader:
         self.iterator = None
 
 
+def open_sampler(data: DataConfig, *, seed: int, training: bool) -> Sampler:
+    """Opens the sources of a config.
+
+    Args:
+      data: `sources` are read in training, `validation_sources` otherwise.
+      seed: of generated sequences; another one for validation.
+
+    Raises:
+      ValueError: no sources, or a source without a usable sequence. A source that is not there
+        raises what its reader does.
+    """
+    field = "sources" if training else "validation_sources"
+    named = getattr(data, field)
+    if not named:
+        raise ValueError(f"training.data.{field} is empty: expected (name, weight) pairs")
+    names, weights = zip(*named, strict=True)
+    return Sampler(tuple(open_sources(data, names, seed)), tuple(weights), data.sampler)
+
+
 def batches(
+    sampler: Sampler,
     data: DataConfig,
     *,
     seed: int,
@@ -110,45 +130,15 @@ def batches(
     """The share of one host of the batches `start_step`, `start_step` + 1, ...
 
     Args:
-      data: `sources` are read in training, `validation_sources` otherwise.
-      seed: of the samples and of generated sequences; another one for validation.
+      sampler: its sources must pickle if `data.num_workers` > 0.
+      seed: of the samples; another one for validation.
       global_batch: samples a step over all hosts; host p gets the p-th contiguous share.
       training: False leaves out the brightness and the single frames' flips.
 
     Raises:
-      ValueError: options that contradict each other, no sources, a batch that does not divide over
-        the hosts, or a source without a usable sequence.
+      ValueError: options that contradict each other, or a batch that does not divide over the
+        hosts.
     """
-    field = "sources" if training else "validation_sources"
-    named = getattr(data, field)
-    if not named:
-        raise ValueError(f"training.data.{field} is empty: expected (name, weight) pairs")
-    names, weights = zip(*named, strict=True)
-    sampler = Sampler(tuple(open_sources(data, names, seed)), tuple(weights), data.sampler)
-    return sampled_batches(
-        sampler,
-        data,
-        seed=seed,
-        global_batch=global_batch,
-        start_step=start_step,
-        process_index=process_index,
-        process_count=process_count,
-        training=training,
-    )
-
-
-def sampled_batches(
-    sampler: Sampler,
-    data: DataConfig,
-    *,
-    seed: int,
-    global_batch: int,
-    start_step: int,
-    process_index: int,
-    process_count: int,
-    training: bool,
-) -> Batches:
-    """`batches` of sources that are open; they must pickle if `data.num_workers` > 0."""
     check_config(data)
     _check(data, seed, global_batch, start_step, process_index, process_count)
     # An error keeps its own message, to which grain would add three lines about tracebacks.

@@ -1,6 +1,4 @@
-"""Pictures of what the loss has learned."""
-
-from pathlib import Path
+"""Pictures of a run: what the loss has learned, and how the metrics went."""
 
 import numpy as np
 
@@ -17,11 +15,7 @@ def learned_loss(path, params, initial, config, title: str) -> None:
       params, initial: dicts with `label`, `mask`, `weight` [num_bins], now and at the start.
       config: `PredictorConfig`.
     """
-    import matplotlib
-
-    matplotlib.use("agg")  # no window, on any machine
-    from matplotlib import pyplot
-
+    pyplot = _pyplot()
     distance = np.arange(config.num_bins) * config.bin_width_cells
     masked = sigmoid if config.mask_activation == "sigmoid" else lambda x: x
     shown = (
@@ -38,37 +32,50 @@ def learned_loss(path, params, initial, config, title: str) -> None:
         axis.grid(alpha=0.3)
     axes[0].legend()
     figure.suptitle(title)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
 
-def curves(path, records, panels, title: str) -> None:
-    """Draws metrics over steps, one panel a group.
+PANELS = (
+    ("classification loss", ("loss/final", "loss/initial", "loss/iterates")),
+    ("box loss", ("loss/iou", "validation/loss/iou")),
+    ("held out", ("validation/loss", "loss")),
+    ("tracking, success AUC", ("validation/auc",)),
+    ("gradient norm", ("grad_norm",)),
+)
+
+
+def curves(path, records) -> None:
+    """Draws the metrics over the steps; panels of what was not measured are left out.
 
     Args:
       path: the PNG file to write.
-      records: list of the objects of metrics.jsonl.
-      panels: list of (title, names of metrics); names that never occur are left out.
+      records: the objects of metrics.jsonl.
     """
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
+    pyplot = _pyplot()
+    points = lambda name: [(r["step"], r[name]) for r in records if r.get(name) is not None]
+    panels = [(title, names) for title, names in PANELS if points(names[0])]
     figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(4.2 * len(panels), 3.2), layout="constrained", squeeze=False
+        1, len(panels), figsize=(3.6 * len(panels), 3.2), layout="constrained", squeeze=False
     )
-    for axis, (label, names) in zip(axes[0], panels, strict=True):
+    for axis, (title, names) in zip(axes[0], panels, strict=True):
         for name in names:
-            points = [(r["step"], r[name]) for r in records if r.get(name) is not None]
-            if points:
-                axis.plot(*zip(*points, strict=True), label=name)
+            few = "o-" if name.startswith("validation/") else "-"
+            if points(name):
+                axis.plot(*zip(*points(name), strict=True), few, markersize=3, label=name)
         axis.set_xlabel("step")
-        axis.set_title(label)
+        axis.set_title(title)
+        axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-        if axis.lines:
-            axis.legend(fontsize="small")
-    figure.suptitle(title)
+        axis.legend(fontsize="small")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+def _pyplot():
+    import matplotlib
+
+    matplotlib.use("agg")  # no window, on any machine
+    from matplotlib import pyplot
+
+    return pyplot

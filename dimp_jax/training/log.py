@@ -113,16 +113,20 @@ class RunLog:
             shown = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
             tell(self.console, f"step {step}: {shown}")
 
-    def figure(self, step: int, params, initial):
-        """The learned functions of the loss, as a picture."""
-        if self.directory is not None:
-            figures.learned_loss(
-                self.directory / "figures" / f"learned_loss_{step:07d}.png",
-                params,
-                initial,
-                self.config.model.predictor,
-                f"step {step}",
-            )
+    def draw(self, step: int, params, initial):
+        """Pictures of the learned functions of the loss, and of the metrics so far."""
+        if self.directory is None:
+            return
+        folder = self.directory / "figures"
+        folder.mkdir(exist_ok=True)
+        figures.learned_loss(
+            folder / f"learned_loss_{step:07d}.png",
+            params,
+            initial,
+            self.config.model.predictor,
+            f"step {step}",
+        )
+        figures.curves(folder / "curves.png", writers.read(self.writer.path))
 
 
 def _progress(console):

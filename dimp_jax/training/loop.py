@@ -52,8 +52,7 @@ def train(config: Config, directory, console) -> Outcome:
         # Data is opened, and refused, before anything is written.
         measure_loss = validation.held_out_loss(config, placement)
         measure_auc = validation.tracking_auc(config)
-        with contextlib.closing(_open_batches(config, start_step=0)):
-            pass
+        sampler = loader.open_sampler(training.data, seed=config.seed, training=True)
         if main:
             workdir.prepare(directory, config, start_name)
         _barrier("workdir")
@@ -70,7 +69,7 @@ def train(config: Config, directory, console) -> Outcome:
         log = stack.enter_context(RunLog(config, directory if main else None, first, console))
         stop = stack.enter_context(signals.noted(*_signals()))
         batches = _place_ahead(
-            stack.enter_context(_open_batches(config, start_step=first)),
+            stack.enter_context(_batches(sampler, config, first)),
             placement,
             training.data.prefetch_batches,
         )
@@ -102,7 +101,7 @@ def train(config: Config, directory, console) -> Outcome:
                 for measure in measured:
                     values |= measure(state, host_state)
                 log.write(window, values)
-                log.figure(step, host_state.params["predictor"], variables["params"]["predictor"])
+                log.draw(step, host_state.params["predictor"], variables["params"]["predictor"])
                 position = {"next_batch": step, "seed": config.seed}
                 checkpoints.save(host_state, position=position, score=_score(config, values))
                 window = Window()
@@ -115,8 +114,9 @@ def train(config: Config, directory, console) -> Outcome:
     raise AssertionError("not reached: the last step returns")
 
 
-def _open_batches(config, *, start_step):
+def _batches(sampler, config, start_step):
     return loader.batches(
+        sampler,
         config.training.data,
         seed=config.seed,
         global_batch=config.training.global_batch,

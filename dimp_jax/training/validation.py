@@ -1,6 +1,5 @@
 """How good is it? The loss on held-out samples, and success AUC of the tracker on sequences."""
 
-import dataclasses
 import itertools
 
 import jax
@@ -19,30 +18,33 @@ SEED = 20_19  # of the held-out samples: the same in every run, whatever its own
 def held_out_loss(config: Config, placement: parallel.Placement):
     """A function of the state: mean losses over the same held-out batches each time.
 
-    None if the config names no `validation_sources`. The batches are kept in memory.
+    None if the config names no `validation_sources`.
     """
     training = config.training
     if not training.data.validation_sources:
         return None
-    data = dataclasses.replace(training.data, sources=training.data.validation_sources)
-    with loader.batches(
-        data,
-        seed=SEED,
-        global_batch=training.global_batch,
-        start_step=0,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        training=False,
-    ) as batches:
-        kept = list(itertools.islice(batches, training.validation_batches))
+    sampler = loader.open_sampler(training.data, seed=SEED, training=False)
     eval_step = parallel.data_parallel(
         steps.make_eval_step(config, parallel.AXIS), training.parallel.backend, returns_state=False
     )
 
     def measure(state, _) -> dict[str, float]:
-        metrics = [jax.device_get(eval_step(state, placement.batch(batch))) for batch in kept]
+        with loader.batches(
+            sampler,
+            training.data,
+            seed=SEED,
+            global_batch=training.global_batch,
+            start_step=0,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            training=False,
+        ) as batches:
+            few = itertools.islice(batches, training.validation_batches)
+            metrics = [jax.device_get(eval_step(state, placement.batch(batch))) for batch in few]
         return {
-            f"validation/{name}": float(np.mean([m[name] for m in metrics])) for name in metrics[0]
+            f"validation/{name}": float(np.mean([m[name] for m in metrics]))
+            for name in metrics[0]
+            if name.startswith("loss")
         }
 
     return measure

@@ -37,19 +37,22 @@ class MetricsWriter:
                 self.board.add_scalar(name, value, step)
 
 
-def keep_until(path, step: int) -> None:
-    """Drops the lines of later steps, and a last line that was cut off by a kill."""
-    if not path.exists():
-        return
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+def read(path) -> list[dict]:
+    """The objects of a metrics.jsonl, less a last line that was cut off by a kill."""
+    path, found = Path(path), []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
-            if json.loads(line)["step"] <= step:
-                lines.append(line)
+            found.append(json.loads(line))
         except ValueError:
             break  # the process was killed while it wrote this
+    return found
+
+
+def keep_until(path, step: int) -> None:
+    """Drops the lines of later steps, and one that was cut off."""
+    lines = [json.dumps(record) + "\n" for record in read(path) if record["step"] <= step]
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    temporary.write_text("".join(lines), encoding="utf-8")
     os.replace(temporary, path)
 
 
