@@ -1,9 +1,11 @@
 """The variables that a training starts from."""
 
+import functools
+
 import jax
 import numpy as np
 
-from dimp_jax.config import Config
+from dimp_jax.config import Config, ModelConfig
 from dimp_jax.models.dimp import init_variables
 from dimp_jax.tracking import weights
 
@@ -31,12 +33,16 @@ def start_variables(config: Config):
 
 def _fresh(config: Config, modules):
     """New {"params", "batch_stats"} of these modules, as numpy."""
+    # This generator compiles in half the time of the default one; the seed alone decides.
+    key = jax.random.key(config.seed, impl="rbg")
+    return jax.tree.map(np.asarray, _draw(config.model, tuple(modules))(key))
 
+
+@functools.lru_cache(maxsize=8)
+def _draw(model: ModelConfig, modules):
     def draw(key):
-        variables = init_variables(config.model, key)
+        variables = init_variables(model, key)
         # What is not returned is not compiled.
         return {g: {m: v[m] for m in modules if m in v} for g, v in variables.items()}
 
-    # This generator compiles in half the time of the default one; the seed alone decides.
-    key = jax.random.key(config.seed, impl="rbg")
-    return jax.tree.map(np.asarray, jax.jit(draw)(key))
+    return jax.jit(draw)
