@@ -44,15 +44,15 @@ def train(config: Config, directory, console) -> Outcome:
     parallel.check_global_batch(training.global_batch, training.optim.accumulate)
     if training.tensorboard:
         writers.check_tensorboard()
+    # Everything is opened, and refused, before anything is written.
     placement = parallel.placement(training.parallel.backend)
+    sampler = loader.open_sampler(training.data, seed=config.seed, training=True)
+    measure_loss = validation.held_out_loss(config, placement)
+    measure_auc = validation.tracking_auc(config)
     variables, start_name = start_variables(config)
     template = parallel.to_host(steps.init_state(variables, config))
 
     with contextlib.ExitStack() as stack:
-        # Data is opened, and refused, before anything is written.
-        measure_loss = validation.held_out_loss(config, placement)
-        measure_auc = validation.tracking_auc(config)
-        sampler = loader.open_sampler(training.data, seed=config.seed, training=True)
         if main:
             workdir.prepare(directory, config, start_name)
         _barrier("workdir")
