@@ -32,7 +32,7 @@ def test_a_new_directory(tmp_path):
     values = json.loads((tmp_path / "new" / "config.json").read_text())
     assert configs.from_dict(configs.Config, values) == CONFIG
     card = store.read_card(tmp_path / "new")
-    assert card["architecture"] == "dimp-efficientnet_lite0"
+    assert card["architecture"] == "dimp-resnet18"
     assert card["source"]["start"] == "random numbers"
 
 

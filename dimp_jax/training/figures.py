@@ -1,6 +1,7 @@
 """Pictures of a run: what the loss has learned, and how the metrics went."""
 
 import numpy as np
+from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
 
 def sigmoid(x):
@@ -15,7 +16,6 @@ def learned_loss(path, params, initial, config, title: str) -> None:
       params, initial: dicts with `label`, `mask`, `weight` [num_bins], now and at the start.
       config: `PredictorConfig`.
     """
-    pyplot = _pyplot()
     distance = np.arange(config.num_bins) * config.bin_width_cells
     masked = sigmoid if config.mask_activation == "sigmoid" else lambda x: x
     shown = (
@@ -23,7 +23,8 @@ def learned_loss(path, params, initial, config, title: str) -> None:
         ("mask", "target mask m", masked),
         ("weight", "spatial weight v", lambda x: x),
     )
-    figure, axes = pyplot.subplots(1, 3, figsize=(10, 3), layout="constrained")
+    figure = Figure(figsize=(10, 3), layout="tight")
+    axes = figure.subplots(1, 3)
     for axis, (name, label, function) in zip(axes, shown, strict=True):
         axis.plot(distance, function(np.asarray(initial[name])), "--", color="0.6", label="initial")
         axis.plot(distance, function(np.asarray(params[name])), color="C0", label="learned")
@@ -33,7 +34,6 @@ def learned_loss(path, params, initial, config, title: str) -> None:
     axes[0].legend()
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
 
 
 PANELS = (
@@ -52,12 +52,10 @@ def curves(path, records) -> None:
       path: the PNG file to write.
       records: the objects of metrics.jsonl.
     """
-    pyplot = _pyplot()
     points = lambda name: [(r["step"], r[name]) for r in records if r.get(name) is not None]
     panels = [(title, names) for title, names in PANELS if points(names[0])]
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(3.6 * len(panels), 3.2), layout="constrained", squeeze=False
-    )
+    figure = Figure(figsize=(3.6 * len(panels), 3.2), layout="tight")
+    axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (title, names) in zip(axes[0], panels, strict=True):
         for name in names:
             few = "o-" if name.startswith("validation/") else "-"
@@ -69,13 +67,3 @@ def curves(path, records) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-
-
-def _pyplot():
-    import matplotlib
-
-    matplotlib.use("agg")  # no window, on any machine
-    from matplotlib import pyplot
-
-    return pyplot

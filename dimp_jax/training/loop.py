@@ -101,7 +101,11 @@ def train(config: Config, directory, console) -> Outcome:
                 for measure in measured:
                     values |= measure(state, host_state)
                 log.write(window, values)
-                log.draw(step, host_state.params["predictor"], variables["params"]["predictor"])
+                if measured or last:
+                    learned, initial = (
+                        v["predictor"] for v in (host_state.params, variables["params"])
+                    )
+                    log.draw(step, learned, initial)
                 position = {"next_batch": step, "seed": config.seed}
                 checkpoints.save(host_state, position=position, score=_score(config, values))
                 window = Window()
