@@ -1,18 +1,7 @@
 """Training losses (behaviour: DiMP's hinge classification loss and the IoU regression)."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
-
-
-class LossWeights(NamedTuple):
-    """Weights of the DiMP loss; `iterates` is shared by the iterates between first and last."""
-
-    iou: float = 1.0
-    final: float = 100.0
-    initial: float = 100.0
-    iterates: float = 400.0
 
 
 def hinge_loss(scores, label, threshold: float | None = 0.05):
@@ -28,47 +17,37 @@ def hinge_loss(scores, label, threshold: float | None = 0.05):
     return jnp.mean((scores - label) ** 2)
 
 
-def dimp_loss(scores, label, iou, iou_target, weights: LossWeights):
-    """The total loss and its terms.
+def loss_terms(scores, label, box_loss, config) -> dict:
+    """The weighted terms of the training loss, which is their sum.
 
     Args:
       scores: [I + 1, ...] of every iterate of the filter on the test frames, the initial first.
       label: [...] Gaussian label.
-      iou, iou_target: predicted and true 2 IoU - 1 of the proposals.
+      box_loss: scalar, `iou_regression` or `kl_regression`.
+      config: `training_config.LossConfig`; the weight of the iterates between the first and the
+        last is shared by them.
 
     Returns:
-      (total, dict of the weighted terms `iou`, `final`, `initial`, `iterates`).
-
-    Raises:
-      ValueError: fewer than two iterates.
-    """
-    terms = {
-        "iou": weights.iou * jnp.mean((iou - iou_target) ** 2),
-        **classification_terms(scores, label, weights),
-    }
-    return sum(terms.values()), terms
-
-
-def classification_terms(scores, label, weights, threshold: float | None = 0.05):
-    """The weighted terms `final`, `initial`, `iterates` of the classification loss.
-
-    Args:
-      scores, label: as for `dimp_loss`.
-      weights: has the fields `final`, `initial`, `iterates`: `LossWeights` or `LossConfig`.
-      threshold: that of `hinge_loss`.
+      dict of `iou`, `final`, `initial`, `iterates`.
 
     Raises:
       ValueError: fewer than two iterates.
     """
     if scores.shape[0] < 2:
         raise ValueError(f"scores: expected the initial and the final iterate, got {scores.shape}")
-    losses = [hinge_loss(s, label, threshold) for s in scores]
+    losses = [hinge_loss(s, label, config.hinge_threshold) for s in scores]
     between = losses[1:-1]
     return {
-        "final": weights.final * losses[-1],
-        "initial": weights.initial * losses[0],
-        "iterates": weights.iterates / max(len(between), 1) * sum(between, jnp.float32(0.0)),
+        "iou": config.iou * box_loss,
+        "final": config.final * losses[-1],
+        "initial": config.initial * losses[0],
+        "iterates": config.iterates / max(len(between), 1) * sum(between, jnp.float32(0.0)),
     }
+
+
+def iou_regression(iou, iou_target):
+    """Mean squared error of predicted and true 2 IoU - 1 of the proposals."""
+    return jnp.mean((iou - iou_target) ** 2)
 
 
 def kl_regression(scores, log_proposal_density, target_density):

@@ -199,18 +199,12 @@ def _loss_terms(net, variables, sample, config, *, train):
     )
     if weights.box_regression == "iou":
         target = 2 * sample.proposal_value - 1
-        box_loss = jnp.mean((prediction.iou - target) ** 2)
+        box_loss = losses.iou_regression(prediction.iou, target)
     else:
         box_loss = losses.kl_regression(
             prediction.iou, sample.proposal_value, sample.proposal_target
         )
-    terms = {
-        "iou": weights.iou * box_loss,
-        **losses.classification_terms(
-            prediction.scores, label, weights, threshold=weights.hinge_threshold
-        ),
-    }
-    return terms, stats
+    return losses.loss_terms(prediction.scores, label, box_loss, weights), stats
 
 
 def _loss_metrics(terms):

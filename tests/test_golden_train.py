@@ -11,10 +11,11 @@ from golden_files import GOLDEN_DIR, LOCAL_DIR, cases, inputs, recording, state_
 
 from dimp_jax import config
 from dimp_jax.checkpoints.state_dict import from_torch, to_torch
-from dimp_jax.losses import LossWeights, dimp_loss
+from dimp_jax.losses import iou_regression, loss_terms
 from dimp_jax.models.dimp import DiMP
 from dimp_jax.models.train_forward import Batch, forward
 from dimp_jax.predictor.target_maps import gaussian_label
+from dimp_jax.training_config import LossConfig
 
 pytestmark = pytest.mark.golden
 
@@ -65,10 +66,9 @@ def run(case, dtype):
         prediction, stats = forward(
             net, {**variables, "params": params}, batch, train=mode == "train"
         )
-        total, terms = dimp_loss(
-            prediction.scores, label, prediction.iou, iou_target, LossWeights()
-        )
-        return total, (terms, prediction, stats)
+        box_loss = iou_regression(prediction.iou, iou_target)
+        terms = loss_terms(prediction.scores, label, box_loss, LossConfig())
+        return sum(terms.values()), (terms, prediction, stats)
 
     (total, (terms, prediction, stats)), grads = jax.jit(
         jax.value_and_grad(objective, has_aux=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from golden_files import inputs, recording
 
-from dimp_jax.losses import LossWeights, dimp_loss, hinge_loss, kl_regression
+from dimp_jax.losses import hinge_loss, iou_regression, kl_regression, loss_terms
+from dimp_jax.training_config import LossConfig
 
 LABEL = jnp.asarray([1.0, 0.5, 0.04, 0.0, 0.05])
 SCORES = jnp.asarray([0.8, -0.5, -3.0, 0.3, 0.0])
@@ -33,11 +34,11 @@ def iterates(count):
 
 
 @pytest.mark.parametrize("count", [2, 3, 6])
-def test_dimp_loss(count):
+def test_loss_terms(count):
     scores, label = iterates(count)
-    iou, target = jnp.asarray([0.5, -0.5]), jnp.asarray([0.0, 0.5])
-    weights = LossWeights(iou=2.0, final=10.0, initial=20.0, iterates=40.0)
-    total, terms = dimp_loss(scores, label, iou, target, weights)
+    box_loss = iou_regression(jnp.asarray([0.5, -0.5]), jnp.asarray([0.0, 0.5]))
+    weights = LossConfig(iou=2.0, final=10.0, initial=20.0, iterates=40.0)
+    terms = loss_terms(scores, label, box_loss, weights)
     each = [float(hinge_loss(s, label)) for s in scores]
     between = 40 * np.mean(each[1:-1]) if count > 2 else 0
     expected = {
@@ -49,26 +50,26 @@ def test_dimp_loss(count):
     assert set(terms) == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(terms[name], value, rtol=1e-5, err_msg=name)
-    np.testing.assert_allclose(total, sum(expected.values()), rtol=1e-5)
 
 
 def test_default_weights():
     """Behaviour 5: 1, 100, 100, and 400 over the iterates between."""
-    assert LossWeights() == (1.0, 100.0, 100.0, 400.0)
+    config = LossConfig()
+    assert (config.iou, config.final, config.initial, config.iterates) == (1, 100, 100, 400)
 
 
 def test_perfect_predictions_cost_nothing():
     _, label = iterates(1)
     label = jnp.where(label < 0.05, 0.0, label)
     scores = jnp.stack([jnp.where(label == 0, -7.0, label)] * 4)
-    total, _ = dimp_loss(scores, label, jnp.ones(3), jnp.ones(3), LossWeights())
-    assert total == 0
+    terms = loss_terms(scores, label, iou_regression(jnp.ones(3), jnp.ones(3)), LossConfig())
+    assert all(term == 0 for term in terms.values())
 
 
 def test_too_few_iterates():
     scores, label = iterates(1)
     with pytest.raises(ValueError, match=r"the initial and the final iterate, got \(1, 2, 3, 4\)"):
-        dimp_loss(scores, label, jnp.ones(1), jnp.ones(1), LossWeights())
+        loss_terms(scores, label, 0.0, LossConfig())
 
 
 @pytest.mark.golden

@@ -11,7 +11,7 @@ import small_training
 from small_training import assert_close, flat, tiny_network  # noqa: F401  (a fixture)
 
 from dimp_jax import losses, optim, steps
-from dimp_jax.losses import LossWeights, dimp_loss
+from dimp_jax.losses import iou_regression, loss_terms
 from dimp_jax.models import dimp, resnet
 from dimp_jax.models.train_forward import forward
 from dimp_jax.training_config import LossConfig, OptimConfig, ParallelConfig
@@ -45,7 +45,7 @@ def moments(state):
 
 @pytest.mark.slow
 def test_step_is_the_gradient_of_the_published_loss():
-    """Loss, terms, gradients and statistics are those of `forward` and `dimp_loss`, which the
+    """Loss, terms, gradients and statistics are those of `forward` and `loss_terms`, which the
     golden test compares with recorded numbers."""
     config = whole()
     state, step = compiled(config)
@@ -57,8 +57,9 @@ def test_step_is_the_gradient_of_the_published_loss():
         variables = {"params": params, "batch_stats": state.batch_stats}
         prediction, stats = forward(net, variables, prepared, train=True)
         target = 2 * BATCH.proposal_value - 1
-        total, terms = dimp_loss(prediction.scores, label, prediction.iou, target, LossWeights())
-        return total, (terms, stats)
+        box_loss = iou_regression(prediction.iou, target)
+        terms = loss_terms(prediction.scores, label, box_loss, LossConfig())
+        return sum(terms.values()), (terms, stats)
 
     (total, (terms, stats)), grads = jax.jit(jax.value_and_grad(objective, has_aux=True))(
         state.params
@@ -190,7 +191,7 @@ def test_evaluation(kind):
 
 def test_hinge_threshold_is_that_of_the_config():
     scores, label = jnp.array([[[-1.0]], [[-1.0]]]), jnp.array([[0.2]])
-    terms = lambda t: losses.classification_terms(scores, label, LossWeights(), threshold=t)
+    terms = lambda t: losses.loss_terms(scores, label, 0.0, LossConfig(hinge_threshold=t))
     assert float(terms(0.05)["final"]) == pytest.approx(144.0)
     assert float(terms(0.5)["final"]) == 0.0
 

@@ -30,7 +30,7 @@ class Window:
         self.metrics = []  # (step, device scalars)
         self.waited_s = 0.0
         self.started = time.perf_counter()
-        self.ended = None
+        self.finished = None  # when the last of the steps was
 
     @contextlib.contextmanager
     def waiting(self):
@@ -41,7 +41,6 @@ class Window:
 
     def add(self, step: int, metrics):
         self.metrics.append((step, metrics))
-        self.ended = time.perf_counter()
 
     def fetch(self) -> dict[str, float]:
         """Waits for the steps; the mean of each metric.
@@ -50,6 +49,7 @@ class Window:
           NonFiniteLoss: names the first step and term that are not finite.
         """
         fetched = [(step, jax.device_get(metrics)) for step, metrics in self.metrics]
+        self.finished = self.finished or time.perf_counter()
         for step, metrics in fetched:
             term = first_non_finite(metrics)
             if term is not None:
@@ -96,7 +96,7 @@ class RunLog:
         if self.directory is None:
             return
         training, step = self.config.training, window.metrics[-1][0]
-        elapsed = max(window.ended - window.started, 1e-9)
+        elapsed = max(window.finished - window.started, 1e-9)
         count = len(window.metrics)
         rates = optim.learning_rates(training.optim, step - 1)
         record = {

@@ -17,6 +17,8 @@ from dimp_jax.training import signals, validation, workdir, writers
 from dimp_jax.training.log import RunLog, Window, tell
 from dimp_jax.training.start import start_variables
 
+MAX_IN_FLIGHT = 2  # steps that are handed to the device beyond the one that it works on
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -77,15 +79,20 @@ def train(config: Config, directory, console) -> Outcome:
             steps.make_train_step(config, parallel.AXIS), training.parallel.backend
         )
         state, window, due = placement.state(host_state), Window(), None
+        in_flight = collections.deque()
         for step in range(first + 1, training.total_steps + 1):
             with window.waiting():
                 batch = next(batches)
             state, metrics = train_step(state, batch)
             window.add(step, metrics)
+            # Bounded, so that placed batches do not pile up on the device.
+            in_flight.append(metrics["loss"])
+            if len(in_flight) > MAX_IN_FLIGHT:
+                in_flight.popleft().block_until_ready()
             if due is not None:
                 # Only now, with the next step under way: fetching does not stall the device.
                 log.write(due)
-                due = None
+                window.started, due = due.finished, None
             last = step == training.total_steps
             stopped = _stopped(stop, checkpoints, step)
             measured = []
