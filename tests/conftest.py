@@ -2,6 +2,7 @@
 compiled programs for this test session and the processes that it starts."""
 
 import atexit
+import collections
 import os
 import shutil
 import tempfile
@@ -19,3 +20,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 import jax  # noqa: E402  (the flag above must come first)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with the most slow tests first: with two processes, none of them is left to the end."""
+    slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])  # stable: the order within a file stays
