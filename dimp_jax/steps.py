@@ -7,7 +7,7 @@ from flax import struct
 
 from dimp_jax import losses, optim
 from dimp_jax.config import Config
-from dimp_jax.data.source import Sample
+from dimp_jax.data.source import FeatureMaps, Sample
 from dimp_jax.models.dimp import STRIDE_PX, DiMP
 from dimp_jax.models.train_forward import Batch, forward
 from dimp_jax.predictor.correlation import score_size
@@ -157,9 +157,11 @@ def micro_batches(batch, count: int):
 
 
 def prepare(net: DiMP, sample: Sample) -> Batch:
-    """Applies brightness and normalisation to the crops of a `Sample` [B, ...]."""
+    """Applies brightness and normalisation to the crops of a `Sample` [B, ...]; passes features."""
 
     def inputs(crops, brightness):
+        if isinstance(crops, FeatureMaps):
+            return crops
         crops = crops.astype(jnp.float32) * brightness[..., None, None, None]
         flat = jnp.clip(crops, 0.0, 255.0).reshape(-1, *crops.shape[2:])
         return net.apply({}, flat, method="normalize").reshape(crops.shape)
@@ -174,7 +176,10 @@ def prepare(net: DiMP, sample: Sample) -> Batch:
 
 def label_map(sample: Sample, config: Config):
     """The classification label [B, T, S, S] of the test frames."""
-    crop_px = sample.test_crops.shape[2]
+    if isinstance(sample.test_crops, FeatureMaps):
+        crop_px = sample.test_crops.layer3.shape[2] * STRIDE_PX
+    else:
+        crop_px = sample.test_crops.shape[2]
     if crop_px % STRIDE_PX:
         raise ValueError(
             f"crop.size_px={crop_px}: expected a multiple of the network's stride, {STRIDE_PX}"

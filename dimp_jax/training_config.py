@@ -36,6 +36,9 @@ class CropConfig:
     grayscale_probability: float = 0.05  # of a whole sample
     flip_probability: float = 0.0  # of a whole sample, then of every frame (super_dimp: 0.5)
     brightness_jitter: float = 0.2  # factor in 1 +- this
+    # Log of how much wider than high a frame is stretched, standard deviation. Not published: for
+    # little data, whose targets hardly change their shape.
+    aspect_jitter: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,7 @@ class CompositeConfig:
     size_hw_px: tuple[int, int] = (270, 360)
     max_distractors: int = 3  # objects of the same kind
     occluder_probability: float = 0.5
+    part_probability: float = 0.0  # of the target being a part of an object, as a face is
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,6 +95,7 @@ class DataConfig:
     composite: CompositeConfig = CompositeConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     min_box_px: float = 2.0  # sides below this count as not visible, when the index is read
+    part_probability: float = 0.0  # of still images: a part of the annotated box is the target
     num_workers: int = 0  # processes; 0: threads of this one
     prefetch_batches: int = 2  # on the device
 
@@ -141,6 +146,22 @@ class ParallelConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FeaturePoolConfig:
+    """Features of a frozen backbone, computed once and trained on again and again.
+
+    Proposals are drawn anew whenever a pooled sample is used, and so is which of its frames are the
+    train and the test frames, and which of them the target modulates through.
+    """
+
+    samples: int = 0  # of the whole run, shared by its processes; 0: no pool
+    train_frames: int = 3  # crops of a pooled sample, at least `sampler.train_frames`
+    test_frames: int = 3
+    dtype: Literal["float16", "float32"] = "float16"
+    dir: str | None = None  # may be shared by runs of the same data, backbone and seed
+    # None: WORKDIR/feature_pool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrackingValidationConfig:
     """Success AUC on a folder of sequences (img/, groundtruth.txt)."""
 
@@ -155,9 +176,9 @@ class TrainingConfig:
 
     total_steps: int = 1000
     global_batch: int = 8  # sequences a step, over all devices and hosts
-    # The weights to start from when `checkpoint` is None: the backbone's ImageNet weights, or
-    # random numbers everywhere.
-    start: Literal["imagenet", "random"] = "imagenet"
+    # The weights to start from: those of `checkpoint`, or the backbone's ImageNet weights where it
+    # is None; the latter in any case; or random numbers everywhere.
+    start: Literal["checkpoint", "imagenet", "random"] = "checkpoint"
     log_every: int = 10
     save_every: int = 500
     keep_last: int = 2  # checkpoints, beside the best one
@@ -165,6 +186,7 @@ class TrainingConfig:
     validation_batches: int = 8
     tensorboard: bool = False  # event files beside metrics.jsonl (extra: tensorboard)
     data: DataConfig = DataConfig()
+    feature_pool: FeaturePoolConfig = FeaturePoolConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     parallel: ParallelConfig = ParallelConfig()

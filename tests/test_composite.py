@@ -226,3 +226,28 @@ def test_photographic_cut_outs():
     for sequence in range(3):
         for frame in source.read(sequence, (0, 59)):
             assert frame.image.shape == (270, 360, 3) and np.isfinite(frame.box_xywh).all()
+
+
+def test_a_part_is_the_hull_of_what_is_seen_of_it(config):
+    source = composite.open_source(dataclasses.replace(config, part_probability=1.0), None)
+    compared = 0
+    for sequence in range(0, 60, 7):
+        scene, pictures = source.scene(sequence), source.pictures(sequence)
+        left, top, right, bottom = scene.part_xyxy
+        layer = scene.layers[scene.target]
+        outline = source.objects.entries[layer.entry].outline
+        for k, level in enumerate(pictures.part.levels):
+            whole = pictures.sprites[scene.target].levels[k]
+            kept = level[..., 3] > 0
+            np.testing.assert_array_equal(level[kept], whole[kept])
+        low, high = outline.min(0), outline.max(0)
+        assert (left, top) >= tuple(low - 1e-6) and right <= high[0] + 1e-6
+        assert (right - left) / (high[0] - low[0]) <= 0.81
+        for t in np.flatnonzero(source.visible(sequence))[::9]:
+            frame = source.read(sequence, [t])[0]
+            patch = sprites.warp(pictures.part, layer.pose[t], SIZE_HW, bend=layer.bend[t])
+            expected = sprites.hull_xywh(patch, SIZE_HW)
+            if expected is not None:
+                np.testing.assert_array_equal(frame.box_xywh, expected)
+                compared += 1
+    assert compared > 8

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from dimp_jax.data import samples
+from dimp_jax.data import jitter, samples
 from dimp_jax.data.draws import sample_draws
 from dimp_jax.data.sampler import Sampler
 from dimp_jax.data.source import BrokenFrame, Frame
@@ -256,3 +256,39 @@ def test_making_samples_loads_neither_jax_nor_flax():
     loaded = set(done.stdout.split())
     assert "dimp_jax.data.samples" in loaded
     assert not {"jax", "flax", "grain", "tensorflow_datasets", "torch"} & loaded
+
+
+def test_a_stretched_frame_takes_its_box_along():
+    image = np.zeros((90, 160, 3), np.uint8)
+    image[30:60, 40:80] = 255
+    for log_aspect in (-0.4, 0.0, 0.3):
+        stretched, box = jitter.stretch(image, (40, 30, 40, 30), log_aspect)
+        bright = stretched[..., 0] > 127
+        columns, rows = np.flatnonzero(bright.any(0)), np.flatnonzero(bright.any(1))
+        found = (columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0])
+        np.testing.assert_allclose(box, found, atol=1)
+        aspect = stretched.shape[1] / stretched.shape[0] / (160 / 90)
+        np.testing.assert_allclose(np.log(aspect), log_aspect, atol=0.02)
+    crop = dataclasses.replace(NO_JITTER, aspect_jitter=0.2)
+    sides = make(crop=crop).test_box[:, 2:]
+    assert len({float(w / h) for w, h in sides}) == 3  # each frame on its own
+
+
+def test_parts_lie_in_the_box_and_are_one_in_all_frames():
+    draws = sample_draws(0, 0)
+    for _ in range(100):
+        x, y, w, h = jitter.part_of((10, 20, 50, 80), draws)
+        assert x >= 10 and y >= 20 and x + w <= 60 + 1e-4 and y + h <= 100 + 1e-4
+        assert 0.35 * 50 <= w <= 0.85 * 50 and 0.35 * 80 <= h <= 0.85 * 80
+    np.testing.assert_array_equal(jitter.part_of((0, 0, 12, 12), draws), (0, 0, 12, 12))
+
+    source = Squares(box=(40, 20, 40, 40))
+    source.is_video = False
+    sample = make(source, part_probability=1.0)
+    boxes = np.concatenate([sample.train_box, sample.test_box])
+    np.testing.assert_array_equal(boxes, np.broadcast_to(boxes[:1], boxes.shape))
+    # The crop follows the part: with no jitter it is in the middle.
+    np.testing.assert_allclose(boxes[:, :2] + boxes[:, 2:] / 2, 31.5, atol=1e-3)
+    assert not np.allclose(boxes[0, 2:], make(source).train_box[0, 2:])
+    videos = make(Squares(box=(40, 20, 40, 40)), part_probability=1.0)
+    np.testing.assert_allclose(videos.train_box[0, 2], videos.train_box[0, 3], rtol=1e-5)

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.data import composite_objects, composite_render, composite_scene, composite_stock
+from dimp_jax.data import (
+    composite_objects,
+    composite_render,
+    composite_scene,
+    composite_stock,
+    sprites,
+)
 from dimp_jax.data.composite_stock import Origin
 from dimp_jax.data.picture_cache import BoundedCache
 from dimp_jax.evaluation.images import InputError, read_image
@@ -186,7 +192,10 @@ class CompositeSource:
             )
             made.append(composite_render.object_sprite(rgba, entry, layer, canvas_gray))
         moving = self._is_moving(self.backgrounds.entries[scene.background].origin)
-        return composite_render.Pictures(None if moving else canvas, tuple(made))
+        part = None
+        if scene.part_xyxy is not None:
+            part = sprites.crop_sprite(made[scene.target], scene.part_xyxy)
+        return composite_render.Pictures(None if moving else canvas, tuple(made), part)
 
     def _is_moving(self, origin):
         return origin.path is None and self._data_sets[origin.data_set].is_video
@@ -221,5 +230,6 @@ def _image_bytes(image):
 
 
 def _pictures_bytes(pictures):
-    levels = [level.nbytes for sprite in pictures.sprites for level in sprite.levels]
+    drawn = [s for s in (*pictures.sprites, pictures.part) if s is not None]
+    levels = [level.nbytes for sprite in drawn for level in sprite.levels]
     return sum(levels) + (0 if pictures.canvas is None else pictures.canvas.nbytes)

@@ -8,6 +8,7 @@ from dimp_jax.data import motion
 
 _ALIKE = 12  # a distractor is the target's twin, or one of this many nearest in colour and shape
 _BEND_CELLS = 4
+_PART_SIDES = (0.35, 0.8)  # of the object's
 
 
 class Layer(NamedTuple):
@@ -27,6 +28,15 @@ class Layer(NamedTuple):
 def target_size(rng, unit, native_px):
     """Pixels of one sprite unit: log-uniform, but not a blurred enlargement."""
     return min(unit * np.exp(rng.uniform(np.log(0.08), np.log(0.45))), 1.3 * native_px)
+
+
+def part_xyxy(rng, outline):
+    """[4] sprite units: a rectangle over a part of an object with this outline [P, 2]."""
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    half = 0.5 * rng.uniform(*_PART_SIDES, 2) * (high - low)
+    center = outline[rng.integers(len(outline), size=3)].mean(axis=0)  # of a triangle in it
+    center = np.clip(center, low + half, high - half)
+    return np.concatenate([center - half, center + half])
 
 
 def _shape(rng, size_px, length, *, turning):

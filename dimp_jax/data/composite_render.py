@@ -22,6 +22,7 @@ class Pictures(NamedTuple):
 
     canvas: np.ndarray | None  # [h, w, 4] uint8 background; None: it changes with the frame
     sprites: tuple[sprites.Sprite, ...]  # of each layer
+    part: sprites.Sprite | None  # of the target's object, if that part is the target
 
 
 def cover(image, size_wh, seed):
@@ -119,11 +120,14 @@ def draw(scene, pictures, background, t, size_hw_px, noise):
     for index, layer in enumerate(scene.layers):
         step = _step(layer.pose[..., 2], t) * scene.shutter
         margin = int(min(np.abs(step).max(), _MAX_BLUR_PX)) // 2 + 2
-        patch = _warp(scene, pictures, index, t, size_hw_px, margin)
+        patch = _warp(scene, pictures.sprites[index], index, t, size_hw_px, margin)
         if patch is None:
             continue
         if index == scene.target:
-            box = sprites.hull_xywh(patch, size_hw_px)
+            own = patch
+            if pictures.part is not None:
+                own = _warp(scene, pictures.part, index, t, size_hw_px, margin)
+            box = sprites.hull_xywh(own, size_hw_px)
         rgba = patch.rgba
         if layer.gain[t] != 1:
             rgba = _gain(rgba, layer.gain[t])
@@ -140,11 +144,9 @@ def draw(scene, pictures, background, t, size_hw_px, noise):
     return Frame(image, scene.box_xywh[t] if box is None else box)
 
 
-def _warp(scene, pictures, index, t, size_hw_px, margin_px):
+def _warp(scene, sprite, index, t, size_hw_px, margin_px):
     layer = scene.layers[index]
-    return sprites.warp(
-        pictures.sprites[index], layer.pose[t], size_hw_px, margin_px=margin_px, bend=layer.bend[t]
-    )
+    return sprites.warp(sprite, layer.pose[t], size_hw_px, margin_px=margin_px, bend=layer.bend[t])
 
 
 def _gain(rgba, gain):

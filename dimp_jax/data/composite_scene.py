@@ -24,6 +24,7 @@ class Scene(NamedTuple):
 
     layers: tuple[layers.Layer, ...]  # back to front
     target: int  # index into `layers`
+    part_xyxy: np.ndarray | None  # [4] sprite units: the target is this part of its object
     box_xywh: np.ndarray  # [L, 4] float32, around the target's outline, not cut at the frame
     visible: np.ndarray  # [L] bool
     background: int  # index
@@ -77,7 +78,10 @@ def plan(rng, objects, backgrounds, config, min_box_px):
         for group in (behind, front)
     )
 
-    own = _outline(target, objects)
+    part = None
+    if rng.random() < config.part_probability:
+        part = layers.part_xyxy(rng, objects.entries[index].outline)
+    own = _outline(target, objects, part)
     # Pixel centres are integers, but a box counts from the left edge of its first pixel.
     low, high = own.min(axis=1), own.max(axis=1) + 1
     seen_px = np.minimum(high, size_wh) - np.maximum(low, 0)
@@ -85,6 +89,7 @@ def plan(rng, objects, backgrounds, config, min_box_px):
     return Scene(
         layers=(*behind, target, *front),
         target=len(behind),
+        part_xyxy=part,
         box_xywh=np.concatenate([low, high - low], axis=1).astype(np.float32),
         visible=(inside >= MIN_INSIDE)
         & (covered <= MAX_COVERED)
@@ -107,8 +112,10 @@ def _other_picture(rng, backgrounds, origin):
     return index
 
 
-def _outline(layer, objects):
+def _outline(layer, objects, part_xyxy=None):
     units = _ELLIPSE if layer.entry < 0 else objects.entries[layer.entry].outline
+    if part_xyxy is not None:
+        units = np.clip(units, part_xyxy[:2], part_xyxy[2:])
     return motion.apply_affine(layer.pose, units)
 
 

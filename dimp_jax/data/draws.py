@@ -56,7 +56,11 @@ class Draws:
         return (self._uniform.uniform(size=count) * bound).astype(np.int64)
 
 
-def sample_draws(seed: int, index: int) -> Draws:
-    """The draws of sample `index` of a run: equal on every host and in every process."""
-    streams = np.random.SeedSequence([seed, index]).spawn(2)
+def sample_draws(seed: int, index: int, *purpose: int) -> Draws:
+    """The draws of sample `index` of a run: equal on every host and in every process.
+
+    Args:
+      purpose: numbers that tell independent uses of the same sample apart.
+    """
+    streams = np.random.SeedSequence([seed, index, *purpose]).spawn(2)
     return Draws(*(np.random.Generator(np.random.PCG64(stream)) for stream in streams))

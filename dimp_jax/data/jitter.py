@@ -9,6 +9,8 @@ from dimp_jax.data.draws import Draws
 from dimp_jax.opencv import cv2
 
 F32 = np.float32
+PART_SIDES = (0.35, 0.85)
+MIN_PART_PX = 12
 
 
 def jitter_box(box_xywh, center_jitter: float, scale_jitter: float, draws: Draws) -> np.ndarray:
@@ -29,6 +31,43 @@ def jitter_box(box_xywh, center_jitter: float, scale_jitter: float, draws: Draws
     reach_px = np.sqrt(size_wh[0] * size_wh[1]) * F32(center_jitter)
     center_xy = box[:2] + F32(0.5) * box[2:] + reach_px * (draws.uniforms(2) - F32(0.5))
     return np.concatenate([center_xy - F32(0.5) * size_wh, size_wh])
+
+
+def stretch(image: np.ndarray, box_xywh, log_aspect: float) -> tuple[np.ndarray, np.ndarray]:
+    """Makes a frame exp(log_aspect) times as wide in relation to its height, its area kept.
+
+    The box counts from the left edge of its first pixel, so it scales with the image.
+
+    Args:
+      image: [H, W, 3] uint8. box_xywh: [4].
+
+    Returns:
+      The frame of rounded size, and its box, scaled by just that rounding.
+    """
+    height, width = image.shape[:2]
+    size_wh = np.array((width * np.exp(log_aspect / 2), height * np.exp(-log_aspect / 2)))
+    size_wh = np.maximum(np.rint(size_wh), 1).astype(int)
+    factor = (size_wh / (width, height)).astype(F32)
+    stretched = cv2.resize(image, tuple(int(v) for v in size_wh), interpolation=cv2.INTER_LINEAR)
+    return stretched, np.asarray(box_xywh, F32) * np.tile(factor, 2)
+
+
+def part_of(box_xywh, draws: Draws) -> np.ndarray:
+    """A part of a box, as a face is of a person: `PART_SIDES` of each side, anywhere inside.
+
+    Args:
+      draws: four of U.
+
+    Returns:
+      [4] float32; the box itself where the part would have a side below `MIN_PART_PX`.
+    """
+    box = np.asarray(box_xywh, F32)
+    low, high = PART_SIDES
+    numbers = draws.uniforms(4)
+    size_wh = box[2:] * (F32(low) + F32(high - low) * numbers[:2])
+    if size_wh.min() < MIN_PART_PX:
+        return box
+    return np.concatenate([box[:2] + numbers[2:] * (box[2:] - size_wh), size_wh])
 
 
 def to_grayscale(image: np.ndarray) -> np.ndarray:

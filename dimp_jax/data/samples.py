@@ -52,6 +52,10 @@ def check_config(data: DataConfig):
     for name in ("grayscale_probability", "flip_probability", "brightness_jitter"):
         if not 0 <= getattr(crop, name) <= 1:
             raise ValueError(f"crop.{name}={getattr(crop, name)}: expected a number in 0..1")
+    if not 0 <= crop.aspect_jitter <= 1:
+        raise ValueError(f"crop.aspect_jitter={crop.aspect_jitter}: expected a number in 0..1")
+    if not 0 <= data.part_probability <= 1:
+        raise ValueError(f"part_probability={data.part_probability}: expected a number in 0..1")
     if boxes.kind not in ("perturb", "gaussian_mixture"):
         raise ValueError(f"proposals.kind={boxes.kind!r}: expected 'perturb' or 'gaussian_mixture'")
     if boxes.count < 1:
@@ -85,8 +89,11 @@ def make_sample(
       BrokenFrame: `MAX_BROKEN_IN_A_ROW` sequences drawn had an image that cannot be read.
       ValueError: a source calls a frame visible that has no positive, finite box.
     """
-    train, test = _draw_frames(sampler, draws, broken)
+    train, test, is_video = _draw_frames(sampler, draws, broken)
     crop = data.crop
+    if not is_video and data.part_probability > 0 and draws.random() < data.part_probability:
+        part = jitter.part_of(train[0].box_xywh, draws)  # the frames are one picture
+        train, test = ([f._replace(box_xywh=part) for f in frames] for frames in (train, test))
     images = {id(frame.image): frame.image for frame in (*train, *test)}
     if draws.random() < crop.grayscale_probability:
         images = {key: jitter.to_grayscale(image) for key, image in images.items()}
@@ -94,6 +101,9 @@ def make_sample(
 
     def prepared(frames):
         pairs = [(images[id(frame.image)], frame.box_xywh) for frame in frames]
+        if crop.aspect_jitter > 0:
+            stretches = draws.normals(len(pairs)) * crop.aspect_jitter
+            pairs = [jitter.stretch(*p, s) for p, s in zip(pairs, stretches, strict=True)]
         return [jitter.flip(*pair) for pair in pairs] if mirrored else pairs
 
     train_jitter = (crop.train_center_jitter, crop.train_scale_jitter)
@@ -104,7 +114,7 @@ def make_sample(
     test_crops, test_box, test_brightness = _crop_frames(
         prepared(test), crop, *test_jitter, draws, training
     )
-    drawn = [_propose(box, data.proposals, draws) for box in test_box]
+    drawn = [propose(box, data.proposals, draws) for box in test_box]
     boxes, value, target = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
     return Sample(
         train_crops=train_crops,
@@ -120,7 +130,7 @@ def make_sample(
 
 
 def _draw_frames(sampler, draws, broken):
-    """(train frames, test frames) of the first drawn sequence whose images can all be read."""
+    """(train frames, test frames, is_video) of the first drawn sequence that can all be read."""
     for _ in range(MAX_BROKEN_IN_A_ROW):
         choice = sampler.draw(draws)
         source = sampler.sources[choice.source]
@@ -134,7 +144,8 @@ def _draw_frames(sampler, draws, broken):
             continue
         for frame_id, frame in frames.items():
             _check_box(frame.box_xywh, source, choice.sequence, frame_id)
-        return [frames[i] for i in choice.train_ids], [frames[i] for i in choice.test_ids]
+        chosen = ([frames[i] for i in ids] for ids in (choice.train_ids, choice.test_ids))
+        return *chosen, source.is_video
     raise BrokenFrame(
         f"{MAX_BROKEN_IN_A_ROW} sequences drawn one after the other had an image that cannot be "
         f"read; the last: {last}. `python -m dimp_jax.data.check DIR` lists what is wrong"
@@ -178,7 +189,7 @@ def _cut(image, extract_xywh, box_xywh, crop: CropConfig):
     )
 
 
-def _propose(box_xywh, config: ProposalConfig, draws):
+def propose(box_xywh, config: ProposalConfig, draws: Draws):
     """(boxes [P, 4], value [P], target [P]) of one test frame; see `source.Sample`."""
     if config.kind == "perturb":
         boxes, overlap = proposals.perturbed_proposals(

@@ -39,17 +39,25 @@ class BrokenFrame(Exception):
     """An image of a source that cannot be decoded, named for the person who can mend it."""
 
 
+class FeatureMaps(NamedTuple):
+    """What a frozen backbone made of crops of S x S pixels."""
+
+    layer2: np.ndarray  # [F, S / 8, S / 8, C2] float16 or float32
+    layer3: np.ndarray  # [F, S / 16, S / 16, C3]
+
+
 class Sample(NamedTuple):
     """One training sample: N train and T test crops of one target, numpy, fixed shapes.
 
     A batch is the same with a leading [B]. `brightness` is applied on the device, before the
-    normalisation: ``clip(crop * brightness, 0, 255)``.
+    normalisation: ``clip(crop * brightness, 0, 255)``. In a sample of a feature pool the crops are
+    `FeatureMaps` of crops with the brightness applied.
     """
 
-    train_crops: np.ndarray  # [N, S, S, 3] uint8 RGB
+    train_crops: np.ndarray | FeatureMaps  # [N, S, S, 3] uint8 RGB
     train_box: np.ndarray  # [N, 4] float32 x, y, w, h in crop pixels
     train_brightness: np.ndarray  # [N] float32
-    test_crops: np.ndarray  # [T, S, S, 3] uint8 RGB
+    test_crops: np.ndarray | FeatureMaps  # [T, S, S, 3] uint8 RGB
     test_box: np.ndarray  # [T, 4] float32
     test_brightness: np.ndarray  # [T] float32
     proposals: np.ndarray  # [T, P, 4] float32 x, y, w, h in crop pixels

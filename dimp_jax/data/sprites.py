@@ -67,6 +67,18 @@ def make_sprite(rgba):
     return Sprite(tuple(levels), center_xy_px, float(np.sqrt(height * width)))
 
 
+def crop_sprite(sprite, part_xyxy):
+    """The same sprite, clear outside a rectangle [4] in units."""
+    levels = []
+    for k, level in enumerate(sprite.levels):
+        corners_px = np.reshape(part_xyxy, (2, 2)) * sprite.unit_px + sprite.center_xy_px
+        left, top, right, bottom = np.rint((corners_px + 0.5) / 2**k).astype(int).clip(0).ravel()
+        part = np.zeros_like(level)
+        part[top:bottom, left:right] = level[top:bottom, left:right]
+        levels.append(part)
+    return sprite._replace(levels=tuple(levels))
+
+
 def warp(sprite, pose, size_hw_px, *, margin_px=0, bend=None):
     """Draws a sprite alone.
 

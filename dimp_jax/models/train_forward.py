@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dimp_jax.data.source import FeatureMaps
 from dimp_jax.models.dimp import STRIDE_PX, DiMP
+from dimp_jax.models.layers import full_precision
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.predictor.predict import optimize_filter
 
@@ -14,9 +16,9 @@ from dimp_jax.predictor.predict import optimize_filter
 class Batch(NamedTuple):
     """B sequences of N train and T test crops; boxes are x, y, w, h in crop pixels."""
 
-    train_inputs: jax.Array  # [B, N, H, W, 3] normalised
+    train_inputs: jax.Array | FeatureMaps  # [B, N, H, W, 3] normalised, or their features
     train_box: jax.Array  # [B, N, 4]
-    test_inputs: jax.Array  # [B, T, H, W, 3] normalised
+    test_inputs: jax.Array | FeatureMaps  # [B, T, H, W, 3] normalised, or their features
     proposals: jax.Array  # [B, T, P, 4]
 
 
@@ -31,13 +33,20 @@ def _flat(x):
     return x.reshape(-1, *x.shape[2:])
 
 
+def _maps(net: DiMP, inputs, train: bool):
+    """Backbone maps of [B, F, ...] inputs, flat over B and F."""
+    if isinstance(inputs, FeatureMaps):
+        return {name: full_precision(_flat(x)) for name, x in inputs._asdict().items()}
+    return net.features(_flat(inputs), train)
+
+
 def _forward(net: DiMP, batch: Batch, train: bool, remat_solver: bool) -> Prediction:
     b, n = batch.train_box.shape[:2]
-    t = batch.test_inputs.shape[1]
+    t = batch.proposals.shape[1]
     # Two passes, as in the published training: batch statistics are those of either kind of crop,
     # and running statistics move twice a step.
-    train_maps = net.features(_flat(batch.train_inputs), train)
-    test_maps = net.features(_flat(batch.test_inputs), train)
+    train_maps = _maps(net, batch.train_inputs, train)
+    test_maps = _maps(net, batch.test_inputs, train)
     train_feat = net.clf_features(train_maps["layer3"], train).reshape(b, n, *_cells(train_maps))
     test_feat = net.clf_features(test_maps["layer3"], train).reshape(b, t, *_cells(test_maps))
 

@@ -23,6 +23,15 @@ def tell(console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+@contextlib.contextmanager
+def counted(console, what: str):
+    """A progress bar; yields a function of (done, in all)."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
 class Window:
     """The metrics of the steps since the last record, and where the time went."""
 

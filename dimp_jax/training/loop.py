@@ -13,8 +13,8 @@ from dimp_jax import parallel, steps
 from dimp_jax.checkpoints.run import RunCheckpoints
 from dimp_jax.config import Config
 from dimp_jax.data import loader
-from dimp_jax.training import signals, validation, workdir, writers
-from dimp_jax.training.log import RunLog, Window, tell
+from dimp_jax.training import feature_pool, signals, validation, workdir, writers
+from dimp_jax.training.log import RunLog, Window, counted, tell
 from dimp_jax.training.start import start_variables
 
 MAX_IN_FLIGHT = 2  # steps that are handed to the device beyond the one that it works on
@@ -44,6 +44,7 @@ def train(config: Config, directory, console) -> Outcome:
     _check_schedule(training)
     workdir.check(directory, config)
     parallel.check_global_batch(training.global_batch, training.optim.accumulate)
+    feature_pool.check(config, jax.process_count())
     if training.tensorboard:
         writers.check_tensorboard()
     # Everything is opened, and refused, before anything is written.
@@ -68,13 +69,13 @@ def train(config: Config, directory, console) -> Outcome:
         if first >= training.total_steps:
             return Outcome(first, None)
 
+        if training.feature_pool.samples:
+            read = _pooled_batches(config, variables, directory, first, console)
+        else:
+            read = stack.enter_context(_batches(sampler, config, first))
+        batches = _place_ahead(read, placement, training.data.prefetch_batches)
         log = stack.enter_context(RunLog(config, directory if main else None, first, console))
         stop = stack.enter_context(signals.noted(*_signals()))
-        batches = _place_ahead(
-            stack.enter_context(_batches(sampler, config, first)),
-            placement,
-            training.data.prefetch_batches,
-        )
         train_step = parallel.data_parallel(
             steps.make_train_step(config, parallel.AXIS), training.parallel.backend
         )
@@ -136,6 +137,13 @@ def _batches(sampler, config, start_step):
         process_count=jax.process_count(),
         training=True,
     )
+
+
+def _pooled_batches(config, variables, directory, start_step, console):
+    processes = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    with counted(console, "features") as progress:
+        pool = feature_pool.build(config, variables, directory, progress=progress, **processes)
+    return feature_pool.batches(pool, config, start_step=start_step, **processes)
 
 
 def _place_ahead(batches, placement, count: int):

@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "training.validation_batches",
     "training.tensorboard",
     "training.tracking",
+    "training.feature_pool.dir",
     "training.data.data_dir",
     "training.data.validation_sources",
     "training.data.num_workers",
@@ -97,7 +98,10 @@ def prepare(workdir, config: Config, start_name: str) -> None:
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / "card.json").exists():
-        store.start_run(workdir, card(config, start_name), start=config.checkpoint)
+        # Only a directory can hold tensors that the network does not use.
+        start = config.checkpoint if config.training.start == "checkpoint" else None
+        start = start if start is not None and Path(start).is_dir() else None
+        store.start_run(workdir, card(config, start_name), start=start)
     store.write_json(workdir / "config.json", configs.to_dict(config))
 
 
