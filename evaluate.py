@@ -56,7 +56,8 @@ class Arguments:
     tracker: configs.TrackerConfig
 
     checkpoint: str | None
-    """Weights: made by `python -m dimp_jax.convert`, or the --workdir of a training."""
+    """Weights: the name of shipped ones, a .safetensors file, a directory made by
+    `python -m dimp_jax.convert`, or the --workdir of a training."""
 
     seed: int
     """Of all randomness: the same seed gives the same boxes, bit for bit."""

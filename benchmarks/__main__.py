@@ -1,14 +1,14 @@
 """Prints one JSON line a figure. Names of groups as arguments choose some: gemm backbones ..."""
 
 import json
-import os
-import platform
 import sys
 
 import jax
 
-from benchmarks import backbones, frames, loader, predictor, training
+from benchmarks import backbones, frame_parts, frames, loader, predictor, start_up, training
+from benchmarks.machine import machine
 from benchmarks.measure import figure, gemm_flops_per_s
+from dimp_jax.evaluation.images import InputError
 
 
 def gemm_figures():
@@ -21,22 +21,11 @@ GROUPS = {
     "backbones": backbones.figures,
     "predictor": predictor.figures,
     "frames": frames.figures,
+    "parts": frame_parts.figures,
+    "start_up": start_up.figures,
     "training": training.figures,
     "loader": loader.figures,
 }
-
-
-def machine() -> dict:
-    """Where the figures were taken."""
-    return {
-        "machine": platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "device": str(jax.devices()[0]),
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def main(names) -> int:
@@ -46,10 +35,14 @@ def main(names) -> int:
             f"benchmarks: no group {unknown[0]!r}; expected: {', '.join(GROUPS)}", file=sys.stderr
         )
         return 2
-    print(json.dumps(machine()), flush=True)
+    print(json.dumps({**machine(), "device": str(jax.devices()[0]), "jax": jax.__version__}))
     for name in names or GROUPS:
-        for line in GROUPS[name]():
-            print(json.dumps(line), flush=True)
+        try:
+            for line in GROUPS[name]():
+                print(json.dumps(line), flush=True)
+        except InputError as error:
+            print(f"benchmarks: error: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
     return 0
 
 

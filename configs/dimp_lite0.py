@@ -1,24 +1,45 @@
 """DiMP on EfficientNet-Lite0, sized for a CPU: the default tracker.
 
 python evaluate.py
-python train.py configs/dimp_lite0.py --workdir runs/lite0 --data-dir DATA \
-  --training.data.sources NAME 1      # built data sets, docs/training.md
+python train.py configs/dimp_lite0.py --workdir runs/lite0 --data-dir DATA   # docs/models/dimp_lite0.md
 
-Its training keeps the backbone's ImageNet weights: without a GPU most of a step is the backbone.
+Its training keeps the backbone's ImageNet weights, and so computes the backbone's features once.
 """
 
 from dimp_jax.config import Config, ModelConfig
-from dimp_jax.training_config import OptimConfig, TrainingConfig
+from dimp_jax.training_config import (
+    CompositeConfig,
+    CropConfig,
+    DataConfig,
+    FeaturePoolConfig,
+    OptimConfig,
+    ProposalConfig,
+    TrainingConfig,
+)
+
+DATA_SETS = ("davis16", "stills")
 
 
 def get_config() -> Config:
     return Config(
-        model=ModelConfig(backbone="efficientnet_lite0", clf_channels=128),
+        model=ModelConfig(backbone="efficientnet_lite0", clf_channels=128, iou_channels=96),
         training=TrainingConfig(
-            total_steps=2000,
-            global_batch=8,
-            save_every=100,
-            validate_every=100,
+            total_steps=6000,
+            global_batch=16,
+            log_every=20,
+            save_every=500,
+            validate_every=500,
+            start="imagenet",
+            data=DataConfig(
+                sources=(("davis16", 1.0), ("stills", 1.5), ("composite", 2.5)),
+                crop=CropConfig(aspect_jitter=0.1),
+                proposals=ProposalConfig(count=16),
+                part_probability=0.35,
+                composite=CompositeConfig(
+                    objects_from=DATA_SETS, videos_from=DATA_SETS, part_probability=0.35
+                ),
+            ),
+            feature_pool=FeaturePoolConfig(samples=7488, train_frames=3, test_frames=4),
             optim=OptimConfig(
                 learning_rates=(
                     ("clf", 5e-4),
@@ -27,7 +48,8 @@ def get_config() -> Config:
                     ("iou", 1e-3),
                 ),
                 frozen=("backbone",),
-                decay_every_steps=1500,
+                decay_every_steps=2000,
+                warmup_steps=100,
             ),
         ),
     )

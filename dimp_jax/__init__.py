@@ -10,8 +10,14 @@ result.box_xywh, result.score, result.verdict
 __version__ = "0.1.0"
 
 
-def load(name_or_path: str):
-    """Readies a tracker: a shipped config by name, a config file, or a checkpoint directory.
+def load(name_or_path):
+    """Readies a tracker.
+
+    Args:
+      name_or_path: a shipped config by name or a config file; or a checkpoint directory, the work
+        directory of a training or a .safetensors file, with the config of its card. The name of
+        shipped weights ("dimp_lite0") means these, even where a directory is called so: write
+        "./dimp_lite0" for that.
 
     Returns:
       `dimp_jax.tracking.tracker.Tracker`.
@@ -25,14 +31,15 @@ def load(name_or_path: str):
 
     # Imported here so that `import dimp_jax` costs nothing.
     from dimp_jax import config as configs
-    from dimp_jax.checkpoints import store
+    from dimp_jax.checkpoints import shipped, store, weights_file
     from dimp_jax.tracking import tracker
 
     path = Path(name_or_path)
-    if path.is_dir():
-        card = store.read_card(path)
-        config = configs.from_dict(configs.Config, card["config"])
-        config = dataclasses.replace(config, checkpoint=str(path))
+    is_checkpoint = path.is_dir() or path.suffix == weights_file.SUFFIX
+    if is_checkpoint and not shipped.is_shipped(name_or_path):
+        config = configs.from_dict(configs.Config, store.read_card(path)["config"])
+        # With its folder: a bare name could be that of shipped weights.
+        config = dataclasses.replace(config, checkpoint=str(path.absolute()))
     else:
-        config = configs.load(name_or_path)
+        config = configs.load(str(name_or_path))
     return tracker.build(config)

@@ -108,6 +108,9 @@ class RefineConfig:
     step_decay: float = 1.0
     top_k: int = 3
     max_aspect_ratio: float = 6.0
+    # Share of the way to the refined size, in the logarithm, that is gone in one frame; 1 as
+    # published. Less averages the errors of several frames: for networks that saw few samples.
+    size_rate: float = 1.0
     # scale_search only: every factor is one more crop through the backbone.
     scale_step: float = 1.03
     scale_penalty: float = 0.97  # a changed scale must beat the present one by this factor
@@ -137,8 +140,9 @@ class Config:
     model: ModelConfig
     tracker: TrackerConfig = TrackerConfig()
     training: TrainingConfig = TrainingConfig()
-    # A checkpoint made by `python -m dimp_jax.convert` or by a training; None: ImageNet weights of
-    # the backbone from the `demo` extra, with untrained heads.
+    # The name of shipped weights ("dimp_lite0"), a .safetensors file, or a checkpoint made by
+    # `python -m dimp_jax.convert` or by a training; None: ImageNet weights of the backbone from the
+    # `imagenet` extra, with untrained heads.
     checkpoint: str | None = None
     seed: int = 0  # of all randomness: the same seed gives the same boxes, bit for bit
 

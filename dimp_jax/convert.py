@@ -1,9 +1,11 @@
-"""Converts weights: torch files to Orbax checkpoint directories, and DiMP back to a state dict.
+"""Converts weights: torch files to Orbax checkpoint directories, these to one file, and back.
 
 python -m dimp_jax.convert dimp50.pth checkpoints/dimp50        # DiMP-18 or DiMP-50
 python -m dimp_jax.convert resnet18-f37072fd.pth imagenet18     # torchvision: backbone only
 python -m dimp_jax.convert checkpoints/dimp50 dimp50.npz        # torch names and layouts
 python -m dimp_jax.convert runs/dimp50 dimp50.npz               # of a training's best checkpoint
+python -m dimp_jax.convert runs/mine mine.safetensors           # one file, to give away
+python -m dimp_jax.convert mine.safetensors checkpoints/mine
 
 Torch is not needed, and nothing in the file is executed. Exit status 2 and one line on stderr when
 something is wrong; nothing is written then.
@@ -16,13 +18,22 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
 from dimp_jax import config as config_lib
-from dimp_jax.checkpoints import CheckpointError, run, state_dict, store, torch_file
+from dimp_jax.checkpoints import (
+    CheckpointError,
+    publish,
+    run,
+    shipped,
+    state_dict,
+    store,
+    torch_file,
+    weights_file,
+)
 from dimp_jax.checkpoints.inert_pickle import Opaque
 
 CONFIG_NAMES = {
@@ -30,7 +41,7 @@ CONFIG_NAMES = {
     "dimp50": "dimp50",
     "resnet18": "dimp18",
     "resnet50": "dimp50",
-    "efficientnet_lite0": "dimp_lite0",
+    "efficientnet_lite0": "dimp_lite0_untrained",
 }
 DIMP = ("dimp18", "dimp50")
 # Arguments of the published constructors that change what the same tensors mean.
@@ -45,38 +56,56 @@ CONSTRUCTOR_FIELDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Converts torch weights to an Orbax checkpoint directory, or such a directory to .npz."""
+    """Converts torch weights to an Orbax checkpoint directory, and such a directory to .safetensors
+    or .npz."""
 
-    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
+    input: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
     """A .pth or .pth.tar file of DiMP-18, DiMP-50, torchvision's ResNet-18 or -50 or
-    EfficientNet-Lite0; or a checkpoint directory of DiMP-18 or -50."""
+    EfficientNet-Lite0; a checkpoint directory, or the work directory of a training (its best
+    checkpoint); a .safetensors file; or the name of weights that ship with dimp_jax."""
     output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
-    """The directory to make; for a checkpoint directory as input, a new .npz file."""
+    """The directory to make. For a directory as input, a new file: .safetensors, or .npz with the
+    published names and layouts of DiMP-18 or -50."""
     config: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Config to put in the card: a shipped name or a .py file. Default: that of the network."""
+    """Config to put in the card of a torch file: a shipped name or a .py file. Default: that of
+    the network."""
+    dtype: Literal["float16", "bfloat16", "float32"] | None = None
+    """Of the kernels in a .safetensors file; vectors stay float32. Default: float16."""
 
 
 def main(argv=None) -> int:
     """Runs the command line; returns the exit status."""
     arguments = tyro.cli(Arguments, args=argv, prog="python -m dimp_jax.convert")
-    source, output = arguments.input, arguments.output
     try:
-        if os.path.lexists(output):
-            raise CheckpointError(f"{output}: already exists; remove it or choose another name")
-        if source.is_dir():
-            if arguments.config is not None:
-                raise CheckpointError(
-                    f"--config {arguments.config}: only for a torch file as input"
-                )
-            lines = to_npz(source, output)
-        else:
-            lines = to_checkpoint(source, output, arguments.config)
+        lines = _convert(arguments)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     for line in lines:
         print(line)
     return 0
+
+
+def _convert(arguments: Arguments) -> list[str]:
+    """Chooses by what the input is and by the suffix of the output."""
+    output, source = arguments.output, shipped.resolve(arguments.input)
+    if os.path.lexists(output):
+        raise CheckpointError(f"{output}: already exists; remove it or choose another name")
+    is_torch = not source.is_dir() and source.suffix != weights_file.SUFFIX
+    to_file = source.is_dir() and output.suffix == weights_file.SUFFIX
+    if arguments.config is not None and not is_torch:
+        raise CheckpointError(f"--config {arguments.config}: only for a torch file as input")
+    if arguments.dtype is not None and not to_file:
+        raise CheckpointError(
+            f"--dtype {arguments.dtype}: only from a directory to a {weights_file.SUFFIX} file"
+        )
+    if is_torch:
+        return to_checkpoint(source, output, arguments.config)
+    if not source.is_dir():
+        return publish.to_directory(arguments.input, output)
+    if to_file:
+        return publish.to_file(source, output, arguments.dtype or "float16")
+    return to_npz(source, output)
 
 
 def to_checkpoint(source, output, config_name=None) -> list[str]:
@@ -92,8 +121,9 @@ def to_checkpoint(source, output, config_name=None) -> list[str]:
       CheckpointError: not a torch file, another network, or `output` exists.
       ValueError, FileNotFoundError: the config cannot be loaded.
     """
-    if Path(output).suffix == ".npz":
-        raise CheckpointError(f"{output}: only a checkpoint directory is converted to .npz")
+    if Path(output).suffix in (".npz", weights_file.SUFFIX):
+        kind = Path(output).suffix
+        raise CheckpointError(f"{output}: only a checkpoint directory is converted to {kind}")
     file = torch_file.read(source)
     try:
         tensors, constructor = _state_dict_of(file.value)
@@ -145,7 +175,10 @@ def to_npz(source, output) -> list[str]:
     """
     output = Path(output)
     if output.suffix != ".npz":
-        raise CheckpointError(f"{output}: a checkpoint directory is converted to a file NAME.npz")
+        raise CheckpointError(
+            f"{output}: a checkpoint directory is converted to a file NAME{weights_file.SUFFIX} or "
+            "NAME.npz"
+        )
     if os.path.lexists(output):
         raise CheckpointError(f"{output}: already exists; remove it or choose another name")
     variables, card = store.load(source)

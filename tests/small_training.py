@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from dimp_jax import config
 from dimp_jax.data.source import Sample
 from dimp_jax.models import resnet
 from dimp_jax.models.dimp import init_variables
+from dimp_jax.predictor import predict
 
 CROP_PX, TRAIN, TEST, PROPOSALS = 64, 2, 1, 4
 MODEL = config.ModelConfig(
@@ -40,11 +42,26 @@ def settings(model=MODEL, dtype="float32", **changes):
 
 @functools.cache
 def variables(model=MODEL):
-    """Random parameters as numpy arrays."""
+    """Random parameters as numpy arrays; nothing is compiled for them."""
     assert model.backbone != "resnet18" or resnet.BLOCKS is BLOCKS, "call shrink_resnet first"
-    # This generator compiles in half the time of the default one.
-    made = init_variables(model, jax.random.key(0, impl="unsafe_rbg"))
-    return jax.tree.map(np.asarray, made)
+    rng = np.random.default_rng(0)
+
+    def leaf(path, shape):
+        name = path[-1].key
+        if name == "kernel":  # the last axis is that of the outputs
+            fan_in = math.prod(shape.shape[:-1])
+            return rng.normal(0, fan_in**-0.5, shape.shape).astype(np.float32)
+        if name in ("scale", "var"):
+            return np.ones(shape.shape, np.float32)
+        assert name in ("bias", "mean"), path
+        return np.zeros(shape.shape, np.float32)
+
+    made = jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
+    learned_loss = jax.tree.map(np.asarray, predict.init_params(model.predictor))
+    made["params"]["predictor"] = learned_loss
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: x if isinstance(x, np.ndarray) else leaf(path, x), made
+    )
 
 
 def batch(size, seed=0, crop_px=CROP_PX, train=TRAIN, test=TEST, proposals=PROPOSALS):

@@ -28,6 +28,13 @@ def test_loads_from_anywhere(name, tmp_path, monkeypatch):
     assert config.load("mine.py") == config.load(str(copy)) == loaded
 
 
+def test_the_untrained_config_is_the_network_of_the_default_one():
+    untrained, default = config.load("dimp_lite0_untrained"), config.load("dimp_lite0")
+    assert untrained.checkpoint is None
+    assert (untrained.model, untrained.training) == (default.model, default.training)
+    assert untrained.tracker == config.TrackerConfig()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_hashable_and_frozen(name):
     loaded = config.load(name)

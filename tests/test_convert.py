@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import torch_writer
 from torch_writer import Call, Raw
 
 from dimp_jax import config, convert
-from dimp_jax.checkpoints import state_dict, store
+from dimp_jax.checkpoints import store
 
 KEYWORDS = {
     "filter_size": 4,
@@ -104,7 +103,11 @@ def imagenet_file(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "config_name"),
-    [("resnet18", "dimp18"), ("resnet50", "dimp50"), ("efficientnet_lite0", "dimp_lite0")],
+    [
+        ("resnet18", "dimp18"),
+        ("resnet50", "dimp50"),
+        ("efficientnet_lite0", "dimp_lite0_untrained"),
+    ],
 )
 def test_imagenet_weights(tmp_path, capsys, name, config_name):
     source, out = imagenet_file(name, tmp_path), tmp_path / "out"
@@ -259,43 +262,3 @@ def test_existing_output_is_refused(tmp_path, capsys):
         (tmp_path / name).write_text("mine")
         refused(capsys, source, tmp_path / name, match=f"{name}: already exists")
         assert (tmp_path / name).read_text() == "mine"
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    variables, extras = state_dict.from_torch(golden_files.state_dict("dimp18"), "dimp18")
-    card = {
-        "format": 1,
-        "architecture": "dimp18",
-        "config": config.to_dict(config.load("dimp18")),
-        "contains": sorted(variables["params"]),
-        "source": {},
-        "dimp_jax": "0.1.0",
-    }
-    store.save(tmp_path / "good", variables, card, extras)
-    store.save(tmp_path / "bare", variables, card)
-    return tmp_path / "good"
-
-
-def test_way_back_refuses(tmp_path, capsys, checkpoint):
-    npz = tmp_path / "x.npz"
-    refused(capsys, checkpoint, tmp_path / "x.pth", match="x.pth: a checkpoint directory is conv")
-    refused(capsys, checkpoint, npz, "--config", "dimp18", match="--config dimp18: only for")
-    refused(capsys, tmp_path / "bare", npz, match="'feature_extractor.layer4.0.conv1.weight' is m")
-    refused(capsys, tmp_path, npz, match="card.json: cannot be read")
-    source = dimp_file(tmp_path / "net.pth")
-    refused(capsys, source, npz, match="x.npz: only a checkpoint directory")
-    largest = max((checkpoint / "extras").rglob("*"), key=lambda path: path.stat().st_size)
-    largest.write_bytes(largest.read_bytes()[:-1])
-    refused(capsys, checkpoint, npz, match=f"{largest.name} is damaged")
-    assert sorted(os.listdir(tmp_path)) == ["bare", "good", "net.pth"]
-
-
-def test_failing_way_back_leaves_nothing(tmp_path, capsys, checkpoint, monkeypatch):
-    def fail(stream, **_):
-        stream.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np, "savez", fail)
-    refused(capsys, checkpoint, tmp_path / "x.npz", match="No space left")
-    assert sorted(os.listdir(tmp_path)) == ["bare", "good"]

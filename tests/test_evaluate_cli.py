@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import types
@@ -26,7 +27,7 @@ def evaluate(tmp_path, monkeypatch):
     module.built = []
 
     def build(config):
-        if config.checkpoint is not None:
+        if config.checkpoint not in (None, "dimp_lite0"):
             raise ValueError(f"{config.checkpoint}: made for resnet50,\nnot for efficientnet_lite0")
         module.built.append(config)
         return FakeTracker()
@@ -182,6 +183,27 @@ def test_results_of_another_config_or_data_are_refused(evaluate, tmp_path, capsy
     for other in (["--data", "b"], ["--data", "a", "--frames", "3"]):
         assert "another input" in error_line(evaluate, capsys, *other, "--out", "o")
     assert len(evaluate.built) == 1  # refused before the network is built
+
+
+def test_results_of_other_weights_are_refused(evaluate, tmp_path, capsys, monkeypatch):
+    """Bytes count for a file, times for the many files of a directory."""
+    monkeypatch.setattr(sys.modules["dimp_jax.tracking.tracker"], "build", lambda _: FakeTracker())
+    make_sequence(tmp_path / "a")
+    weights, folder = tmp_path / "w.safetensors", tmp_path / "run"
+    weights.write_bytes(b"one")
+    folder.mkdir()
+    (folder / "card.json").write_text("{}")
+    for checkpoint, changed in ((weights, weights), (folder, folder / "card.json")):
+        out = f"results of {checkpoint.stem}"
+        command = ["--data", "a", "--out", out, "--checkpoint", str(checkpoint)]
+        assert evaluate.main(command) == 0
+        capsys.readouterr()
+        assert evaluate.main(command) == 0  # goes on: nothing has changed
+        os.utime(weights, (0, 0))
+        assert evaluate.main(command) == 0
+        changed.write_bytes(b"two")
+        os.utime(changed, (1, 1))
+        assert "another input" in error_line(evaluate, capsys, *command)
 
 
 def test_display_that_does_not_answer(evaluate, tmp_path, capsys, monkeypatch):

@@ -41,12 +41,15 @@ def test_apply_filter(case, correlation):
         pytest.skip("recorded from a bug of the reference (behaviour.md 2.1)")
     filt = filter_to_kkc(inputs.nrm(f"b/filt/{k}_{s}", (s, 8, k, k)))
     feat = ischw_to_sihwc(inputs.nrm(f"b/feat/{i}_{s}", (i, s, 8, 9, 11)))
-    scores = jax.vmap(correlation)(filt, feat)
-    golden.check(f"apply_filter/{case}", scores.swapaxes(0, 1))
-
     out = inputs.nrm(f"b/res/{k}_{i}_{s}", golden[f"apply_filter/{case}"].shape)
-    _, transpose = jax.vjp(lambda f: jax.vmap(correlation)(f, feat), filt)
-    (adjoint,) = transpose(jnp.asarray(out).swapaxes(0, 1))
+
+    @jax.jit
+    def run(filt, feat, out):
+        scores, transpose = jax.vjp(lambda f: jax.vmap(correlation)(f, feat), filt)
+        return scores, *transpose(out)
+
+    scores, adjoint = run(filt, feat, jnp.asarray(out).swapaxes(0, 1))
+    golden.check(f"apply_filter/{case}", scores.swapaxes(0, 1))
     golden.check(f"feat_transpose/{case}", filter_to_ckk(adjoint))
 
 
@@ -138,6 +141,18 @@ def run_optimizer(cfg, params, filt, feat, box, weight, num_iter):
     )
 
 
+@functools.cache
+def differentiated(cfg, num_iter):
+    """A jitted function: the gradients of `out` times the last filter, and the Descent itself."""
+
+    def objective(params, filt, feat, box, weight, out):
+        run = functools.partial(run_optimizer, cfg, params, num_iter=num_iter)
+        descent = jax.vmap(run)(filt, feat, box, weight)
+        return jnp.vdot(descent.iterates[:, -1], out), descent
+
+    return jax.jit(jax.grad(objective, argnums=(0, 1, 2), has_aux=True))
+
+
 @pytest.mark.parametrize("case", D_CASES)
 def test_optimizer(case):
     golden = recording("d_optimizer")
@@ -152,12 +167,9 @@ def test_optimizer(case):
     boxes = jnp.asarray(golden["bb"]).swapaxes(0, 1)
     weight = jnp.asarray(golden["sample_weight"]).T if weighted else jnp.full((2, 3), 1 / 3)
     params = optimizer_params(cfg)
-
-    def solve(params, filt, feat):
-        run = functools.partial(run_optimizer, cfg, params, num_iter=num_iter)
-        return jax.vmap(run)(filt, feat, boxes, weight)
-
-    descent = jax.jit(solve)(params, filt, feat)
+    out = filter_to_kkc(inputs.nrm(f"d/gout/{c}_{k}", (2, c, k, k)))
+    run = differentiated(cfg, num_iter)
+    (d_params, d_filt, d_feat), descent = run(params, filt, feat, boxes, weight, out)
     golden.check(f"{case}/losses", descent.losses.mean(0))
     iterates = filter_to_ckk(descent.iterates).swapaxes(0, 1)  # [I + 1, sequences, C, K, K]
     golden.check(f"{case}/iter_norms", np.sqrt((iterates.astype(float) ** 2).sum((2, 3, 4))))
@@ -167,9 +179,6 @@ def test_optimizer(case):
         if index.isdigit():
             golden.check(key, iterates[int(index)])
 
-    out = filter_to_kkc(inputs.nrm(f"d/gout/{c}_{k}", golden[f"{case}/final"].shape))
-    objective = lambda *args: jnp.vdot(solve(*args).iterates[:, -1], out)
-    d_params, d_filt, d_feat = jax.jit(jax.grad(objective, argnums=(0, 1, 2)))(params, filt, feat)
     if f"{case}/dfeat" in golden:
         golden.check(f"{case}/dfeat", d_feat.transpose(1, 0, 4, 2, 3), rtol=1e-3)
         golden.check(f"{case}/dweights", filter_to_ckk(d_filt), rtol=1e-3)

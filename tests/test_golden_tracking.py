@@ -1,5 +1,6 @@
 """Localisation, memory and box refinement against recorded numbers."""
 
+import functools
 import json
 import re
 
@@ -93,35 +94,52 @@ def test_memory(case):
     np.testing.assert_array_equal(mem.feat.reshape(-1), golden[f"{case}/final_sample_ids"])
 
 
-@pytest.mark.parametrize("case", cases("i_refine", depth=3))
-def test_refine(case):
-    golden = recording("i_refine")
-    model, space, spec = case.split("/")
-    step, num_iter, decay = re.fullmatch(r"step(.+)_it(\d+)_dec([\d.]+)", spec).groups()
-    steps = [float(v) for v in step.strip("()").split(",")]
-    options = RefineConfig(
-        method={"default": "iou", "relative": "iou_relative"}[space],
-        iterations=int(num_iter),
-        step_position=steps[0],
-        step_size=steps[-1],
-        step_decay=float(decay),
-    )
+@functools.cache
+def refinement(model):
+    """(weights of the IoU network, modulation, features): what every case shares."""
     variables, _ = from_torch(state_dict(model), model)
-    net = DiMP(config.load(model).model)
     vector = lambda tag: jnp.abs(jnp.asarray(inputs.nrm(tag, (256,))))[None]
     image = lambda tag, s: jnp.abs(jnp.asarray(inputs.nrm(tag, (1, 256, s, s)))).transpose(
         0, 2, 3, 1
     )
     modulation = Levels(vector("i/mod3"), vector("i/mod4"))
     features = Levels(image("i/feat3", 36), image("i/feat4", 18))
+    variables = {kind: {"iou": jax.device_put(tree["iou"])} for kind, tree in variables.items()}
+    return variables, modulation, features
 
-    def run(boxes):
+
+@functools.cache
+def ascent(model, method, num_iter):
+    """A jitted function of what `refinement` returns, the boxes and the three step settings."""
+    net = DiMP(config.load(model).model)
+
+    @jax.jit
+    def run(shared, boxes, step_position, step_size, step_decay):
+        variables, modulation, features = shared
         predict = lambda b: net.apply(
             variables, modulation, features, b[None], method="predict_iou"
         )[0]
+        options = RefineConfig(
+            method=method,
+            iterations=num_iter,
+            step_position=step_position,
+            step_size=step_size,
+            step_decay=step_decay,
+        )
         return ascend(predict, boxes, options)
 
-    boxes, iou = jax.jit(run)(jnp.asarray(golden["boxes"]))
+    return run
+
+
+@pytest.mark.parametrize("case", cases("i_refine", depth=3))
+def test_refine(case):
+    golden = recording("i_refine")
+    model, space, spec = case.split("/")
+    step, num_iter, decay = re.fullmatch(r"step(.+)_it(\d+)_dec([\d.]+)", spec).groups()
+    steps = [float(v) for v in step.strip("()").split(",")]
+    run = ascent(model, {"default": "iou", "relative": "iou_relative"}[space], int(num_iter))
+    boxes = jnp.asarray(golden["boxes"])
+    boxes, iou = run(refinement(model), boxes, steps[0], steps[-1], float(decay))
     golden.check(f"{case}/boxes", boxes, rtol=5e-5)
     golden.check(f"{case}/iou", iou, rtol=1e-4)
 

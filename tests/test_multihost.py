@@ -1,13 +1,12 @@
 """Two processes of two virtual devices each give the parameters of one process with four."""
 
-import os
 import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from test_parallel import WORKER, assert_same, read_states, states_after
+from test_parallel import WORKER, assert_same, environment_of, read_states, states_after
 
 from dimp_jax import parallel
 
@@ -24,10 +23,6 @@ def free_port():
 def run_two(folder):
     """Starts both processes and waits; shows what they printed if one fails."""
     coordinator = f"127.0.0.1:{free_port()}"
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "JAX_PLATFORMS": "cpu",
-    }
     logs = [folder / f"log{index}.txt" for index in range(2)]
     processes = []
     for index, log in enumerate(logs):
@@ -35,7 +30,9 @@ def run_two(folder):
         command += ["--distributed", coordinator, "2", str(index)]
         with log.open("w") as stream:
             processes.append(
-                subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+                subprocess.Popen(
+                    command, env=environment_of(2), stdout=stream, stderr=subprocess.STDOUT
+                )
             )
     try:
         codes = [process.wait(TIMEOUT_S) for process in processes]

@@ -205,12 +205,16 @@ def test_bad_arguments(initialized, arguments, message):
     assert not initialized
 
 
+def environment_of(devices):
+    """Of a process with so many virtual devices: the last of two equal flags counts."""
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+
+
 def states_after(path, devices, *cases):
     """Runs the worker on virtual devices; the states by case, {path in the state: array}."""
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, str(WORKER), str(path), *cases]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment_of(devices), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return read_states(path)
 

@@ -9,7 +9,7 @@ import tiny_config
 
 from dimp_jax import config as configs
 from dimp_jax import convert, steps
-from dimp_jax.checkpoints import CheckpointError, run, state_dict, store
+from dimp_jax.checkpoints import CheckpointError, run, shipped, state_dict, store, weights_file
 from dimp_jax.training import start, workdir
 
 HEADS = {"clf", "filter_init", "iou", "predictor"}
@@ -21,7 +21,8 @@ def training_of(name, checkpoint):
     optim = dataclasses.replace(
         config.training.optim, frozen=("backbone",), learning_rates=(("default", 1e-3),)
     )
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, optim=optim))
+    training = dataclasses.replace(config.training, optim=optim, start="checkpoint")
+    return dataclasses.replace(config, training=training)
 
 
 def save_run(directory, config, name, variables, step=5):
@@ -105,10 +106,38 @@ def test_a_run_of_another_network_has_no_torch_names(tmp_path):
     assert not (tmp_path / "back.npz").exists()
 
 
-def test_without_weights_the_error_says_what_to_do():
-    config = dataclasses.replace(tiny_config.get_config(), checkpoint=None)
-    config = dataclasses.replace(
-        config, training=dataclasses.replace(config.training, start="imagenet")
-    )
+def starting(config, start, checkpoint=None):
+    training = dataclasses.replace(config.training, start=start)
+    return dataclasses.replace(config, training=training, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("choice", ["checkpoint", "imagenet"])
+def test_without_weights_the_error_says_what_to_do(choice):
     with pytest.raises(FileNotFoundError, match="convert a checkpoint with"):
+        start.start_variables(starting(tiny_config.get_config(), choice))
+
+
+@pytest.mark.parametrize("choice", ["imagenet", "random"])
+def test_two_starts_are_one_too_many(choice, dimp18):
+    config = starting(configs.load("dimp18"), choice, str(dimp18[0]))
+    match = f"converted and --training.start {choice}: which one\\? Leave out --checkpoint to start"
+    with pytest.raises(ValueError, match=match):
         start.start_variables(config)
+
+
+def test_who_trains_a_shipped_config_need_not_unname_its_weights(tmp_path, monkeypatch):
+    """`checkpoint` names shipped weights, for tracking: "imagenet" and "random" pass them by."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    config = tiny_config.get_config()
+    variables, name = start.start_variables(starting(config, "random", "dimp_lite0"))
+    assert name == "random numbers" and set(variables["params"]) == HEADS | {"backbone"}
+    with pytest.raises(FileNotFoundError, match="resnet18 has no weights to start from"):
+        start.start_variables(starting(config, "imagenet", "dimp_lite0"))
+    with pytest.raises(CheckpointError, match="missing from this installation"):
+        start.start_variables(starting(config, "checkpoint", "dimp_lite0"))
+
+    card = workdir.card(config, name)
+    weights_file.save(shipped.file_of("dimp_lite0"), variables, card)
+    again, name = start.start_variables(starting(config, "checkpoint", "dimp_lite0"))
+    assert name == "dimp_lite0 (dimp-resnet18)"
+    np.testing.assert_equal(again, variables)

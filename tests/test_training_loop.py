@@ -1,5 +1,6 @@
 """train.py from the outside: resuming bit for bit, signals, bad losses, and what is left behind."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -27,10 +28,21 @@ SPEED = ("steps_per_s", "examples_per_s", "data_wait_share")
 
 @pytest.fixture(scope="module")
 def environment():
-    """Two virtual devices."""
+    """Two virtual devices: the last of two equal flags counts."""
     # Little optimisation: these programs are compiled longer than they run.
-    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
-    return os.environ | {"XLA_FLAGS": flags}
+    flags = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2"
+    return os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags}"}
+
+
+@pytest.fixture(scope="module")
+def main():
+    """`train.main`, for what needs no process of its own."""
+    spec = importlib.util.spec_from_file_location("train", ROOT / "train.py")
+    script = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "train", script)  # tyro reads the fields' docs there
+        spec.loader.exec_module(script)
+        yield script.main
 
 
 def command(workdir, *options):
@@ -151,7 +163,8 @@ def test_two_processes_end_together_and_one_goes_on(environment, straight, tmp_p
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    one_device = environment | {"XLA_FLAGS": environment["XLA_FLAGS"].replace("=2 ", "=1 ")}
+    flags = f"{environment['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
+    one_device = environment | {"XLA_FLAGS": flags}
     options = ("--training.total-steps", "100000", "--distributed.coordinator", address)
     options += ("--distributed.num-processes", "2", "--distributed.process-id")
     other = subprocess.Popen(
@@ -210,31 +223,43 @@ def test_a_trained_run_tracks(straight):
     np.testing.assert_array_equal(tracker.network.params["filter_init"]["conv"]["kernel"], kernel)
 
 
-@pytest.mark.slow
+def test_bad_input_is_one_line_and_nothing_is_written(environment, tmp_path):
+    done = train(environment, tmp_path / "run", "--training.global-batch", "5", status=2)
+    (line,) = done.stderr.strip().splitlines()
+    assert line == (
+        "train.py: error: global_batch=5 does not divide over 2 devices; nearest: 4 or 6"
+    )
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--training.global-batch", "5"], "global_batch=5 does not divide over 2 devices"),
         (["--training.total-steps", "0"], "training.total_steps=0: expected 1 or more"),
         (["--training.data.sources", "nowhere", "1"], "TFDS_DATA_DIR"),
-        (["--checkpoint", "nowhere"], "nowhere: expected a checkpoint directory"),
+        (["--checkpoint", "nowhere"], "--checkpoint nowhere and --training.start random: which"),
+        (
+            ["--checkpoint", "nowhere", "--training.start", "checkpoint"],
+            "nowhere: expected a checkpoint directory",
+        ),
         (["--training.tracking.sequences-dir", "nowhere"], "nowhere: no such folder"),
         (["--training.optim.frozen", "backbon"], "backbon"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(environment, tmp_path, options, message):
-    environment = {k: v for k, v in environment.items() if k != "TFDS_DATA_DIR"}
-    done = train(environment, tmp_path / "run", *options, status=2)
-    (line,) = done.stderr.strip().splitlines()
+def test_what_cannot_be_used_is_named(main, tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    assert main([str(CONFIG), "--workdir", str(tmp_path / "run"), *options]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("train.py: error: ") and message in line
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-def test_another_config_is_refused(environment, straight):
+def test_another_config_is_refused(main, straight, capsys):
     before = sorted(straight.rglob("*"))
-    done = train(environment, straight, "--training.global-batch", "8", status=2)
-    assert "holds a run with training.global_batch=4, now it is 8" in done.stderr
+    argv = [str(CONFIG), "--workdir", str(straight), "--training.global-batch", "8"]
+    assert main(argv) == 2
+    assert "holds a run with training.global_batch=4, now it is 8" in capsys.readouterr().err
     assert sorted(straight.rglob("*")) == before
 
 
@@ -242,6 +267,7 @@ def test_another_config_is_refused(environment, straight):
 def test_the_debug_config_learns(environment, tmp_path):
     """The README's first training: the loss of 60 steps falls to less than half."""
     line = [sys.executable, str(ROOT / "train.py"), "configs/debug.py", "--workdir", str(tmp_path)]
+    # One device, and all that XLA does for a user.
     environment = {k: v for k, v in environment.items() if k != "XLA_FLAGS"}
     subprocess.run(line, env=environment, cwd=ROOT, check=True, timeout=PATIENCE_S)
     losses = [r["loss"] for r in records(tmp_path)]  # means of five steps each

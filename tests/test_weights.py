@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from golden_files import inputs
 
 import dimp_jax
 from dimp_jax import config
-from dimp_jax.checkpoints import CheckpointError, store
+from dimp_jax.checkpoints import CheckpointError, shipped, store, weights_file
 from dimp_jax.config import Config
 from dimp_jax.models.dimp import DiMP, init_variables
 from dimp_jax.predictor import predict
@@ -66,8 +67,8 @@ def test_missing_package(monkeypatch):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "files", absent)
-    with pytest.raises(FileNotFoundError, match=r"pip install \"dimp_jax\[demo\]\""):
-        dimp_jax.load("dimp_lite0")
+    with pytest.raises(FileNotFoundError, match=r"pip install \"dimp_jax\[imagenet\]\""):
+        dimp_jax.load("dimp_lite0_untrained")
 
 
 def test_a_saved_network_comes_back_whole(tmp_path):
@@ -87,6 +88,43 @@ def test_a_saved_network_comes_back_whole(tmp_path):
         runs.append(np.stack(boxes))
     np.testing.assert_array_equal(*runs)
     assert abs(runs[0][-1] - BOXES[0]).max() > 1, "it never moved: the comparison shows nothing"
+
+
+def test_a_file_and_shipped_weights(tmp_path, monkeypatch):
+    """The same network from a file by its path, from Config.checkpoint, and by a shipped name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "weights")
+    settings, variables = small_config(seed=3), small_tracker.variables()
+    directory = save(tmp_path / "saved", variables, settings)
+    card = store.read_card(directory)
+    file = shipped.file_of("dimp_lite0")
+    weights_file.save(file, variables, card)
+
+    loaded = dimp_jax.load("weights/dimp_lite0.safetensors")
+    assert loaded.config == dataclasses.replace(settings, checkpoint=str(file))
+    assert loaded.notice is None and dimp_jax.load(file).config == loaded.config
+    for checkpoint in ("dimp_lite0", str(file), directory):
+        read, notice = weights.load(small_config(checkpoint=checkpoint))
+        assert notice is None
+        np.testing.assert_equal(read, variables)
+    # A file of another network is noticed, the shipped one under another config, too.
+    other = dataclasses.replace(small_tracker.MODEL, clf_channels=8)
+    for checkpoint in ("dimp_lite0", str(file)):
+        with pytest.raises(CheckpointError, match=r"dimp_lite0.* \(small\) does not fit"):
+            weights.load(small_config(model=other, checkpoint=checkpoint))
+    with pytest.raises(CheckpointError, match="absent.safetensors: expected a checkpoint"):
+        dimp_jax.load("absent.safetensors")
+
+
+def test_a_directory_does_not_hide_shipped_weights(tmp_path, monkeypatch):
+    """What is loaded, before any weights are read: the name, or with "./" the directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tracker, "build", lambda config: config)
+    save(tmp_path / "dimp_lite0", {"params": {"a": np.ones(1, np.float32)}}, small_config(seed=9))
+    assert dimp_jax.load("dimp_lite0") == config.load("dimp_lite0")
+    for path in ("./dimp_lite0", tmp_path / "dimp_lite0", Path("dimp_lite0")):
+        loaded = dimp_jax.load(path)
+        assert (loaded.seed, loaded.checkpoint) == (9, str(tmp_path / "dimp_lite0"))
 
 
 def test_another_architecture_is_refused(tmp_path):
@@ -180,13 +218,13 @@ def overlap(a, b):
     return area / (a[2] * a[3] + b[2] * b[3] - area)
 
 
-def test_the_default_tracker_follows_the_clip():
+def test_the_untrained_tracker_follows_the_clip():
     """ImageNet features alone: mean overlap above 0.6 in 12 frames; staying put gives 0.25."""
     try:
         importlib.metadata.version(weights.LITE0_PACKAGE)
     except importlib.metadata.PackageNotFoundError:
-        pytest.skip(f"{weights.LITE0_PACKAGE} is not installed (extra: demo)")
-    loaded = dimp_jax.load("dimp_lite0")
+        pytest.skip(f"{weights.LITE0_PACKAGE} is not installed (extra: imagenet)")
+    loaded = dimp_jax.load("dimp_lite0_untrained")
     assert "untrained heads" in loaded.notice
     assert loaded.config.tracker.refine.method == "scale_search"
     state, overlaps = loaded.init(inputs.clip_frame(0), BOXES[0]), []

@@ -1,4 +1,4 @@
-"""Weights as an Orbax directory with a card.
+"""Weights as an Orbax directory with a card; and all that counts as a checkpoint, read.
 
 PATH/card.json       what the weights are: architecture, config, source
 PATH/variables/      Orbax: {"params": ..., "batch_stats": ...}
@@ -6,7 +6,8 @@ PATH/extras/         Orbax, optional: tensors of the source that the network doe
 PATH/checksums.json  SHA-256 of the files of both: Orbax itself does not notice changed bytes
 
 The work directory of a training has a card too, and is read as its best checkpoint; so is one of
-its steps, WORKDIR/checkpoints/STEP (checkpoints/run.py).
+its steps, WORKDIR/checkpoints/STEP (checkpoints/run.py). A .safetensors file (weights_file.py) and
+the name of shipped weights (shipped.py) are read as well.
 """
 
 import contextlib
@@ -22,18 +23,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from dimp_jax import config as config_lib
-from dimp_jax.checkpoints import CheckpointError, run
+from dimp_jax.checkpoints import CheckpointError, run, shipped, weights_file
+from dimp_jax.checkpoints import card as cards
 
-FORMAT = 1
-CARD_TYPES = {
-    "format": int,
-    "architecture": str,
-    "config": dict,
-    "contains": list,
-    "source": dict,
-    "dimp_jax": str,
-}
+FORMAT = cards.FORMAT
 
 
 def save(path, variables, card, extras=None) -> None:
@@ -51,7 +44,7 @@ def save(path, variables, card, extras=None) -> None:
     path = Path(path)
     if os.path.lexists(path):
         raise CheckpointError(f"{path}: already exists; remove it or choose another name")
-    _check_card(card, path)
+    cards.check(card, path)
     variables, extras = jax.tree.map(np.asarray, (variables, extras or {}))
     for key, array in jax.tree_util.tree_leaves_with_path(variables):
         if array.dtype != np.float32 or array.size == 0:
@@ -88,7 +81,7 @@ def start_run(workdir, card, start=None) -> None:
         source that the network does not use are copied, so that the way back to torch is whole.
     """
     workdir = Path(workdir)
-    _check_card(card, workdir)
+    cards.check(card, workdir)
     if start is not None and load_extras(start):  # checks their bytes, too
         folder = Path(start) if (Path(start) / "extras").is_dir() else _run_of(start)
         shutil.copytree(folder / "extras", workdir / "extras", dirs_exist_ok=True)
@@ -96,24 +89,37 @@ def start_run(workdir, card, start=None) -> None:
     write_json(workdir / "card.json", card)
 
 
-def load(path):
-    """Reads a checkpoint directory, or the best checkpoint of a training's work directory.
+def load(where):
+    """Reads a checkpoint.
+
+    Args:
+      where: a checkpoint directory, the work directory of a training (its best checkpoint), a
+        .safetensors file, or, as a str, the name of shipped weights (`shipped.resolve`).
 
     Returns:
       variables: nested dicts of float32 numpy arrays.
       card: see `read_card`.
 
     Raises:
-      CheckpointError: `path` is not a checkpoint directory, or a file of it is damaged.
+      CheckpointError: it is none of these, or a file of it is damaged.
     """
+    path = _existing(where)
+    if path.is_file():
+        return weights_file.load(path)
     card = read_card(path)
     step = run.step_folder(path)
     variables = run.load_variables(step) if step else _load_group(Path(path), "variables")
     return variables, card
 
 
-def load_extras(path) -> dict:
-    """The tensors of the source that the network does not use: name -> array, {} if none."""
+def load_extras(where) -> dict:
+    """The tensors of the source that the network does not use: name -> array, {} if none.
+
+    Only directories have any; `where` is that of `load`.
+    """
+    path = _existing(where)
+    if path.is_file():
+        return {}
     read_card(path)
     path = _run_of(path)
     # A training from scratch has none, and no checksums of them.
@@ -125,8 +131,11 @@ def load_extras(path) -> dict:
     return {unquote(name): array for name, array in extras.items()}
 
 
-def read_card(path) -> dict:
-    """Reads what a checkpoint directory is, without its arrays.
+def read_card(where) -> dict:
+    """Reads what a checkpoint is, without its arrays if it is a directory.
+
+    Args:
+      where: that of `load`.
 
     Returns:
       A dict: "format" 1, "architecture", "config" (`config.to_dict` of a Config), "contains"
@@ -134,42 +143,38 @@ def read_card(path) -> dict:
       sha256, container, unknown_globals), "dimp_jax" (the version that wrote it).
 
     Raises:
-      CheckpointError: there is no such directory, or its card is missing or damaged.
+      CheckpointError: there is no such checkpoint, or its card is missing or damaged.
     """
-    path = Path(path)
-    if not path.is_dir():
-        found = "a file" if path.exists() else "nothing there"
-        raise CheckpointError(
-            f"{path}: expected a checkpoint directory made by `python -m dimp_jax.convert` or "
-            f"train.py, found {found}"
-        )
+    path = _existing(where)
+    if path.is_file():
+        return weights_file.load(path)[1]
     card = _read_json(_run_of(path) / "card.json")
-    _check_card(card, path)
+    cards.check(card, path)
     return card
+
+
+def _existing(where) -> Path:
+    """The directory or .safetensors file that `where` stands for."""
+    path = shipped.resolve(where)
+    if path.is_dir() or (path.is_file() and path.suffix == weights_file.SUFFIX):
+        return path
+    if shipped.is_shipped(where):
+        raise CheckpointError(
+            f"{path}: the weights {where!r}, which ship with dimp_jax, are missing from this "
+            "installation: install it again"
+        )
+    found = "a file" if path.exists() else "nothing there"
+    raise CheckpointError(
+        f"{path}: expected a checkpoint directory made by `python -m dimp_jax.convert` or "
+        f"train.py, a {weights_file.SUFFIX} file or the name of shipped weights "
+        f"({', '.join(shipped.NAMES)}), found {found}"
+    )
 
 
 def _run_of(path):
     """The directory with the card: the work directory for one of its steps, else `path`."""
     path = Path(path)
     return path.parent.parent if path.parent.name == run.FOLDER else path
-
-
-def _check_card(card, path):
-    if not isinstance(card, dict):
-        raise CheckpointError(f"{path}: damaged card: expected a dict, got {type(card).__name__}")
-    if card.get("format", FORMAT) != FORMAT:
-        raise CheckpointError(
-            f"{path}: its card has format {card['format']!r}, this version reads {FORMAT}"
-        )
-    for key, kind in CARD_TYPES.items():
-        if type(card.get(key)) is not kind:
-            raise CheckpointError(
-                f"{path}: damaged card: {key!r} is {card.get(key)!r:.80}, expected {kind.__name__}"
-            )
-    try:
-        config_lib.from_dict(config_lib.Config, card["config"])
-    except (ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: its card has no valid config: {error}") from error
 
 
 def _load_group(path, group):

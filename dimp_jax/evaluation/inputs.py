@@ -1,7 +1,9 @@
 """From the options of `evaluate.py` to the sequences to track."""
 
+import hashlib
 from pathlib import Path
 
+from dimp_jax.checkpoints import shipped
 from dimp_jax.evaluation import demo, sequences, window
 from dimp_jax.evaluation.images import InputError
 
@@ -47,11 +49,22 @@ def describe(args, *, checkpoint) -> dict:
         "video": args.video if camera else absolute(args.video),
         "box": args.box,
         "frames": args.frames,
-        "checkpoint_modified": None if checkpoint is None else _last_modified(Path(checkpoint)),
+        **_version(checkpoint),
     }
 
 
-def _last_modified(path):
-    """Newest modification time below `path`: a checkpoint that was overwritten is another one."""
-    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
-    return max((p.stat().st_mtime for p in files if p.exists()), default=None)
+def _version(checkpoint) -> dict:
+    """What changes when other weights are stored under the same name."""
+    path = None if checkpoint is None else shipped.resolve(checkpoint)
+    if path is not None and path.is_file():
+        # Not its time: the same file is installed again and again.
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256")
+        return {"checkpoint_sha256": digest.hexdigest()}
+    return {"checkpoint_modified": None if path is None else _last_modified(path)}
+
+
+def _last_modified(folder):
+    """Newest modification time below `folder`; None if it holds no files."""
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    return max((p.stat().st_mtime for p in files), default=None)

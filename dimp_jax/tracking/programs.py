@@ -10,14 +10,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dimp_jax.boxes import crop_box_to_image, target_box_in_crop
+from dimp_jax.boxes import target_box_in_crop
 from dimp_jax.config import ModelConfig, TrackerConfig
 from dimp_jax.models.dimp import STRIDE_PX, DiMP
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.predictor.predict import optimize_filter
 from dimp_jax.tracking import memory as memories
 from dimp_jax.tracking.localize import Verdict, localize, subcell_offset_yx
-from dimp_jax.tracking.refine import ascend, jittered_boxes, mean_of_best
+from dimp_jax.tracking.refine import refine_pose
 
 
 class Look(NamedTuple):
@@ -96,18 +96,12 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
         return Start(descent.last, memory, modulation, descent.losses)
 
     def refine_iou(params, modulation, maps, pose, sample_pos, sample_scale, uniforms):
-        center, size, scale, base_size = pose
         features = apply(params, maps["layer2"][:1], maps["layer3"][:1], method="iou_features")
-        box = target_box_in_crop(center, size, sample_pos, sample_scale, crop_px)
-        refine = tracker.refine
-        boxes = jittered_boxes(box, uniforms, refine.jitter_position, refine.jitter_size)
         iou_fn = lambda b: apply(params, modulation, features, b[None], method="predict_iou")[0]
-        boxes, iou = ascend(iou_fn, boxes, refine)
-        best, any_valid = mean_of_best(boxes, iou, refine.top_k, refine.max_aspect_ratio)
-        new_center, new_size = crop_box_to_image(best, sample_pos, sample_scale, crop_px)
-        new_scale = jnp.sqrt(new_size[0] * new_size[1] / (base_size[0] * base_size[1]))
-        keep = lambda new, old: jnp.where(any_valid, new, old)
-        return keep(new_center, center), keep(new_size, size), keep(new_scale, scale)
+        *pose, base_size = pose
+        return refine_pose(
+            iou_fn, pose, base_size, sample_pos, sample_scale, uniforms, tracker.refine, crop_px
+        )
 
     def search_scale(pose, scale_index, image_hw):
         center, _, scale, base_size = pose

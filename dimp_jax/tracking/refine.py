@@ -3,7 +3,39 @@
 import jax
 import jax.numpy as jnp
 
-from dimp_jax.boxes import rect_to_relative, relative_to_rect
+from dimp_jax.boxes import (
+    crop_box_to_image,
+    rect_to_relative,
+    relative_to_rect,
+    target_box_in_crop,
+)
+
+
+def refine_pose(iou_fn, pose, base_size_hw, sample_pos_yx, sample_scale, uniforms, config, crop_px):
+    """The pose after the ascent of several boxes around it; itself if none of them is acceptable.
+
+    Args:
+      iou_fn: [P, 4] x, y, w, h in crop pixels -> [P].
+      pose: centre [2] (y, x), size [2] (h, w), both in image pixels, and scale [].
+      base_size_hw: [2] crop pixels: the target's size at scale 1.
+      sample_pos_yx: [2] crop centre, image pixels. sample_scale: image pixels per crop pixel.
+      uniforms: [P - 1, 4] in [0, 1).
+      config: `RefineConfig`. crop_px: side of the crop.
+
+    Returns:
+      (centre, size, scale).
+    """
+    center, size, scale = pose
+    box = target_box_in_crop(center, size, sample_pos_yx, sample_scale, crop_px)
+    boxes = jittered_boxes(box, uniforms, config.jitter_position, config.jitter_size)
+    boxes, iou = ascend(iou_fn, boxes, config)
+    best, any_valid = mean_of_best(boxes, iou, config.top_k, config.max_aspect_ratio)
+    new_center, new_size = crop_box_to_image(best, sample_pos_yx, sample_scale, crop_px)
+    if config.size_rate != 1:
+        new_size = size * (new_size / size) ** config.size_rate
+    new_scale = jnp.sqrt(new_size[0] * new_size[1] / (base_size_hw[0] * base_size_hw[1]))
+    keep = lambda new, old: jnp.where(any_valid, new, old)
+    return keep(new_center, center), keep(new_size, size), keep(new_scale, scale)
 
 
 def jittered_boxes(box_xywh, uniforms, jitter_position: float, jitter_size: float):

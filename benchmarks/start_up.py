@@ -1,0 +1,106 @@
+"""What a person waits for: from the start of a process to the first learned target, and memory.
+
+python -m benchmarks.start_up CONFIG    # what `figures` starts; prints the stages as JSON
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+from benchmarks.measure import figure
+from dimp_jax.evaluation.images import InputError
+
+FIRST_FRAME_AIM_S = 3.0
+MEMORY_AIM_GB = 1.5
+STARTED = "DIMP_BENCHMARK_STARTED"  # time.time() of the parent when it started the process
+
+
+def peak_gb() -> float:
+    """Largest resident set of this process so far, in 1e9 bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts KiB, macOS bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def stages(name: str) -> dict:
+    """Does what `evaluate.py` does for the demo clip and takes the time; for a fresh process.
+
+    Returns:
+      "seconds" of the stages "import" (interpreter and modules), "load" (weights), "warmup" (all
+      programs) and "first_frame" (`Tracker.init`); "peak_gb" until the end of each of them and of
+      "clip" (all frames tracked); "trained".
+    """
+    from dimp_jax import compilation
+    from dimp_jax import config as configs
+    from dimp_jax.evaluation import demo, runner
+
+    compilation.enable_cache()
+    import jax
+
+    from dimp_jax.tracking.tracker import build
+
+    seconds, peaks, now = {}, {}, float(os.environ[STARTED])
+
+    def mark(stage):
+        nonlocal now
+        seconds[stage], peaks[stage], now = time.time() - now, peak_gb(), time.time()
+
+    mark("import")
+    tracker = build(configs.load(name))
+    mark("load")
+    tracker.warmup()
+    mark("warmup")
+    sequence = demo.load()
+    _, image = next(sequence.images())
+    now = time.time()  # decoding apart
+    jax.block_until_ready(tracker.init(image, sequence.init_box))
+    mark("first_frame")
+    runner.track(tracker, sequence)
+    peaks["clip"] = peak_gb()
+    return {"seconds": seconds, "peak_gb": peaks, "trained": tracker.notice is None}
+
+
+def fresh_process(name: str) -> dict:
+    """`stages` in a new process.
+
+    Raises:
+      InputError: it failed; the last line of its error output.
+    """
+    environment = {**os.environ, STARTED: str(time.time())}
+    command = [sys.executable, "-m", "benchmarks.start_up", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise InputError(f"start-up of {name}: {lines[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def figures(name: str = "dimp_lite0"):
+    """Seconds to the first learned target and peak memory; the first process fills the cache."""
+    fresh_process(name)
+    seen = fresh_process(name)
+    what = "trained" if seen["trained"] else "untrained"
+    total_s, most_gb = sum(seen["seconds"].values()), seen["peak_gb"]["clip"]
+    rounded = lambda values, unit: {f"{k}_{unit}": round(v, 3) for k, v in values.items()}
+    yield figure(
+        f"start to first frame of {name} ({what}), fresh process, warm compilation cache",
+        total_s,
+        "s",
+        aim=f"under {FIRST_FRAME_AIM_S:g}",
+        met=total_s < FIRST_FRAME_AIM_S,
+        **rounded(seen["seconds"], "s"),
+    )
+    yield figure(
+        f"peak memory of {name} ({what}), demo clip",
+        most_gb,
+        "GB resident",
+        aim=f"under {MEMORY_AIM_GB:g}",
+        met=most_gb < MEMORY_AIM_GB,
+        **rounded(seen["peak_gb"], "gb"),
+    )
+
+
+if __name__ == "__main__":
+    print(json.dumps(stages(sys.argv[1])))
