@@ -1,17 +1,18 @@
 """DiMP on EfficientNet-Lite0, sized for a CPU: the default tracker.
 
 python evaluate.py
-python train.py configs/dimp_lite0.py --workdir runs/lite0 --data-dir DATA   # docs/models/dimp_lite0.md
+python train.py configs/dimp_lite0.py --workdir runs/lite0 --data-dir DATA  # docs/models
 
 Its training keeps the backbone's ImageNet weights, and so computes the backbone's features once.
 """
 
-from dimp_jax.config import Config, ModelConfig
+from dimp_jax.config import Config, ModelConfig, RefineConfig, TrackerConfig
 from dimp_jax.training_config import (
     CompositeConfig,
     CropConfig,
     DataConfig,
     FeaturePoolConfig,
+    LossConfig,
     OptimConfig,
     ProposalConfig,
     TrainingConfig,
@@ -23,23 +24,30 @@ DATA_SETS = ("davis16", "stills")
 def get_config() -> Config:
     return Config(
         model=ModelConfig(backbone="efficientnet_lite0", clf_channels=128, iou_channels=96),
+        # One step of a perfect density of these 0.05 is 0.05 ** 2.
+        tracker=TrackerConfig(
+            refine=RefineConfig(
+                method="iou_relative", step_position=2.5e-3, step_size=2.5e-3, size_rate=0.5
+            )
+        ),
         training=TrainingConfig(
-            total_steps=6000,
+            total_steps=2100,
             global_batch=16,
             log_every=20,
-            save_every=500,
+            save_every=100,
             validate_every=500,
             start="imagenet",
             data=DataConfig(
                 sources=(("davis16", 1.0), ("stills", 1.5), ("composite", 2.5)),
                 crop=CropConfig(aspect_jitter=0.1),
-                proposals=ProposalConfig(count=16),
+                proposals=ProposalConfig(kind="gaussian_mixture", count=64),
                 part_probability=0.35,
                 composite=CompositeConfig(
                     objects_from=DATA_SETS, videos_from=DATA_SETS, part_probability=0.35
                 ),
             ),
             feature_pool=FeaturePoolConfig(samples=7488, train_frames=3, test_frames=4),
+            loss=LossConfig(box_regression="kl"),
             optim=OptimConfig(
                 learning_rates=(
                     ("clf", 5e-4),
@@ -48,7 +56,7 @@ def get_config() -> Config:
                     ("iou", 1e-3),
                 ),
                 frozen=("backbone",),
-                decay_every_steps=2000,
+                decay_every_steps=1500,
                 warmup_steps=100,
             ),
         ),

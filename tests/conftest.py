@@ -3,6 +3,7 @@ compiled programs for this test session and the processes that it starts."""
 
 import atexit
 import collections
+import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -18,8 +19,24 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 import jax  # noqa: E402  (the flag above must come first)
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+EMITTERS = "--xla_cpu_use_fusion_emitters"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def faster_compiler_of_started_processes():
+    """Lets the processes that tests start compile with XLA's former code generator.
+
+    Their programs are compiled for longer than they run, and it takes a third of the time. In the
+    test process itself, and so in the golden tests, programs are compiled as a user's are.
+    """
+    jax.devices()  # XLA reads its flags here, once
+    # Only where it was tried: XLA ends a process that gives it an unknown flag.
+    known = importlib.metadata.version("jaxlib").startswith("0.10.")
+    if known and EMITTERS not in os.environ["XLA_FLAGS"]:
+        os.environ["XLA_FLAGS"] += f" {EMITTERS}=false"
 
 
 def pytest_collection_modifyitems(items):

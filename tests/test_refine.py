@@ -175,3 +175,24 @@ def test_sides_are_at_least_one_pixel():
     box, valid = mean_of_best(jnp.asarray([[5.0, 6.0, 0.2, 0.4]]), jnp.asarray([0.5]), 3, 6.0)
     assert valid
     np.testing.assert_array_equal(box, [5, 6, 1, 1])
+
+
+def test_size_rate_goes_a_part_of_the_way():
+    """The box goes where it would; its size only the given share of the way, in the logarithm."""
+    peak = jnp.asarray([150.0, 130.0, 50.0, 20.0])  # x, y, w, h
+    iou_fn = lambda b: 1 - 0.5 * jnp.sum(((b - peak) / 20) ** 2, -1)
+    pose = (jnp.asarray([140.0, 170.0]), jnp.asarray([40.0, 40.0]), jnp.float32(1.0))
+    base_hw = jnp.asarray([40.0, 40.0])
+    middle = jnp.asarray([143.5, 143.5])
+
+    def refined(rate):
+        config = RefineConfig(iterations=200, size_rate=rate)
+        return refine.refine_pose(
+            iou_fn, pose, base_hw, middle, jnp.float32(1.0), uniforms(5), config, 288
+        )
+
+    whole, part = refined(1.0), refined(0.25)
+    np.testing.assert_allclose(whole[1], (20, 50), rtol=0.05)
+    np.testing.assert_allclose(part[0], whole[0])
+    np.testing.assert_allclose(part[1], 40 * (whole[1] / 40) ** 0.25, rtol=1e-5)
+    np.testing.assert_allclose(part[2], jnp.sqrt(part[1].prod() / 1600), rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Backbone features of a pool of crops, made once: where the backbone is frozen it is most of a step.
+"""Backbone features of a pool of crops, made once: of a frozen backbone they do not change.
 
 DIR/<p>-of-<n>/ of process p among n:
   layer2.npy, layer3.npy   [samples, frames, ...] features; train frames first
