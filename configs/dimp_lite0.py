@@ -27,11 +27,15 @@ def get_config() -> Config:
         # One step of a perfect density of these 0.05 is 0.05 ** 2.
         tracker=TrackerConfig(
             refine=RefineConfig(
-                method="iou_relative", step_position=2.5e-3, step_size=2.5e-3, size_rate=0.5
+                method="iou_relative",
+                step_position=2.5e-3,
+                step_size=2.5e-3,
+                size_rate=0.5,
+                aspect_prior_std=0.2,
             )
         ),
         training=TrainingConfig(
-            total_steps=2100,
+            total_steps=1900,
             global_batch=16,
             log_every=20,
             save_every=100,

@@ -111,6 +111,9 @@ class RefineConfig:
     # Share of the way to the refined size, in the logarithm, that is gone in one frame; 1 as
     # published. Less averages the errors of several frames: for networks that saw few samples.
     size_rate: float = 1.0
+    # Standard deviation of log(w / h) around the first frame's, as a prior on top of the network's
+    # output; None as published. Meant for "iou_relative", where that output is a log density.
+    aspect_prior_std: float | None = None
     # scale_search only: every factor is one more crop through the backbone.
     scale_step: float = 1.03
     scale_penalty: float = 0.97  # a changed scale must beat the present one by this factor

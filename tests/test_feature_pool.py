@@ -1,5 +1,6 @@
 """Features computed once: the same step as on crops, resumable, a function of seed and step."""
 
+import collections
 import dataclasses
 import json
 
@@ -182,6 +183,14 @@ def test_half_precision_halves_the_file(pool_dir, tmp_path):
 def test_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         feature_pool.check(settings(**changes), 1)
+
+
+def test_a_full_disk_is_told_before(tmp_path, monkeypatch):
+    usage = collections.namedtuple("usage", "free")
+    monkeypatch.setattr(feature_pool.shutil, "disk_usage", lambda folder: usage(1000))
+    with pytest.raises(ValueError, match="GB are free: set training.feature_pool.dir"):
+        build(settings(), tmp_path)
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 def test_pool_json_names_what_it_is(pool_dir):

@@ -180,7 +180,7 @@ def test_sides_are_at_least_one_pixel():
 def test_size_rate_goes_a_part_of_the_way():
     """The box goes where it would; its size only the given share of the way, in the logarithm."""
     peak = jnp.asarray([150.0, 130.0, 50.0, 20.0])  # x, y, w, h
-    iou_fn = lambda b: 1 - 0.5 * jnp.sum(((b - peak) / 20) ** 2, -1)
+    iou_fn = lambda b: 1 - 0.5 * jnp.sum(((b - peak[None]) / 20) ** 2, -1)
     pose = (jnp.asarray([140.0, 170.0]), jnp.asarray([40.0, 40.0]), jnp.float32(1.0))
     base_hw = jnp.asarray([40.0, 40.0])
     middle = jnp.asarray([143.5, 143.5])
@@ -196,3 +196,18 @@ def test_size_rate_goes_a_part_of_the_way():
     np.testing.assert_allclose(part[0], whole[0])
     np.testing.assert_allclose(part[1], 40 * (whole[1] / 40) ** 0.25, rtol=1e-5)
     np.testing.assert_allclose(part[2], jnp.sqrt(part[1].prod() / 1600), rtol=1e-5)
+
+
+def test_aspect_prior_is_a_posterior_of_two_normals():
+    """A normal density of log w and log h times one of their difference, in closed form."""
+    mean, std, prior_std = np.log([60.0, 20.0]), 0.1, 0.2
+    log_density = lambda b: -0.5 * jnp.sum((jnp.log(b[:, 2:]) - mean[None]) ** 2, -1) / std**2
+    posterior = refine.with_aspect_prior(log_density, jnp.asarray([30.0, 30.0]), prior_std)
+    # log w + log h keeps its mean; log w - log h, of variance 2 std^2, is drawn towards 0.
+    kept = prior_std**2 / (prior_std**2 + 2 * std**2)
+    total, difference = mean.sum(), kept * (mean[0] - mean[1])
+    best = np.exp([(total + difference) / 2, (total - difference) / 2])
+    box = jnp.asarray([[10.0, 10.0, *best]])
+    np.testing.assert_allclose(jax.grad(lambda b: posterior(b)[0])(box), 0, atol=2e-5)
+    lost = jax.grad(lambda b: posterior(b)[0])(jnp.asarray([[10.0, 10.0, -5.0, 20.0]]))
+    assert not np.isnan(lost[0, 3])

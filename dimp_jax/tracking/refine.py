@@ -28,6 +28,8 @@ def refine_pose(iou_fn, pose, base_size_hw, sample_pos_yx, sample_scale, uniform
     center, size, scale = pose
     box = target_box_in_crop(center, size, sample_pos_yx, sample_scale, crop_px)
     boxes = jittered_boxes(box, uniforms, config.jitter_position, config.jitter_size)
+    if config.aspect_prior_std is not None:
+        iou_fn = with_aspect_prior(iou_fn, base_size_hw, config.aspect_prior_std)
     boxes, iou = ascend(iou_fn, boxes, config)
     best, any_valid = mean_of_best(boxes, iou, config.top_k, config.max_aspect_ratio)
     new_center, new_size = crop_box_to_image(best, sample_pos_yx, sample_scale, crop_px)
@@ -36,6 +38,24 @@ def refine_pose(iou_fn, pose, base_size_hw, sample_pos_yx, sample_scale, uniform
     new_scale = jnp.sqrt(new_size[0] * new_size[1] / (base_size_hw[0] * base_size_hw[1]))
     keep = lambda new, old: jnp.where(any_valid, new, old)
     return keep(new_center, center), keep(new_size, size), keep(new_scale, scale)
+
+
+def with_aspect_prior(log_density, size_hw, std: float):
+    """A log density of boxes, times a normal one of log(w / h) around that of a size.
+
+    Args:
+      log_density: [P, 4] x, y, w, h -> [P], up to a constant.
+      size_hw: [2]. std: of log(w / h).
+    """
+    expected = jnp.log(size_hw[1] / size_hw[0])
+    tiny = 1e-6  # sides of boxes that diverge may become negative
+
+    def posterior(boxes):
+        sides = jnp.maximum(boxes[:, 2:], tiny)
+        deviation = (jnp.log(sides[:, 0] / sides[:, 1]) - expected) / std
+        return log_density(boxes) - 0.5 * deviation**2
+
+    return posterior
 
 
 def jittered_boxes(box_xywh, uniforms, jitter_position: float, jitter_size: float):

@@ -12,7 +12,9 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import os
+import shutil
 from concurrent import futures
 from pathlib import Path
 from typing import NamedTuple
@@ -81,7 +83,8 @@ def build(config: Config, variables, workdir, *, process_index: int, process_cou
       A `FeaturePool` of this process's share.
 
     Raises:
-      ValueError: there is a pool made from something else, or a feature is not finite.
+      ValueError: there is a pool made from something else, the disk is too small, or a feature is
+        not finite.
     """
     pool = config.training.feature_pool
     count = pool.samples // process_count
@@ -98,6 +101,7 @@ def build(config: Config, variables, workdir, *, process_index: int, process_cou
         "layer3": (layer3.shape[1:], pool.dtype),
         "boxes": ((4,), "float32"),
     }
+    _check_space(folder, count * frames, shapes.values(), done / count)
     arrays = [
         _open(folder / f"{name}.npy", (count, frames, *shape), dtype)
         for name, (shape, dtype) in shapes.items()
@@ -215,6 +219,17 @@ def _store(arrays, sample, at, extract, threads):
     # One crop a core: it stays in the cache, and XLA runs much of this network on one core only.
     for _ in threads.map(store, range(len(crops))):
         pass
+
+
+def _check_space(folder, crops, shapes, share_done):
+    """Raises ValueError where the rest would not fit: a full disk kills a process that maps it."""
+    each = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in shapes)
+    needed, free = crops * each * (1 - share_done), shutil.disk_usage(folder).free
+    if needed > 0.95 * free:
+        raise ValueError(
+            f"{folder}: the features need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: set "
+            "training.feature_pool.dir to another disk, or fewer training.feature_pool.samples"
+        )
 
 
 def _open(path, shape, dtype):
