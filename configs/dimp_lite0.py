@@ -30,10 +30,12 @@ def get_config() -> Config:
                 method="iou_relative",
                 step_position=2.5e-3,
                 step_size=2.5e-3,
-                size_rate=0.5,
+                iterations=3,
+                size_rate=0.25,
                 aspect_prior_std=0.2,
             )
         ),
+        checkpoint="dimp_lite0",
         training=TrainingConfig(
             total_steps=1900,
             global_batch=16,

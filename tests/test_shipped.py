@@ -22,7 +22,7 @@ from dimp_jax.training import start
 NAME = "dimp_lite0"
 FILE = shipped.file_of(NAME)
 MAX_BYTES = 12_000_000
-MIN_MEAN_IOU = 0.75  # on the demo clip, where the target is visible
+MIN_MEAN_IOU = 0.6  # on the demo clip, where the target is visible
 
 pytestmark = pytest.mark.skipif(
     not FILE.is_file(),
@@ -95,6 +95,7 @@ def tiny_training():
     data = dataclasses.replace(
         data,
         sources=(("synthetic", 1.0),),
+        proposals=config.training.data.proposals,  # which belong to its loss
         sampler=dataclasses.replace(data.sampler, train_frames=1, test_frames=1),
     )
     training = dataclasses.replace(
