@@ -256,7 +256,7 @@ def command(monkeypatch):
 
     def build(config):
         asked.append(config)
-        if config.checkpoint is not None:
+        if config.checkpoint != "dimp_lite0":  # the config's own
             raise ValueError(f"{config.checkpoint}: made for\nanother network")
         return idle(monkeypatch, shrunk)
 

@@ -63,7 +63,8 @@ def curves(path, records) -> None:
                 axis.plot(*zip(*points(name), strict=True), few, markersize=3, label=name)
         axis.set_xlabel("step")
         axis.set_title(title)
-        axis.set_ylim(bottom=0)
+        if axis.dataLim.ymin >= 0:  # the Gaussian mixture's loss becomes negative
+            axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
     figure.savefig(path, dpi=110)
