@@ -13,7 +13,7 @@ from typing import Annotated
 
 import tyro
 
-from dimp_jax import compilation
+from dimp_jax import command_line, compilation
 from dimp_jax import config as configs
 
 INTERRUPTED = 130
@@ -76,19 +76,17 @@ def parse(argv) -> Arguments:
       FileNotFoundError, ValueError: no such config file, or it has no usable `get_config`.
       SystemExit: 0 after --help, 2 after an unknown or mistyped option.
     """
-    name = argv[0] if argv and not argv[0].startswith("-") else DEFAULT_CONFIG
-    while True:  # twice only if CONFIG is not the first argument
+
+    def default(name):
         config = configs.load(name)
-        default = Arguments(
+        return Arguments(
             model=config.model,
             tracker=config.tracker,
             checkpoint=config.checkpoint,
             seed=config.seed,
         )
-        args = tyro.cli(Arguments, args=argv, default=default, prog="evaluate.py")
-        if args.config == name:
-            return args
-        name = args.config
+
+    return command_line.parse(Arguments, argv, default, config=DEFAULT_CONFIG, prog="evaluate.py")
 
 
 def evaluate(args: Arguments):

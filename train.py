@@ -11,7 +11,7 @@ from typing import Annotated
 
 import tyro
 
-from dimp_jax import compilation
+from dimp_jax import command_line, compilation
 from dimp_jax import config as configs
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -64,13 +64,10 @@ def parse(argv) -> Arguments:
       FileNotFoundError, ValueError: no such config file, or it has no usable `get_config`.
       SystemExit: 0 after --help, 2 after an unknown or mistyped option.
     """
-    name = argv[0] if argv and not argv[0].startswith("-") else STAND_IN
-    while True:  # twice only if CONFIG is not the first argument
-        default = Arguments(config=tyro.MISSING, workdir=tyro.MISSING, settings=configs.load(name))
-        args = tyro.cli(Arguments, args=argv, default=default, prog="train.py")
-        if args.config == name:
-            break
-        name = args.config
+    default = lambda name: Arguments(
+        config=tyro.MISSING, workdir=tyro.MISSING, settings=configs.load(name)
+    )
+    args = command_line.parse(Arguments, argv, default, config=STAND_IN, prog="train.py")
     settings = args.settings
     if args.data_dir is not None:
         data = dataclasses.replace(settings.training.data, data_dir=args.data_dir)

@@ -20,7 +20,7 @@ from dimp_jax.models import dimp
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.tracking import online, weights
 from dimp_jax.tracking.localize import localize
-from dimp_jax.tracking.refine import ascend, jittered_boxes, mean_of_best
+from dimp_jax.tracking.refine import refine_pose
 from dimp_jax.tracking.tracker import Tracker, make_network
 
 ROUNDS = 3
@@ -123,18 +123,18 @@ def parts(tracker: Tracker, state, image) -> dict:
 def _refinement(net, variables, refine, layer2, layer3, crop_px) -> dict:
     """The calls of the IoU network on one crop, for a box in its middle."""
     box = jnp.asarray([0.4, 0.4, 0.2, 0.2]) * crop_px
+    center, size_hw, scale = jnp.full(2, 0.5 * crop_px), box[2:], jnp.float32(1.0)
+    pose = center, size_hw, scale
     modulate = jax.jit(lambda v, *args: net.apply(v, *args, method="modulation"))
     features = jax.jit(lambda v, *args: net.apply(v, *args, method="iou_features"))
     modulation = modulate(variables, layer2[:1], layer3[:1], box[None])
     uniforms = jax.random.uniform(jax.random.key(0), (refine.num_random_boxes, 4))
 
     def climb(variables, features):
-        boxes = jittered_boxes(box, uniforms, refine.jitter_position, refine.jitter_size)
         predict = lambda b: net.apply(
             variables, modulation, features, b[None], method="predict_iou"
         )[0]
-        boxes, iou = ascend(predict, boxes, refine)
-        return mean_of_best(boxes, iou, refine.top_k, refine.max_aspect_ratio)
+        return refine_pose(predict, pose, size_hw, center, scale, uniforms, refine, crop_px)
 
     def whole(variables, layer2, layer3):
         return climb(variables, net.apply(variables, layer2, layer3, method="iou_features"))

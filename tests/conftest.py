@@ -19,7 +19,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 import jax  # noqa: E402  (the flag above must come first)
-import pytest  # noqa: E402
+import pytest  # noqa: E402  (as above)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 EMITTERS = "--xla_cpu_use_fusion_emitters"

@@ -52,7 +52,7 @@ def build(config, folder, process=PROCESS, progress=lambda done, total: None):
 
 
 @pytest.fixture(scope="module")
-def pool_dir(tmp_path_factory, tiny_network):  # noqa: F811
+def pool_dir(tmp_path_factory, tiny_network):  # noqa: F811  (the imported fixture)
     folder = tmp_path_factory.mktemp("run")
     build(settings(), folder)
     return folder

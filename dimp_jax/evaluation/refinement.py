@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from dimp_jax import compilation
+from dimp_jax import command_line, compilation
 from dimp_jax import config as configs
 from dimp_jax.evaluation import refinement_measure, results, sequences
 from dimp_jax.evaluation.images import InputError
@@ -67,21 +67,19 @@ def parse(argv) -> Arguments:
       FileNotFoundError, ValueError: no such config file, or it has no usable `get_config`.
       SystemExit: 0 after --help, 2 after an unknown or mistyped option.
     """
-    name = argv[0] if argv and not argv[0].startswith("-") else DEFAULT_CONFIG
-    while True:  # twice only if CONFIG is not the first argument
+
+    def default(name):
         config = configs.load(name)
-        default = Arguments(
+        return Arguments(
             data=tyro.MISSING,
             model=config.model,
             tracker=config.tracker,
             checkpoint=config.checkpoint,
             seed=config.seed,
         )
-        prog = "python -m dimp_jax.evaluation.refinement"
-        args = tyro.cli(Arguments, args=argv, default=default, prog=prog)
-        if args.config == name:
-            return args
-        name = args.config
+
+    prog = "python -m dimp_jax.evaluation.refinement"
+    return command_line.parse(Arguments, argv, default, config=DEFAULT_CONFIG, prog=prog)
 
 
 def run(args: Arguments, console: Console) -> None:
