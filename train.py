@@ -19,23 +19,6 @@ STAND_IN = "debug"  # whose defaults --help shows when no CONFIG is given
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Distributed:
-    """Several processes. On TPU pods and under SLURM they find each other without these."""
-
-    coordinator: str | None = None
-    """HOST:PORT of process 0."""
-
-    num_processes: int | None = None
-    """How many there are."""
-
-    process_id: int | None = None
-    """Which one this is, from 0."""
-
-    auto: bool = True
-    """Look for a TPU pod or a SLURM job step."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments:
     """Meta-trains a DiMP tracker.
 
@@ -52,7 +35,7 @@ class Arguments:
     data_dir: str | None = None
     """Folder of built data sets, instead of the config's or $TFDS_DATA_DIR."""
 
-    distributed: Distributed = Distributed()
+    distributed: command_line.Distributed = command_line.Distributed()
 
     settings: Annotated[configs.Config, tyro.conf.arg(name="")]
 
@@ -83,13 +66,7 @@ def run(args: Arguments) -> int:
     from dimp_jax import parallel
 
     compilation.enable_cache()
-    distributed = args.distributed
-    parallel.initialize_distributed(
-        distributed.coordinator,
-        distributed.num_processes,
-        distributed.process_id,
-        auto=distributed.auto,
-    )
+    parallel.initialize_distributed(**dataclasses.asdict(args.distributed))
     from rich.console import Console
 
     from dimp_jax.training import log, loop

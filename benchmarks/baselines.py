@@ -11,7 +11,6 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Literal
 
 import tyro
@@ -21,7 +20,7 @@ from benchmarks import comparison, opencv_env
 from benchmarks.machine import busy_notice, machine
 from dimp_jax import compilation
 from dimp_jax import config as configs
-from dimp_jax.evaluation import inputs, results, runner, sequences
+from dimp_jax.evaluation import inputs, jobs, results, runner, sequences, summary
 from dimp_jax.evaluation.images import InputError
 
 INTERRUPTED = 130
@@ -96,8 +95,7 @@ def entrants(args: Arguments, out: Path) -> list[Entrant]:
       InputError: none, one twice, a config that cannot be loaded, or a checkpoint for several.
     """
     made_from = lambda checkpoint: inputs.describe(
-        SimpleNamespace(data=str(args.data), video=None, box=None, frames=args.frames),
-        checkpoint=checkpoint,
+        inputs.Source(data=str(args.data), frames=args.frames), checkpoint=checkpoint
     )
     if any(count < 0 for count in args.threads):
         raise InputError(f"--threads {min(args.threads)}: expected 0 (OpenCV's default) or more")
@@ -153,7 +151,7 @@ def run_opencv(entrant, found, env, *, console):
                 markup=False,
             )
         results.write_sequence(folder, sequence.name, result["boxes"], result["seconds"])
-    return results.summarize(folder, found)
+    return summary.summarize(folder, found)
 
 
 def run_ours(entrant, found, *, console):
@@ -163,7 +161,7 @@ def run_ours(entrant, found, *, console):
       InputError: the weights cannot be loaded.
     """
     if all(results.is_done(entrant.folder, s, with_video=False) for s in found):
-        return results.summarize(entrant.folder, found)
+        return summary.summarize(entrant.folder, found)
     compilation.enable_cache()
     from dimp_jax.tracking.tracker import build
 
@@ -175,8 +173,11 @@ def run_ours(entrant, found, *, console):
         console.print(f"{entrant.name}: {tracker.notice}", markup=False)
     with console.status(f"{entrant.name}: compiling"):
         tracker.warmup()
-    options = runner.Options(seed=entrant.config.seed)
-    return runner.run(tracker, found, entrant.folder, options=options, console=console)
+    options = jobs.Options(seed=entrant.config.seed)
+    scores = runner.run(tracker, found, entrant.folder, options=options, console=console)
+    for where, text in jobs.failures(entrant.folder, scores):
+        raise InputError(f"{entrant.name}, {where}: {text.strip().splitlines()[-1]}")
+    return scores
 
 
 def compare(args: Arguments, console: Console) -> dict:
@@ -196,10 +197,10 @@ def compare(args: Arguments, console: Console) -> dict:
     for entrant in listed:
         results.make_folder(entrant.folder, **provenance(entrant, opencv))
         if entrant.config is None:
-            summary = run_opencv(entrant, found, args.env, console=console)
+            scores = run_opencv(entrant, found, args.env, console=console)
         else:
-            summary = run_ours(entrant, found, console=console)
-        entries[entrant.name] = comparison.entry(entrant.folder, found, summary)
+            scores = run_ours(entrant, found, console=console)
+        entries[entrant.name] = comparison.entry(entrant.folder, found, scores)
     figures = {"machine": here, "opencv": opencv, "trackers": entries}
     results.write_atomically(out / "baselines.json", json.dumps(figures, indent=2) + "\n")
     return figures

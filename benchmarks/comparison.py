@@ -3,7 +3,7 @@
 import numpy as np
 from rich.table import Table
 
-from dimp_jax.evaluation import metrics, results
+from dimp_jax.evaluation import metrics, results, summary
 
 EARLY_FRAMES = 50
 LOST_FRAMES = 10
@@ -37,15 +37,15 @@ def is_early(frame: int | None) -> bool:
     return frame is not None and frame < EARLY_FRAMES
 
 
-def entry(folder, sequences, summary) -> dict:
-    """A tracker's `results.summarize` with the frame of its loss in every sequence."""
+def entry(folder, sequences, scores) -> dict:
+    """A tracker's `summary.summarize` with the frame of its loss in every sequence."""
     lost = {
         sequence.name: lost_at(
             results.read_sequence(folder, sequence.name)[0], sequence.groundtruth
         )
         for sequence in sequences
     }
-    return summary | {"lost_at": lost}
+    return scores | {"lost_at": lost}
 
 
 def lost_though_kept(entry: dict, other: dict) -> list[str]:
@@ -91,7 +91,7 @@ def per_tracker(entries: dict) -> Table:
         lost = [f"{s} ({at})" for s, at in values["lost_at"].items() if is_early(at)]
         shown.add_row(
             name,
-            *(_number(mean[key], ".3f") for key in results.METRICS),
+            *(_number(mean[key], ".3f") for key in summary.METRICS),
             _number(mean["fps"], ".1f"),
             ", ".join(lost) or "none",
         )

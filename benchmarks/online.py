@@ -15,7 +15,6 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import tyro
@@ -74,8 +73,7 @@ def identity(config, args: Arguments) -> str:
     whole = configs.to_dict(config)
     del whole["training"], whole["seed"]
     described = inputs.describe(
-        SimpleNamespace(data=str(args.data), video=None, box=None, frames=args.frames),
-        checkpoint=config.checkpoint,
+        inputs.Source(data=str(args.data), frames=args.frames), checkpoint=config.checkpoint
     )
     values = {"config": whole, "inputs": described, "seeds": args.seeds, "rounds": args.rounds}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,6 +1,25 @@
-"""Command lines whose defaults are those of a config file named on them."""
+"""What the command lines share: defaults of a config file named on them, and several hosts."""
+
+import dataclasses
 
 import tyro
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Distributed:
+    """Several processes. On TPU pods and under SLURM they find each other without these."""
+
+    coordinator: str | None = None
+    """HOST:PORT of process 0."""
+
+    num_processes: int | None = None
+    """How many there are."""
+
+    process_id: int | None = None
+    """Which one this is, from 0."""
+
+    auto: bool = True
+    """Look for a TPU pod or a SLURM job step."""
 
 
 def parse(arguments, argv, make_default, *, config: str, prog: str):

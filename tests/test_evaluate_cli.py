@@ -13,6 +13,8 @@ import pytest
 from test_runner import FakeTracker
 from test_sequences import make_sequence, make_video, target_box, truncate, write_image
 
+from dimp_jax import compilation
+
 SCRIPT = Path(__file__).resolve().parent.parent / "evaluate.py"
 
 
@@ -23,7 +25,7 @@ def evaluate(tmp_path, monkeypatch):
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "evaluate", module)  # tyro reads the fields' docs there
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module.compilation, "enable_cache", lambda: None)
+    monkeypatch.setattr(compilation, "enable_cache", lambda: None)
     module.built = []
 
     def build(config):
@@ -54,11 +56,12 @@ def test_folder_of_sequences(evaluate, tmp_path, capsys):
         make_sequence(tmp_path / "data" / name)
     assert evaluate.main(["--data", "data"]) == 0
     out = tmp_path / "results" / "dimp_lite0-data"
-    names = ["a.txt", "a_time.txt", "b.txt", "b_time.txt", "config.json", "input.json"]
+    names = [f"{name}{end}.txt" for name in "ab" for end in ("", "_decode_time", "_time")]
+    names += ["config.json", "input.json"]
     assert sorted(p.name for p in out.iterdir()) == [*names, "summary.json"]
     summary = json.loads((out / "summary.json").read_text())
     assert summary["mean"]["precision_20"] == 1.0
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     assert "norm. 0.20" in printed and "without decoding" in printed and "mean" in printed
     assert evaluate.main(["--data", "data"]) == 0
     assert "2 of 2 sequences are done" in capsys.readouterr().out
@@ -117,6 +120,16 @@ def test_demo(evaluate, tmp_path):
         (["--video", "none.mp4", "--box", "1,2,3,4"], "no such video file"),
         (["--video", "s/groundtruth.txt", "--box", "1,2,3,4"], "cannot be opened as a video"),
         (["--video", "clip.avi"], "needs --box X,Y,W,H, or --show"),
+        (["--dataset", "otb", "--data-dir", "."], "otb100"),
+        (["--dataset", "otb100"], "needs --data-dir"),
+        (["--dataset", "otb100", "--data", "s"], "give only one of them"),
+        (["--data-dir", "s"], "--data-dir goes with --dataset"),
+        (["--data", "s", "--sequences", "t"], "--sequences t: there is no such folder in s"),
+        (["--check"], "needs --dataset and --data-dir"),
+        (["--data", "s", "--rule", "otbb"], "no metric rule 'otbb': expected one of: otb"),
+        (["--data", "s", "--runs", "0"], "--runs 0: expected at least 1"),
+        (["--data", "s", "--batch", "2", "--workers", "2"], "give only one of them"),
+        (["--data", "s", "--batch", "2", "--save-video"], "goes with one sequence at a time"),
         (["--video", "0", "--box", "1,2,3,4"], "a camera needs --show or --frames"),
         (["--video", "clip.avi", "--show"], "neither DISPLAY nor WAYLAND_DISPLAY is set"),
         (["--data", "s", "--checkpoint", "c"], "c: made for resnet50, not for efficientnet_lite0"),
@@ -134,24 +147,32 @@ def test_refused_commands(evaluate, tmp_path, capsys, argv, message):
     assert not evaluate.built
 
 
-@pytest.mark.parametrize("damage", ["truncated", "size", "lines"])
-def test_bad_data(evaluate, tmp_path, capsys, damage):
+@pytest.mark.parametrize("damage", ["truncated", "size"])
+def test_a_bad_frame_fails_its_sequence_alone(evaluate, tmp_path, capsys, damage):
+    for name in "abc":
+        make_sequence(tmp_path / "data" / name)
+    bad = tmp_path / "data" / "b" / "img" / "000004.jpg"
+    if damage == "truncated":
+        truncate(bad)
+        expected = "b/img/000004.jpg: the image is truncated"
+    else:
+        write_image(bad, np.zeros((40, 64, 3), np.uint8))
+        expected = "b/img/000004.jpg: 64 x 40 px, but the sequence began with 64 x 48 px"
+    assert evaluate.main(["--data", "data", "--out", "o"]) == 1
+    printed = capsys.readouterr().out
+    assert "failed: b" in printed and "Traceback" in printed and "tries them again" in printed
+    assert expected in printed
+    assert [p.stem for p in sorted((tmp_path / "o").glob("?.txt"))] == ["a", "c"]
+    assert evaluate.main(["--data", "data", "--out", "o"]) == 1  # tried again, still not dropped
+
+
+def test_bad_ground_truth_is_refused_before_tracking(evaluate, tmp_path, capsys):
     make_sequence(tmp_path / "data" / "a")
     bad = make_sequence(tmp_path / "data" / "b")
-    if damage == "truncated":
-        truncate(bad / "img" / "000004.jpg")
-        expected = "b/img/000004.jpg: the image is truncated"
-    elif damage == "size":
-        write_image(bad / "img" / "000004.jpg", np.zeros((40, 64, 3), np.uint8))
-        expected = "b/img/000004.jpg: 64 x 40 px, but the sequence began with 64 x 48 px"
-    else:
-        (bad / "groundtruth.txt").write_text("1,2,3,4\n" * 5)
-        expected = "b/groundtruth.txt: 5 boxes for 8 frames"
-    assert expected in error_line(evaluate, capsys, "--data", "data", "--out", "o")
-    found = sorted(p.name for p in (tmp_path / "o").glob("*"))
-    assert found == (
-        [] if damage == "lines" else ["a.txt", "a_time.txt", "config.json", "input.json"]
-    )
+    (bad / "groundtruth.txt").write_text("1,2,3,4\n" * 5)
+    line = error_line(evaluate, capsys, "--data", "data", "--out", "o")
+    assert "b/groundtruth.txt: 5 boxes for 8 frames" in line
+    assert not (tmp_path / "o").exists() and not evaluate.built
 
 
 def test_mistyped_option_names_the_near_one(evaluate, capsys):
@@ -252,8 +273,9 @@ def test_as_a_process_wrong_input_fails_before_jax_is_imported(tmp_path):
 def test_compilation_cache_goes_to_the_user_cache_folder(tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r})\n"
-        "import evaluate, jax\n"
-        "evaluate.compilation.enable_cache()\n"
+        "import jax\n"
+        "from dimp_jax import compilation\n"
+        "compilation.enable_cache()\n"
         "jax.jit(lambda x: x @ x)(jax.numpy.ones((2, 2)))\n"
         "print(jax.config.jax_compilation_cache_dir)"
     )

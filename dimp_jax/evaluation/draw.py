@@ -16,6 +16,8 @@ VERDICT_RGB = {
 }
 GIVEN = "GIVEN"  # the first frame, whose box is not predicted
 GIVEN_RGB = (90, 200, 255)
+# Of several targets, in their order; told apart by colour-blind people, too (Okabe and Ito).
+OBJECT_RGB = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167))
 
 
 def annotate(image, box, *, verdict, score, frame, groundtruth=None, fps=None) -> np.ndarray:
@@ -30,9 +32,7 @@ def annotate(image, box, *, verdict, score, frame, groundtruth=None, fps=None) -
       groundtruth: [4] or None; NaN is not drawn.
       fps: frames a second, or None.
     """
-    scale = max(1, math.ceil(MIN_WIDTH_PX / image.shape[1]))
-    canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    unit = max(1, round(min(canvas.shape[:2]) / 360))  # line width of the ground truth
+    canvas, scale, unit = _enlarged(image)
     color = GIVEN_RGB if verdict == GIVEN else VERDICT_RGB.get(verdict, GIVEN_RGB)
     # The prediction is wider and drawn first, so that it stays visible around the ground truth.
     _rectangle(canvas, np.asarray(box) * scale, color, 2 * unit + 1)
@@ -46,6 +46,35 @@ def annotate(image, box, *, verdict, score, frame, groundtruth=None, fps=None) -
         texts.append(f"{fps:.1f} fps")
     _label(canvas, "  ".join(texts), color)
     return canvas
+
+
+def annotate_objects(image, boxes, *, verdicts, frame, fps=None) -> np.ndarray:
+    """A copy of the frame with the boxes of several targets, each in a colour of its own.
+
+    Args:
+      image: uint8 RGB [H, W, 3]; enlarged as in `annotate`.
+      boxes: [K, 4] x, y, w, h in pixels of `image`.
+      verdicts: K names of verdicts; a target that is not found has a thin line.
+      frame: index of the frame. fps: frames a second, or None.
+    """
+    canvas, scale, unit = _enlarged(image)
+    for number, (box, verdict) in enumerate(zip(boxes, verdicts, strict=True)):
+        color = OBJECT_RGB[number % len(OBJECT_RGB)]
+        _rectangle(
+            canvas, np.asarray(box) * scale, color, unit if verdict == "NOT_FOUND" else 2 * unit + 1
+        )
+    texts = [f"#{frame}", f"{len(boxes)} targets"]
+    if fps is not None:
+        texts.append(f"{fps:.1f} fps")
+    _label(canvas, "  ".join(texts), GIVEN_RGB)
+    return canvas
+
+
+def _enlarged(image):
+    """A copy that is wide enough for text, its scale, and the width of a thin line."""
+    scale = max(1, math.ceil(MIN_WIDTH_PX / image.shape[1]))
+    canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    return canvas, scale, max(1, round(min(canvas.shape[:2]) / 360))
 
 
 def _rectangle(canvas, box, color, thickness):

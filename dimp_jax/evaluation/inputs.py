@@ -1,56 +1,149 @@
-"""From the options of `evaluate.py` to the sequences to track."""
+"""From the options of `evaluate.py` to the sequences to track, and back from a results folder."""
 
+import dataclasses
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 from dimp_jax.checkpoints import shipped
-from dimp_jax.evaluation import demo, sequences, window
+from dimp_jax.evaluation import datasets, demo, results, sequences, window
 from dimp_jax.evaluation.images import InputError
 
+FOLDER = "folder"  # the data set that --data is read as
 
-def load(args) -> tuple[list[sequences.Sequence], str | None]:
-    """The sequences that the options `data`, `video`, `box`, `frames`, `show` ask for.
 
-    Returns:
-      sequences, and a name for the data; None for the demo.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is tracked; at most one of `data`, `video` and `dataset`, none of them: the demo."""
+
+    data: str | None = None  # a sequence, or a folder of them
+    video: str | None = None  # a file, or the number of a camera
+    dataset: str | None = None  # one of datasets.NAMES
+    data_dir: str | None = None  # where it is
+    only: tuple[str, ...] = ()  # names of its sequences; none: all
+    boxes: tuple[str, ...] = ()  # first boxes "X,Y,W,H"
+    frames: int | None = None  # only the first ones of each sequence
+
+
+class Inputs(NamedTuple):
+    """The sequences, and what they are called together."""
+
+    sequences: list[sequences.Sequence]
+    name: str | None  # None: the demo
+    rule: str  # name of the metric rule that is used for them by default
+    objects: bool = False  # the sequences are several targets of one video
+
+
+def load(source: Source, *, show: bool = False) -> Inputs:
+    """Finds the sequences, and decodes their first frames.
+
+    Args:
+      show: there will be a window, in which a box can be drawn.
 
     Raises:
       InputError: options that do not go together, or input that cannot be used.
     """
-    if args.frames is not None and args.frames < 1:
-        raise InputError(f"--frames {args.frames}: expected at least 1")
-    if args.data is not None and args.video is not None:
-        raise InputError("--data and --video: give only one of them")
-    box = None if args.box is None else sequences.parse_box(args.box)
-    if args.show:
+    if source.frames is not None and source.frames < 1:
+        raise InputError(f"--frames {source.frames}: expected at least 1")
+    given = [f"--{name}" for name in ("data", "video", "dataset") if getattr(source, name)]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)}: give only one of them")
+    if source.dataset is None and source.data_dir is not None:
+        raise InputError("--data-dir goes with --dataset; a folder of your own is --data")
+    boxes = [sequences.parse_box(text) for text in source.boxes]
+    if show:
         window.check_display()
-    if args.data is not None:
-        found = sequences.load_folder(args.data, limit=args.frames, box=box)
-        return found, Path(args.data).resolve().name
-    if args.video is not None:
-        if box is None and not args.show:
-            raise InputError(f"--video {args.video}: needs --box X,Y,W,H, or --show to draw it")
-        source = int(args.video) if args.video.isdecimal() else args.video
-        if isinstance(source, int) and args.frames is None and not args.show:
-            raise InputError(f"--video {args.video}: a camera needs --show or --frames to end")
-        found = sequences.load_video(source, limit=args.frames, box=box)
-        return [found], found.name
-    if box is not None:
+    if source.dataset is not None:
+        return _of_dataset(source, boxes)
+    if source.data is not None:
+        found = sequences.load_folder(
+            source.data, limit=source.frames, box=boxes[0] if boxes else None
+        )
+        found = _chosen(found, source)
+        return _of_objects(found, Path(source.data).resolve().name, boxes)
+    if source.only:
+        raise InputError("--sequences goes with --dataset or --data")
+    if source.video is not None:
+        found = _video(source, boxes, show)
+        return _of_objects([found], found.name, boxes)
+    if boxes:
         raise InputError("--box goes with --video, or with --data: the demo has its own")
-    return [demo.load(limit=args.frames)], None
+    return Inputs([demo.load(limit=source.frames)], None, datasets.official_rule(FOLDER))
 
 
-def describe(args, *, checkpoint) -> dict:
+def describe(source: Source, *, checkpoint) -> dict:
     """What the results depend on beside the configuration, as JSON types."""
     absolute = lambda path: None if path is None else str(Path(path).resolve())
-    camera = args.video is not None and args.video.isdecimal()
+    camera = source.video is not None and source.video.isdecimal()
     return {
-        "data": absolute(args.data),
-        "video": args.video if camera else absolute(args.video),
-        "box": args.box,
-        "frames": args.frames,
+        **dataclasses.asdict(source),
+        "data": absolute(source.data),
+        "video": source.video if camera else absolute(source.video),
+        "data_dir": absolute(source.data_dir),
         **_version(checkpoint),
     }
+
+
+def reload(out) -> Inputs:
+    """The sequences whose results are in `out`, from its `input.json`.
+
+    Raises:
+      InputError: it cannot be read, or what it names is gone.
+    """
+    path = Path(out) / "input.json"
+    described = results.read_json(path)
+    if not isinstance(described, dict):
+        raise InputError(f"{path}: cannot be read: expected a results folder of evaluate.py")
+    names = {field.name for field in dataclasses.fields(Source)}
+    values = {name: value for name, value in described.items() if name in names}
+    values |= {name: tuple(values[name]) for name in ("only", "boxes") if name in values}
+    return load(Source(**values))
+
+
+def _of_dataset(source, boxes):
+    if boxes:
+        raise InputError(f"--box: {source.dataset} has first boxes of its own")
+    if source.data_dir is None:
+        raise InputError(f"--dataset {source.dataset}: needs --data-dir, the folder where it is")
+    found = datasets.load(source.dataset, source.data_dir, limit=source.frames, only=source.only)
+    return Inputs(found, source.dataset, datasets.official_rule(source.dataset))
+
+
+def _chosen(found, source):
+    if not source.only:
+        return found
+    by_name = {sequence.name: sequence for sequence in found}
+    missing = [name for name in source.only if name not in by_name]
+    if missing:
+        raise InputError(f"--sequences {missing[0]}: there is no such folder in {source.data}")
+    return [by_name[name] for name in source.only]
+
+
+def _video(source, boxes, show):
+    if not boxes and not show:
+        raise InputError(f"--video {source.video}: needs --box X,Y,W,H, or --show to draw it")
+    number = int(source.video) if source.video.isdecimal() else source.video
+    if isinstance(number, int) and source.frames is None and not show:
+        raise InputError(f"--video {source.video}: a camera needs --show or --frames to end")
+    box = boxes[0] if boxes else None
+    return sequences.load_video(number, limit=source.frames, box=box)
+
+
+def _of_objects(found, name, boxes):
+    """`found`, or its only sequence once for each of several boxes, numbered from 1."""
+    rule = datasets.official_rule(FOLDER)
+    if len(boxes) < 2:
+        return Inputs(found, name, rule)
+    (sequence,) = found  # `load_folder` refuses boxes for several sequences
+    objects = [
+        sequences.checked(
+            dataclasses.replace(
+                sequence, name=f"{sequence.name}-{number}", init_box=box, groundtruth=None
+            )
+        )
+        for number, box in enumerate(boxes, 1)
+    ]
+    return Inputs(objects, name, rule, objects=True)
 
 
 def _version(checkpoint) -> dict:

@@ -1,26 +1,29 @@
 """The files of one evaluation: written whole or not at all, and read back to go on with a run.
 
-OUT/config.json           the resolved configuration
-OUT/input.json            what was tracked
-OUT/<sequence>.txt        one `x,y,w,h` line a frame; the first is the given box
-OUT/<sequence>_time.txt   seconds a frame, without decoding; the first is the initialisation
-OUT/<sequence>.mp4        with --save-video
-OUT/summary.json          `summarize`
+OUT/config.json                  the resolved configuration
+OUT/input.json                   what was tracked
+OUT/<sequence>.txt               one `x,y,w,h` line a frame; the first is the given box
+OUT/<sequence>_time.txt          seconds a frame, without decoding; the first: the initialisation
+OUT/<sequence>_decode_time.txt   seconds a frame of reading and decoding it
+OUT/<sequence>_error.txt         instead of the boxes: the traceback of a sequence that failed
+OUT/<sequence>.mp4               with --save-video
+OUT/run1/, OUT/run2/ ..          the same files of repeated runs; the first run is OUT itself
+OUT/summary.json                 `summary.summarize`
 """
 
 import json
 import os
+import secrets
 from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.evaluation import metrics
 from dimp_jax.evaluation.images import InputError
 from dimp_jax.evaluation.sequences import numbers
 
 WARM_UP_FRAMES = 2  # tracked frames that are not timed: they compile
-METRICS = ("auc", "precision_20", "norm_precision_20")
-KEYS = (*METRICS, "frames", "fps")
+# What may follow a sequence's name in the name of a file.
+SUFFIXES = ("", "_time", "_decode_time", "_error")
 
 
 def check_folder(out, *, config: dict, inputs: dict):
@@ -30,13 +33,15 @@ def check_folder(out, *, config: dict, inputs: dict):
       InputError: `out` holds results of another or an unknown configuration or input.
     """
     out = Path(out)
-    if not (any(out.glob("*.txt")) or (out / "summary.json").exists()):
+    if not (
+        any(out.glob("*.txt")) or any(out.glob("run*/*.txt")) or (out / "summary.json").exists()
+    ):
         return
     for name, values, what in (
         ("config.json", config, "configuration"),
         ("input.json", inputs, "input"),
     ):
-        if _read_json(out / name) != json.loads(json.dumps(values)):
+        if read_json(out / name) != json.loads(json.dumps(values)):
             raise InputError(
                 f"{out}: holds results of another {what} (compare {out / name}): choose another "
                 "--out, or delete it"
@@ -61,7 +66,8 @@ def make_folder(out, *, config: dict, inputs: dict):
 def write_atomically(path, text):
     """Writes `text` under `path`, so that at no time a part of it can be read there."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
+    # Several hosts may write the same file of a shared folder.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
@@ -69,24 +75,60 @@ def write_atomically(path, text):
         temporary.unlink(missing_ok=True)
 
 
-def write_sequence(out, name, boxes, times_s):
+def run_folder(out, run: int) -> Path:
+    """Where the files of a repeated run are; `out` itself for run 0."""
+    return Path(out) / f"run{run}" if run else Path(out)
+
+
+def count_runs(out) -> int:
+    """How many runs were begun in `out`, the first included."""
+    run = 1
+    while run_folder(out, run).is_dir():
+        run += 1
+    return run
+
+
+def write_sequence(folder, name, boxes, times_s, decode_s=None):
     """Writes the boxes [N, 4] and seconds [N] of a finished sequence; the boxes come last."""
-    rows = ("".join(f"{v:.6f}\n" for v in times_s), "".join(_row(box) for box in boxes))
-    write_atomically(Path(out) / f"{name}_time.txt", rows[0])
-    write_atomically(Path(out) / f"{name}.txt", rows[1])
+    folder = Path(folder)
+    seconds = {"time": times_s} | ({} if decode_s is None else {"decode_time": decode_s})
+    for what, values in seconds.items():
+        write_atomically(folder / f"{name}_{what}.txt", "".join(f"{v:.6f}\n" for v in values))
+    write_atomically(folder / f"{name}.txt", "".join(_row(box) for box in boxes))
+    (folder / f"{name}_error.txt").unlink(missing_ok=True)
 
 
-def read_sequence(out, name):
+def write_error(folder, name, traceback_text):
+    """Notes why a sequence has no boxes."""
+    write_atomically(Path(folder) / f"{name}_error.txt", traceback_text)
+
+
+def read_error(folder, name) -> str | None:
+    """The traceback of a sequence that failed; None if it did not."""
+    path = Path(folder) / f"{name}_error.txt"
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def read_sequence(folder, name):
     """Boxes [N, 4] and seconds [N] of a finished sequence; None if it is missing or damaged."""
-    out = Path(out)
-    boxes, times_s = _read_rows(out / f"{name}.txt", 4), _read_rows(out / f"{name}_time.txt", 1)
+    folder = Path(folder)
+    boxes, times_s = (
+        _read_rows(folder / f"{name}.txt", 4),
+        _read_rows(folder / f"{name}_time.txt", 1),
+    )
     if boxes is None or times_s is None or len(boxes) != len(times_s):
         return None
     return boxes, times_s[:, 0]
 
 
+def read_decode_times(folder, name):
+    """Seconds [N] of decoding of a finished sequence; None if they were not recorded."""
+    times_s = _read_rows(Path(folder) / f"{name}_decode_time.txt", 1)
+    return None if times_s is None else times_s[:, 0]
+
+
 def is_done(out, sequence, *, with_video):
-    """Whether the complete results of `sequence` are in `out`; a camera's never count."""
+    """Whether the complete results of `sequence` are in folder `out`; a camera's never count."""
     read = read_sequence(out, sequence.name)
     if read is None or sequence.frames.live:
         return False
@@ -106,32 +148,6 @@ def frames_per_second(times_s):
     return float(len(timed) / timed.sum()) if len(timed) and timed.sum() > 0 else None
 
 
-def summarize(out, sequences) -> dict:
-    """Computes and writes `summary.json` from the files of the sequences.
-
-    Returns:
-      {"sequences": {name: values}, "mean": values}; values have the keys "auc", "precision_20",
-      "norm_precision_20" (`metrics.sequence_metrics`, in [0, 1]), "frames" and "fps"
-      (`frames_per_second`). A value that does not exist is None, and left out of the mean over
-      sequences.
-    """
-    table = {}
-    for sequence in sequences:
-        boxes, times_s = read_sequence(out, sequence.name)
-        table[sequence.name] = {
-            **metrics.sequence_metrics(boxes, sequence.groundtruth),
-            "frames": len(boxes),
-            "fps": frames_per_second(times_s),
-        }
-    mean = {}
-    for key in KEYS:
-        values = [row[key] for row in table.values() if row[key] is not None]
-        mean[key] = float(np.mean(values)) if values else None
-    summary = {"sequences": table, "mean": mean}
-    write_atomically(Path(out) / "summary.json", json.dumps(summary, indent=2) + "\n")
-    return summary
-
-
 def _read_rows(path, width):
     """Finite numbers [N, width] from a file whose every line was written whole, or None."""
     try:
@@ -148,8 +164,9 @@ def _row(box):
     return ",".join(f"{v:.4f}" for v in box) + "\n"
 
 
-def _read_json(path):
+def read_json(path):
+    """The content of a JSON file; None if it cannot be read: then it is not known to be this run's."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None  # unreadable: not known to be this run's, so it counts as another one's
+        return None

@@ -1,18 +1,18 @@
-"""Runs a tracker over sequences: a plain loop, timed per frame, with progress and results."""
+"""Runs a tracker over sequences one by one: a plain loop, timed per frame, with progress."""
 
 import contextlib
-import dataclasses
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from dimp_jax.evaluation import draw, results, window
+from dimp_jax.evaluation import draw, jobs, results, window
 from dimp_jax.evaluation.images import InputError
+from dimp_jax.evaluation.jobs import Options, Tracked
 from dimp_jax.evaluation.video import video_writer
 
 DEFAULT_FRAME_RATE = 25.0  # of annotated videos made from image folders
@@ -39,19 +39,11 @@ class Frame(NamedTuple):
     score: float | None
     fps: float | None  # smoothed
     groundtruth: np.ndarray | None  # [4]
+    decode_s: float  # seconds of reading and decoding the image
 
 
 class Stopped(Exception):
     """The person ended the run in the window."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How `run` behaves."""
-
-    seed: int = 0
-    save_video: bool = False
-    show: bool = False
 
 
 def track(tracker: Tracker, sequence, *, seed=0, observe=lambda frame: None):
@@ -70,7 +62,7 @@ def track(tracker: Tracker, sequence, *, seed=0, observe=lambda frame: None):
     import jax  # not before all input was checked: it takes seconds
 
     boxes, times_s, state, fps = [], [], None, None
-    for index, (_, image) in enumerate(sequence.images()):
+    for index, (image, decode_s) in enumerate(timed_images(sequence)):
         verdict, score = draw.GIVEN, None
         if index == 0:
             box = sequence.init_box
@@ -99,7 +91,7 @@ def track(tracker: Tracker, sequence, *, seed=0, observe=lambda frame: None):
         boxes.append(box)
         truth = None if sequence.groundtruth is None else sequence.groundtruth[index]
         try:
-            observe(Frame(index, image, box, verdict, score, fps, truth))
+            observe(Frame(index, image, box, verdict, score, fps, truth, decode_s))
         except Stopped:
             if not sequence.frames.live:
                 raise
@@ -107,66 +99,61 @@ def track(tracker: Tracker, sequence, *, seed=0, observe=lambda frame: None):
     return np.array(boxes), np.array(times_s)
 
 
+def timed_images(sequence) -> Iterator[tuple[np.ndarray, float]]:
+    """The images of a sequence, each with the seconds of reading and decoding it."""
+    started = time.perf_counter()
+    for _, image in sequence.images():
+        yield image, time.perf_counter() - started
+        started = time.perf_counter()
+
+
 def run(tracker: Tracker, sequences, out, *, options=None, console=None) -> dict:
-    """Tracks the sequences whose results are not yet in `out`, and writes the summary.
-
-    A sequence's files appear when it is finished, and not otherwise. `out` was made by
-    `results.make_folder`.
-
-    Returns:
-      `results.summarize`'s summary.
+    """Tracks one by one the sequences whose results are not yet in `out` (`jobs.run_jobs`).
 
     Raises:
-      InputError: from a sequence's frames or first box; results of those before it stay.
+      InputError: of the only sequence there is.
       Stopped: the person ended the run.
     """
     options, console, out = options or Options(), console or Console(), Path(out)
-    todo = [s for s in sequences if not results.is_done(out, s, with_video=options.save_video)]
-    if len(todo) < len(sequences):
-        console.print(f"{len(sequences) - len(todo)} of {len(sequences)} sequences are done")
+    track_jobs = lambda todo: one_by_one(tracker, todo, out, options=options, console=console)
+    return jobs.run_jobs(track_jobs, sequences, out, options=options, console=console)
+
+
+def one_by_one(tracker: Tracker, todo, out, *, options: Options, console: Console):
+    """Tracks jobs in turn, with video and window: yields (job, outcome).
+
+    Raises:
+      Stopped: the person ended the run.
+    """
     with contextlib.ExitStack() as stack:
         if options.show:
             stack.callback(window.close)
-        progress = stack.enter_context(_progress(console)) if todo else None
-        for number, sequence in enumerate(todo, 1):
+        progress = stack.enter_context(progress_of_frames(console))
+        for number, job in enumerate(todo, 1):
+            name = job.sequence.name if options.runs == 1 else f"{job.sequence.name}, run {job.run}"
             task = progress.add_task(
-                f"{sequence.name} ({number}/{len(todo)})", total=sequence.frames.count, fps="-"
+                f"{name} ({number}/{len(todo)})", total=job.sequence.frames.count, fps="-"
             )
-            _track_and_write(tracker, sequence, out, options, progress, task)
-    return results.summarize(out, sequences)
+            try:
+                outcome = _track_and_draw(tracker, job, out, options, progress, task)
+            except Stopped:
+                raise
+            except Exception as error:  # told at the end: hours of other sequences go on
+                outcome = jobs.failed(error)
+            yield job, outcome
 
 
-def table(summary) -> Table:
-    """The summary as a table for the terminal."""
-    shown = Table(
-        caption="fps: tracked frames / sum of their times, without decoding and without the first "
-        f"{results.WARM_UP_FRAMES}; frames without ground truth are left out of the scores"
-    )
-    shown.add_column("sequence", overflow="fold")
-    for heading in ("AUC", "prec. 20 px", "norm. 0.20", "frames", "fps"):
-        shown.add_column(heading, justify="right", no_wrap=True)
-    rows = list(summary["sequences"].items())
-    for name, values in rows:
-        shown.add_row(name, *_cells(values), end_section=name == rows[-1][0])
-    shown.add_row("mean", *_cells(summary["mean"]), style="bold")
-    return shown
-
-
-def _cells(values):
-    formats = dict.fromkeys(results.METRICS, "{:.3f}") | {"frames": "{:.6g}", "fps": "{:.2f}"}
-    return [
-        "-" if values[key] is None else formats[key].format(values[key]) for key in results.KEYS
-    ]
-
-
-def _track_and_write(tracker, sequence, out, options, progress, task):
+def _track_and_draw(tracker, job, out, options, progress, task):
+    sequence, decode_s = job.sequence, []
     with contextlib.ExitStack() as stack:
         write = None
         if options.save_video:
             rate = sequence.frames.frame_rate or DEFAULT_FRAME_RATE
-            write = stack.enter_context(video_writer(out / f"{sequence.name}.mp4", rate))
+            path = results.run_folder(out, job.run) / f"{sequence.name}.mp4"
+            write = stack.enter_context(video_writer(path, rate))
 
         def observe(frame):
+            decode_s.append(frame.decode_s)
             fps = "-" if frame.fps is None else f"{frame.fps:.1f}"
             progress.update(task, completed=frame.index + 1, fps=fps)
             if write is None and not options.show:
@@ -185,11 +172,13 @@ def _track_and_write(tracker, sequence, out, options, progress, task):
             if options.show and window.show(drawn):
                 raise Stopped
 
-        boxes, times_s = track(tracker, sequence, seed=options.seed, observe=observe)
-    results.write_sequence(out, sequence.name, boxes, times_s)
+        seed = options.seed + job.run
+        boxes, times_s = track(tracker, sequence, seed=seed, observe=observe)
+    return Tracked(boxes, times_s, np.array(decode_s))
 
 
-def _progress(console):
+def progress_of_frames(console):
+    """A progress display whose tasks have a total and a field `fps`."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -24,8 +24,11 @@ class Sequence:
 
     name: str
     frames: ImageFrames | VideoFrames
-    groundtruth: np.ndarray | None  # [N, 4] x, y, w, h; NaN where absent
+    groundtruth: np.ndarray | None  # [N, 4] x, y, w, h; NaN, or without an area, where absent
     init_box: np.ndarray | None  # [4]; None: to be drawn in the window
+    visible: np.ndarray | None = None  # [N] bool: the data set's own flags; None: it has none
+    attributes: tuple[str, ...] = ()  # the data set's names of what makes it hard
+    bound_wh: tuple[float, float] | None = None  # image size, where overlaps are clipped to it
 
     def images(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yields (name for messages, uint8 RGB [H, W, 3]) of one size.

@@ -1,0 +1,148 @@
+"""One command of `evaluate.py`, from checked input to the table: who tracks what, and where to."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+from rich.console import Console
+
+from dimp_jax import command_line, compilation
+from dimp_jax import config as configs
+from dimp_jax.evaluation import datasets, inputs, jobs, results, rules, runner, summary
+from dimp_jax.evaluation.images import InputError
+
+
+def source(args) -> inputs.Source:
+    """What the options ask to track."""
+    return inputs.Source(
+        data=args.data,
+        video=args.video,
+        dataset=args.dataset,
+        data_dir=args.data_dir,
+        only=args.sequences,
+        boxes=args.box,
+        frames=args.frames,
+    )
+
+
+def check(args) -> bool:
+    """Prints what is wrong with a copy of a data set; True if it is complete.
+
+    Raises:
+      InputError: no data set, or no folder.
+    """
+    if args.dataset is None or args.data_dir is None:
+        raise InputError("--check: needs --dataset and --data-dir")
+    problems = datasets.check(args.dataset, args.data_dir)
+    for problem in problems:
+        print(problem)
+    print(f"{args.dataset}: {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}")
+    return not problems
+
+
+def evaluate(args) -> bool:
+    """Checks the input, builds the tracker, tracks, prints table and failures; True if none failed.
+
+    Raises:
+      InputError: what was given cannot be used.
+      Stopped: the person ended the run in the window.
+    """
+    _check_options(args)
+    found = inputs.load(source(args), show=args.show)
+    if found.objects and (args.batch > 1 or args.workers > 1):
+        raise InputError("--box several times: its targets are tracked together already")
+    rule = rules.get(args.rule or found.rule)
+    name = Path(args.config).stem + (f"-{found.name}" if found.name else "")
+    out = Path(args.out) if args.out else Path("results") / name
+    config = configs.to_dict(args.settings)
+    del config["training"]
+    described = inputs.describe(source(args), checkpoint=args.settings.checkpoint)
+    made_from = {"config": config, "inputs": described}
+    results.check_folder(out, **made_from)
+
+    compilation.enable_cache()  # importing jax takes seconds: not before all input is checked
+    share = _join_hosts(args.distributed)
+    console = Console(quiet=share.index > 0)
+    options = jobs.Options(
+        seed=args.settings.seed,
+        runs=args.runs,
+        rule=rule.name,
+        save_video=args.save_video,
+        show=args.show,
+    )
+    track_jobs = _who_tracks(args, found, out, options, console)
+    results.make_folder(out, **made_from)
+    scores = jobs.run_jobs(
+        track_jobs, found.sequences, out, options=options, console=console, share=share
+    )
+    console.print(summary.table(scores))
+    failed = list(jobs.failures(out, scores))
+    for where, text in failed:
+        console.rule(f"failed: {where}", style="red")
+        console.print(text.rstrip(), markup=False, highlight=False, soft_wrap=True)
+    console.print(f"results in {out}", markup=False, soft_wrap=True)
+    if failed:
+        console.print(f"{len(failed)} failed; the same command tries them again", style="red")
+    return not failed
+
+
+def _check_options(args):
+    for name in ("runs", "batch", "workers"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name} {getattr(args, name)}: expected at least 1")
+    if args.batch > 1 and args.workers > 1:
+        raise InputError("--batch and --workers: give only one of them")
+    drawn = "--show" if args.show else "--save-video" if args.save_video else None
+    if drawn and (args.batch > 1 or args.workers > 1):
+        raise InputError(f"{drawn}: goes with one sequence at a time, without --batch or --workers")
+    if args.runs > 1 and args.video is not None and args.video.isdecimal():
+        raise InputError(f"--runs {args.runs}: a camera cannot be tracked again")
+
+
+def _join_hosts(distributed: command_line.Distributed) -> jobs.Share:
+    import jax
+    from jax.experimental import multihost_utils
+
+    from dimp_jax import parallel
+
+    try:
+        several = parallel.initialize_distributed(**dataclasses.asdict(distributed))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if not several:
+        return jobs.Share()
+    meet = lambda: multihost_utils.sync_global_devices("evaluation")
+    return jobs.Share(jax.process_index(), jax.process_count(), meet)
+
+
+def _who_tracks(args, found, out, options, console) -> jobs.TrackJobs:
+    if args.workers > 1:
+        from dimp_jax.evaluation import workers
+
+        build = functools.partial(_compiled_tracker, args.settings)
+        return lambda todo: workers.in_processes(
+            build, todo, workers=args.workers, options=options, console=console
+        )
+    tracker = _tracker(args.settings)
+    if tracker.notice:
+        console.print(tracker.notice, markup=False)
+    with console.status("compiling (once; kept for the next start)"):
+        tracker.warmup()
+    return lambda todo: runner.one_by_one(tracker, todo, out, options=options, console=console)
+
+
+def _compiled_tracker(settings):
+    """The tracker of a worker process."""
+    compilation.enable_cache()
+    tracker = _tracker(settings)
+    tracker.warmup()
+    return tracker
+
+
+def _tracker(settings):
+    from dimp_jax.tracking.tracker import build
+
+    try:
+        return build(settings)
+    except (ValueError, FileNotFoundError) as error:
+        raise InputError(str(error)) from error
