@@ -2,10 +2,10 @@
 as they finish, and taken up again where a killed one stopped."""
 
 import dataclasses
+import functools
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -74,7 +74,8 @@ def run_jobs(
     *,
     options: Options,
     console: Console,
-    share: Share = Share(),
+    share: Share | None = None,
+    is_done: Callable[[Job], bool] | None = None,
 ) -> dict:
     """Tracks what has no results in `out` yet, and writes the summary.
 
@@ -86,6 +87,7 @@ def run_jobs(
       track_jobs: jobs -> (job, outcome), in any order.
       sequences: of different names.
       out: made by `results.make_folder`; shared by the hosts.
+      is_done: whether a job needs no tracking; None: its own files say so.
 
     Returns:
       `summary.summarize`'s summary.
@@ -93,9 +95,11 @@ def run_jobs(
     Raises:
       InputError: of the only job there is.
     """
+    share = share or Share()
+    is_done = is_done or functools.partial(has_results, out, options=options)
     jobs = [Job(sequence, run) for run in range(options.runs) for sequence in sequences]
     mine = jobs[share.index :: share.count]
-    todo = [job for job in mine if not _is_done(out, job, options)]
+    todo = [job for job in mine if not is_done(job)]
     if len(todo) < len(mine):
         what = "sequences" if options.runs == 1 else "sequences of all runs"
         console.print(f"{len(mine) - len(todo)} of {len(mine)} {what} are done")
@@ -113,8 +117,14 @@ def run_jobs(
         else:
             results.write_error(folder, job.sequence.name, outcome.traceback_text)
     if share.count > 1:
-        _wait_for_others(out, jobs, options, console)
+        _wait_for_others(out, jobs, is_done, console)
     return summary.summarize(out, sequences, options.rule, options.runs)
+
+
+def has_results(out, job: Job, options: Options) -> bool:
+    """Whether the complete results of a job are in `out`."""
+    folder = results.run_folder(out, job.run)
+    return results.is_done(folder, job.sequence, with_video=options.save_video)
 
 
 def failures(out, found_summary: dict) -> Iterator[tuple[str, str]]:
@@ -126,19 +136,11 @@ def failures(out, found_summary: dict) -> Iterator[tuple[str, str]]:
             yield where, text or "no results, and no traceback: the process was ended"
 
 
-def _is_done(out, job, options):
-    folder = results.run_folder(out, job.run)
-    return results.is_done(folder, job.sequence, with_video=options.save_video)
-
-
-def _wait_for_others(out, jobs, options, console):
-    def missing():
-        for job in jobs:
-            folder = results.run_folder(out, job.run)
-            if not _is_done(out, job, options):
-                if results.read_error(folder, job.sequence.name) is None:
-                    yield job
+def _wait_for_others(out, jobs, is_done, console):
+    def is_ended(job):
+        folder = results.run_folder(out, job.run)
+        return is_done(job) or results.read_error(folder, job.sequence.name) is not None
 
     with console.status("waiting for the sequences of the other hosts"):
-        while any(True for _ in missing()):
+        while not all(is_ended(job) for job in jobs):
             time.sleep(POLL_S)

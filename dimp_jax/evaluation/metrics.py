@@ -1,11 +1,11 @@
 """Success, precision and normalised precision of predicted boxes, vectorised over frames.
 
-Two rules live here. `sequence_metrics` is the one of `summary.json`: float boxes, frames without
-ground truth left out. `frame_errors` and `curves` follow the conventions of the published tracker's
-toolkit, in which frames without ground truth count as failures (or, for some data sets, as hits);
-the same boxes score several points apart under the two, so they must never be mixed in one table.
-Boxes are [x, y, w, h] in pixels; differences of centres do not depend on whether a centre is
-`x + w/2` or `x + (w - 1)/2`.
+The parts that the metric rules of `rules.py` are made of, and two whole ones. `sequence_metrics` is
+the rule "visible": float boxes, frames without ground truth left out. `frame_errors` and `curves`
+are "pytracking", the published tracker's toolkit, in which frames without ground truth count as
+failures (or, for some data sets, as hits); the same boxes score several points apart under the two,
+so they must never be mixed in one table. Boxes are [x, y, w, h] in pixels; differences of centres
+do not depend on whether a centre is `x + w/2` or `x + (w - 1)/2`, but for their rounding.
 """
 
 from typing import Literal, NamedTuple
@@ -52,6 +52,15 @@ def center_offset(boxes_a, boxes_b):
     """Centre of a minus centre of b, [N, 2] pixels (x, y); exactly 0 for equal boxes."""
     difference = boxes_a - boxes_b
     return difference[:, :2] + difference[:, 2:] / 2
+
+
+def pixel_center(boxes):
+    """Centres of boxes [N, 4] where a box covers pixels x .. x + w - 1: [N, 2].
+
+    The toolkits subtract these, and some divide them by a size before: the last bit, on which a tie
+    with a threshold hangs, is theirs only in their order.
+    """
+    return boxes[:, :2] + (boxes[:, 2:] - 1) / 2
 
 
 def present(boxes):
@@ -146,14 +155,17 @@ def frame_errors(predicted, groundtruth, *, convention: Convention, visible=None
     predicted = fit_prediction(predicted, groundtruth, convention=convention)
     shown = np.ones(len(groundtruth), bool) if visible is None else np.asarray(visible, bool)
     valid = (groundtruth > 0).all(axis=1) & shown
-    offset = center_offset(predicted, groundtruth)
+    center, true_center = pixel_center(predicted), pixel_center(groundtruth)
     with np.errstate(invalid="ignore", divide="ignore"):
-        norm = np.linalg.norm(offset / groundtruth[:, 2:], axis=1)
+        size = groundtruth[:, 2:]
+        norm = np.linalg.norm(center / size - true_center / size, axis=1)
     unseen_norm = np.where(shown, -1.0, np.inf if convention == "lasot" else -1.0)
     return FrameErrors(
         overlap=np.where(valid, overlap(predicted, groundtruth), FAILED_OVERLAP),
         center_px=np.where(
-            valid, np.linalg.norm(offset, axis=1), -1.0 if convention == "uav" else np.inf
+            valid,
+            np.linalg.norm(center - true_center, axis=1),
+            -1.0 if convention == "uav" else np.inf,
         ),
         center_norm=np.where(valid, norm, unseen_norm),
         valid=valid,
@@ -173,12 +185,22 @@ def curves(errors, *, exclude_invalid_frames=False):
     count = np.count_nonzero(errors.valid) if exclude_invalid_frames else len(errors.valid)
     if count == 0:
         raise ValueError("no frame to count: none has valid ground truth")
-    within = lambda values, limits: (values[:, None] <= limits).sum(axis=0) / count
     return Curves(
-        success=(errors.overlap[:, None] > SUCCESS_THRESHOLDS).sum(axis=0) / count,
-        precision=within(errors.center_px, PRECISION_THRESHOLDS_PX),
-        norm_precision=within(errors.center_norm, NORM_PRECISION_THRESHOLDS),
+        success=success_curve(errors.overlap, SUCCESS_THRESHOLDS, count),
+        precision=error_curve(errors.center_px, PRECISION_THRESHOLDS_PX, count),
+        norm_precision=error_curve(errors.center_norm, NORM_PRECISION_THRESHOLDS, count),
     )
+
+
+def success_curve(overlaps, thresholds, count, *, reached=False):
+    """[T] of overlaps [F] > thresholds [T] (>= if `reached`), their number divided by `count`."""
+    compare = np.greater_equal if reached else np.greater
+    return compare(overlaps[:, None], thresholds).sum(axis=0) / count
+
+
+def error_curve(errors, thresholds, count):
+    """[T] of errors [F] <= thresholds [T], their number divided by `count`."""
+    return (errors[:, None] <= thresholds).sum(axis=0) / count
 
 
 def polygon_to_box(polygons, *, method: Literal["preserve_area", "union"]):

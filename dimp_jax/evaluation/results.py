@@ -165,7 +165,7 @@ def _row(box):
 
 
 def read_json(path):
-    """The content of a JSON file; None if it cannot be read: then it is not known to be this run's."""
+    """The content of a JSON file; None if it cannot be read."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

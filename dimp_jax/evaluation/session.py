@@ -71,9 +71,20 @@ def evaluate(args) -> bool:
         show=args.show,
     )
     track_jobs = _who_tracks(args, found, out, options, console)
+    is_done = None
+    if found.objects:
+        is_done = lambda job: runner.are_targets_done(
+            out, found.sequences, job.run, options=options
+        )
     results.make_folder(out, **made_from)
     scores = jobs.run_jobs(
-        track_jobs, found.sequences, out, options=options, console=console, share=share
+        track_jobs,
+        found.sequences,
+        out,
+        options=options,
+        console=console,
+        share=share,
+        is_done=is_done,
     )
     console.print(summary.table(scores))
     failed = list(jobs.failures(out, scores))
@@ -126,9 +137,21 @@ def _who_tracks(args, found, out, options, console) -> jobs.TrackJobs:
     tracker = _tracker(args.settings)
     if tracker.notice:
         console.print(tracker.notice, markup=False)
+    shown = {"options": options, "console": console}
     with console.status("compiling (once; kept for the next start)"):
+        if found.objects:
+            from dimp_jax.tracking.objects import Objects
+
+            Objects(tracker, len(found.sequences)).warmup()
+            return lambda todo: runner.targets_of_one_video(tracker, todo, out, **shown)
+        if args.batch > 1:
+            from dimp_jax.tracking.lanes import Lanes
+
+            lanes = Lanes(tracker, args.batch)
+            lanes.warmup()
+            return lambda todo: runner.at_once(lanes, todo, **shown)
         tracker.warmup()
-    return lambda todo: runner.one_by_one(tracker, todo, out, options=options, console=console)
+        return lambda todo: runner.one_by_one(tracker, todo, out, **shown)
 
 
 def _compiled_tracker(settings):

@@ -7,6 +7,7 @@ import numpy as np
 from rich.table import Table
 
 from dimp_jax.evaluation import results, rules
+from dimp_jax.evaluation.images import InputError
 
 # Of the rule of this project, and of `summary.json` under it.
 METRICS = tuple(key for key, _ in rules.get("visible").metrics)
@@ -22,6 +23,9 @@ def summarize(out, sequences, rule: str = "visible", runs: int = 1) -> dict:
       is no such value. A sequence's are means over its runs. "mean" is the mean over runs of what
       the rule gives for all sequences of a run, and "std" its sample standard deviation over runs.
       What failed has no entry, and counts in no mean.
+
+    Raises:
+      InputError: boxes that the rule does not take (another tracker's, with NaN).
     """
     chosen = rules.get(rule)
     per_sequence = {sequence.name: [] for sequence in sequences}
@@ -35,7 +39,10 @@ def summarize(out, sequences, rule: str = "visible", runs: int = 1) -> dict:
                 failed.setdefault(sequence.name, []).append(run)
                 continue
             boxes, times_s = read
-            score = rules.score_sequence(chosen, boxes, sequence)
+            try:
+                score = rules.score_sequence(chosen, boxes, sequence)
+            except ValueError as error:
+                raise InputError(f"{folder}, rule {chosen.name}: {error}") from error
             scores.append(score)
             rows.append(_values(chosen, score, len(boxes), results.frames_per_second(times_s)))
             per_sequence[sequence.name].append(rows[-1])

@@ -1,0 +1,246 @@
+"""What the readers of the benchmarks share: lists, numbered frames, rows of numbers, lengths.
+
+A reader is a module with `LAYOUT` (words for messages), `inventory(root, name)`, which says what a
+copy should hold, and `read(entry, listing)`, which reads one sequence without decoding an image.
+Both raise InputError for what makes that impossible; `read` returns what else is wrong.
+"""
+
+import csv
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dimp_jax.evaluation.images import ImageFrames, InputError
+from dimp_jax.evaluation.metrics import present
+from dimp_jax.evaluation.sequences import IMAGE_SUFFIXES, Sequence, numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Where one target of a benchmark lies; it may be missing on disk."""
+
+    name: str
+    images: Path  # folder of its frames
+    boxes: Path
+    first: int | None = 1  # number in the name of the first frame; None: the smallest there is
+    last: int | None = None  # no frame after it belongs to the sequence; None: all do
+
+
+class Inventory(NamedTuple):
+    """What a copy should hold."""
+
+    entries: list[Entry]
+    expected: int  # sequences of a complete copy
+    parent: Path | None = None  # each of its folders belongs to an entry; None: others may be there
+
+
+class Reading(NamedTuple):
+    """One sequence, and what is wrong with it."""
+
+    sequence: Sequence
+    faults: list[str]  # must not be evaluated like this
+    doubts: list[str]  # differs from the official files
+
+
+Listing = Callable[[Path], dict[int, str]]
+
+
+def read_names(path) -> list[str]:
+    """The lines of a list, without blank ones and `#` comments.
+
+    Raises:
+      InputError: it cannot be read, or there are none.
+    """
+    lines = (line.strip() for line in read_text(path).splitlines())
+    names = [line for line in lines if line and not line.startswith("#")]
+    if not names:
+        raise InputError(f"{path}: no names in it")
+    return names
+
+
+def own_list(name) -> Path:
+    """A name list that comes with the package."""
+    return Path(__file__).parent / name
+
+
+def read_table(name) -> list[dict[str, str]]:
+    """The rows of a table that comes with the package, by column."""
+    return list(csv.DictReader(read_names(own_list(name))))
+
+
+def read_text(path) -> str:
+    """Raises InputError: no such file, or not text."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from error
+
+
+def read_lines(path) -> list[str]:
+    """All lines up to the last one that is not blank.
+
+    Raises:
+      InputError: it cannot be read, or there are none.
+    """
+    lines = read_text(path).rstrip().splitlines()
+    if not lines:
+        raise InputError(f"{path}: no boxes in it")
+    return lines
+
+
+def read_rows(path, *, width=4, form="x,y,w,h") -> np.ndarray:
+    """[N, width] numbers as they stand there (NaN, zeros), separated by commas, tabs or spaces.
+
+    Raises:
+      InputError: not text, no rows, or a row of anything else.
+    """
+    rows = [numbers(line) for line in read_lines(path)]
+    for number, row in enumerate(rows, 1):
+        if len(row) != width:
+            line = read_lines(path)[number - 1]
+            raise InputError(
+                f"{path}, line {number}: {line[:60]!r}: expected {width} numbers {form}"
+            )
+    return np.array(rows, np.float64)
+
+
+def read_flags(path) -> np.ndarray:
+    """[N] int: whole numbers on one line or on many.
+
+    Raises:
+      InputError: it cannot be read, or has anything else in it.
+    """
+    words = re.split(r"[,\s]+", read_text(path).strip(" ,\t\r\n"))
+    try:
+        values = [float(word) for word in words]
+    except ValueError as error:
+        raise InputError(f"{path}: expected whole numbers ({error})") from error
+    if not all(value.is_integer() for value in values):
+        raise InputError(f"{path}: expected whole numbers")
+    return np.array(values, int)
+
+
+def read_attributes(path, names) -> tuple[str, ...]:
+    """Those of `names` whose flag is 1; none if there is no such file.
+
+    Raises:
+      InputError: not one flag for each name.
+    """
+    if not Path(path).is_file():
+        return ()
+    flags = read_flags(path)
+    if len(flags) != len(names):
+        raise InputError(f"{path}: {len(flags)} flags: expected {len(names)} ({' '.join(names)})")
+    return tuple(name for name, flag in zip(names, flags, strict=True) if flag > 0)
+
+
+def list_frames(folder) -> dict[int, str]:
+    """{number: file name} of the images named by a number, with or without leading zeros.
+
+    Raises:
+      InputError: the folder cannot be listed, or two images have one number.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
+    frames = {}
+    for name in names:
+        stem, dot, suffix = name.rpartition(".")
+        if stem.isdecimal() and (dot + suffix).lower() in IMAGE_SUFFIXES:
+            other = frames.setdefault(int(stem), name)
+            if other != name:
+                pair = " and ".join(sorted((other, name)))
+                raise InputError(f"{folder}: {pair} are the same frame: remove one of them")
+    return frames
+
+
+def take_frames(entry, listing: Listing) -> tuple[list[Path], list[str]]:
+    """Paths of the frames of an entry in order, and which numbers are missing between them.
+
+    Raises:
+      InputError: there are none.
+    """
+    found = listing(entry.images)
+    last = math.inf if entry.last is None else entry.last
+    first = min(found, default=0) if entry.first is None else entry.first
+    chosen = sorted(number for number in found if first <= number <= last)
+    if not chosen:
+        span = f" from {first}" if entry.last is None else f" in {first}-{last}"
+        raise InputError(f"{entry.images}: no frames: expected *.jpg or *.png with numbers{span}")
+    absent = [number for number in range(first, chosen[-1]) if number not in found]
+    faults = [f"{entry.images}: missing: frame {spans(absent)}"] if absent else []
+    return [entry.images / found[number] for number in chosen], faults
+
+
+def annotated(entry, paths, boxes, faults, doubts=(), visible=None, **fields) -> Reading:
+    """A sequence with a box for each frame.
+
+    Args:
+      entry: where it is.
+      paths: N frames.
+      boxes: [N, 4]; any other length is a fault.
+      faults: what is known already; as `doubts`.
+      visible: [N] bool or None.
+      fields: more fields of the Sequence.
+    """
+    faults = list(faults)
+    if len(boxes) != len(paths):
+        faults.append(
+            f"{entry.boxes}: {len(boxes)} boxes for {len(paths)} frames in {entry.images}"
+        )
+    count = min(len(boxes), len(paths))
+    sequence = Sequence(
+        entry.name,
+        ImageFrames(tuple(paths[:count])),
+        boxes[:count],
+        boxes[0],
+        visible=None if visible is None else visible[:count],
+        **fields,
+    )
+    return Reading(sequence, faults, list(doubts))
+
+
+def first_box_only(entry, listing: Listing, **fields) -> Reading:
+    """A sequence of a test set: one line with the box to start with."""
+    paths, faults = take_frames(entry, listing)
+    boxes = read_rows(entry.boxes)
+    if len(boxes) != 1:
+        faults.append(f"{entry.boxes}: {len(boxes)} boxes: expected one, in a test set")
+    frames = ImageFrames(tuple(paths))
+    return Reading(Sequence(entry.name, frames, None, boxes[0], **fields), faults, [])
+
+
+def without_box(entry, boxes, allowed=False) -> list[str]:
+    """A line on the rows of `boxes` [N, 4] that are no box, `allowed` [N] or one bool aside."""
+    rows = np.flatnonzero(~present(boxes) & ~np.asarray(allowed)) + 1
+    return [f"{entry.boxes}: no box (NaN, or no size) in line {spans(rows)}"] if len(rows) else []
+
+
+def spans(values: Iterable[int], most=6) -> str:
+    """ "3, 7-9" of ascending numbers; "..." after the first `most` spans."""
+    found = []
+    for value in values:
+        if found and value == found[-1][1] + 1:
+            found[-1][1] = value
+        else:
+            found.append([value, value])
+    shown = [f"{low}" if low == high else f"{low}-{high}" for low, high in found[:most]]
+    return ", ".join(shown + ["..."] * (len(found) > most))
+
+
+def subfolders(folder) -> list[Path]:
+    """Folders in a folder, sorted, without hidden ones."""
+    return sorted(p for p in Path(folder).iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def require_layout(folder, layout):
+    """Raises InputError unless there is such a folder."""
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such folder: expected {layout}")

@@ -1,0 +1,53 @@
+"""VOT2018's short-term set: `list.txt`, `<name>/color/%08d.jpg`, `<name>/groundtruth.txt`.
+
+For quick unsupervised runs, from the first frame to the last without resets: the challenge's own
+numbers come from its toolkit (`python -m dimp_jax.evaluation.vot`). Polygons become boxes of the
+same area (`metrics.polygon_to_box`). A sequence has an attribute if any of its frames has the tag.
+"""
+
+import numpy as np
+
+from dimp_jax.evaluation import metrics
+from dimp_jax.evaluation.datasets import files
+from dimp_jax.evaluation.images import InputError
+
+LAYOUT = "the folder of VOT2018 with list.txt, ants1/color/00000001.jpg, ants1/groundtruth.txt, ..."
+EXPECTED = 60
+
+
+def inventory(root, name):
+    """The names of list.txt. Older copies have the frames beside the ground truth."""
+    del name
+    path = root / "list.txt"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: expected {LAYOUT}")
+    entries = []
+    for sequence in files.read_names(path):
+        folder = root / sequence
+        images = folder if _has_frames(folder) else folder / "color"
+        entries.append(files.Entry(sequence, images, folder / "groundtruth.txt"))
+    return files.Inventory(entries, EXPECTED, root)
+
+
+def read(entry, listing):
+    """One box a frame."""
+    paths, faults = files.take_frames(entry, listing)
+    polygons = files.read_rows(entry.boxes, width=8, form="x1,y1,..,x4,y4")
+    corners = polygons.reshape(-1, 4, 2)
+    flat = ~(np.ptp(corners, axis=1) > 0).all(axis=1)  # NaN too
+    if flat.any():
+        where = files.spans(np.flatnonzero(flat) + 1)
+        raise InputError(f"{entry.boxes}: no area in line {where}")
+    boxes = metrics.polygon_to_box(polygons, method="preserve_area")
+    attributes = _read_tags(entry.boxes.parent)
+    return files.annotated(entry, paths, boxes, faults, attributes=attributes)
+
+
+def _has_frames(folder):
+    return not (folder / "color").is_dir() and any(folder.glob("*.jpg"))
+
+
+def _read_tags(folder):
+    """A file of flags a tag; it may end before the frames do."""
+    tags = sorted(folder.glob("*.tag"))
+    return tuple(path.stem for path in tags if files.read_flags(path).any())
