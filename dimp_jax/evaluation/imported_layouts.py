@@ -87,10 +87,10 @@ def got10k(directory) -> Runs:
     if not numbered:
         raise _no_results(directory, "<sequence>/<sequence>_001.txt or <sequence>.txt")
     runs = [{} for _ in range(max(run for _, run in numbered))]
-    counts = Counter(name for name, _ in numbered)
+    last = dict(sorted(numbered))  # by name: ascending, so the highest run of each stays
     for (name, run), path in numbered.items():
         times = path.with_name(f"{name}{TIME}.txt")
-        column = run - 1 - max(counts[name], run)
+        column = run - 1 - last[name]
         runs[run - 1][name] = Files(path, times if times.is_file() else None, column)
     return runs
 

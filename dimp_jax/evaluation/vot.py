@@ -214,7 +214,7 @@ def _run_toolkit(toolkit, workspace, name):
         lines = failed[-1].read_text(encoding="utf-8", errors="replace").strip().splitlines()
         shown = "\n".join(lines[-LOG_LINES:])
         raise Failed(f"the tracker failed; the end of {failed[-1]}:\n{shown}")
-    if status != 0 or "interrupted" in said:
+    if status != 0 or "Evaluation interrupted" in said:
         raise Failed(f"the toolkit stopped: {_last_message(said)}")
     analysis = folder / "analysis" / f"{name}.json"
     analysis.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ JSON is YAML, so all that is written for the toolkit is JSON.
 """
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -180,6 +181,8 @@ def _section(name, settings, kept, protocol):
     else:
         command = [sys.executable, "-m", MODULE, str(settings), "--results", str(kept)]
         rows["command"] = shlex.join(command)
+        if "LD_LIBRARY_PATH" in os.environ:  # the toolkit empties it, and CUDA may need it
+            rows["env_ld_library_path"] = os.environ["LD_LIBRARY_PATH"]
     lines = [f"{key} = {value.replace('%', '%%')}" for key, value in rows.items()]
     return "\n".join([f"[{name}]", *lines]) + "\n"
 
