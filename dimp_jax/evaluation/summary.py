@@ -90,7 +90,7 @@ def table(summary) -> Table:
 
 def _mean_name(summary):
     runs = f" of {summary['runs']} runs" if summary["runs"] > 1 else ""
-    failed = f", without {len(summary["failed"])} failed or missing" if summary["failed"] else ""
+    failed = f", without {len(summary['failed'])} failed or missing" if summary["failed"] else ""
     return f"mean{runs}{failed}"
 
 

@@ -157,7 +157,7 @@ def show(summary, console):
 
 def notes(summary) -> list[str]:
     """What the numbers mean, and what they cannot be compared with."""
-    lines = [f"{summary['sequences']} sequences, {summary['frames']} frames"]
+    lines = [f"sequences: {summary['sequences']}, frames: {summary['frames']}"]
     found = summary["experiments"].items()
     lines += list(dict.fromkeys(values["rule"] for _, values in found if "rule" in values))
     for name, values in found:
