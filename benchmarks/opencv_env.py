@@ -5,14 +5,14 @@ other, so the trackers get a virtual environment of their own.
 """
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from dimp_jax import environments
+from dimp_jax.environments import Environment, python_of
 from dimp_jax.evaluation.images import InputError
 
 WORKER = Path(__file__).with_name("opencv_worker.py")
@@ -21,13 +21,7 @@ MARKER = "made_by_dimp_jax_baselines"  # a file of the environments that may be 
 
 
 def default_env() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "dimp_jax" / "baselines"
-
-
-def python_of(env) -> Path:
-    """The interpreter of a virtual environment."""
-    return Path(env) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    return environments.cache_folder("baselines")
 
 
 def ensure(env, trackers, *, console) -> dict:
@@ -39,9 +33,8 @@ def ensure(env, trackers, *, console) -> dict:
     env = Path(env).expanduser()
     found = _describe(env)
     if found is None:
-        _check_may_install(env)
-        with console.status(f"installing {REQUIREMENT} in {env} (once)"):
-            _install(env)
+        environment = Environment(env, (REQUIREMENT,), MARKER, "OpenCV's trackers", "--env")
+        environments.make(environment, console=console)
         found = _describe(env)
         if found is None:
             raise InputError(f"{env}: OpenCV was installed there but cannot be imported")
@@ -67,7 +60,9 @@ def run_job(env, job: dict, *, worker=WORKER) -> dict:
         command = [str(python_of(Path(env).expanduser())), "-I", str(worker), *map(str, paths)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise InputError(f"{where}: {_last_line(done.stderr) or f'exit {done.returncode}'}")
+            raise InputError(
+                f"{where}: {environments.last_line(done.stderr) or f'exit {done.returncode}'}"
+            )
         result = json.loads(paths[1].read_text(encoding="utf-8"))
     boxes, seconds = np.array(result["boxes"], float), np.array(result["seconds"], float)
     count = len(job["images"])
@@ -83,37 +78,3 @@ def _describe(env):
     command = [str(python_of(env)), "-I", str(WORKER), "--describe"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return json.loads(done.stdout) if done.returncode == 0 else None
-
-
-def _check_may_install(env):
-    """Refuses folders that are not ours: installing there could break what is in them."""
-    if env.is_file() or (env.is_dir() and any(env.iterdir()) and not (env / MARKER).is_file()):
-        raise InputError(
-            f"{env}: exists, but is no environment with OpenCV's trackers: run `{python_of(env)} "
-            f'-m pip install "{REQUIREMENT}"` if it is a virtual environment, or choose another '
-            "--env"
-        )
-
-
-def _install(env):
-    try:
-        env.mkdir(parents=True, exist_ok=True)
-        (env / MARKER).touch()
-    except OSError as error:
-        raise InputError(f"{env}: cannot be written ({error.strerror})") from error
-    create = [sys.executable, "-m", "venv", str(env)]
-    install = [str(python_of(env)), "-m", "pip", "install", "--disable-pip-version-check"]
-    for command in (create, [*install, REQUIREMENT]):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            why = _last_line(done.stderr or done.stdout)
-            raise InputError(
-                f"cannot install {REQUIREMENT} for the baselines ({why}): with a network, run "
-                f'`{" ".join(create)} && {" ".join(install[:4])} "{REQUIREMENT}"`, or give --env '
-                "an environment that has it"
-            )
-
-
-def _last_line(text):
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else ""
