@@ -15,10 +15,14 @@ from rich.console import Console
 from test_sequences import make_sequence
 
 import dimp_jax
-from dimp_jax.evaluation import vot, vot_analysis, vot_sequences, vot_toolkit, vot_workspace
 from dimp_jax.evaluation.images import InputError
-from dimp_jax.evaluation.vot_sequences import VotSequence
-from dimp_jax.evaluation.vot_workspace import Experiment, Workspace
+from dimp_jax.evaluation.vot import __main__ as vot
+from dimp_jax.evaluation.vot import analysis as vot_analysis
+from dimp_jax.evaluation.vot import sequences as vot_sequences
+from dimp_jax.evaluation.vot import toolkit as vot_toolkit
+from dimp_jax.evaluation.vot import workspace as vot_workspace
+from dimp_jax.evaluation.vot.sequences import VotSequence
+from dimp_jax.evaluation.vot.workspace import Experiment, Workspace
 
 CONFIG = """
 import dataclasses
@@ -226,7 +230,7 @@ def test_registry_of_others_is_kept(tmp_path, monkeypatch):
     command = shlex.split(read["ours"]["command"])
     assert command[0] == sys.executable and command[3] == str(folder / "dimp_jax" / "ours.json")
     assert read["ours"]["env_ld_library_path"] == "/cuda/lib"
-    assert read["other"]["command"] == "dimp_jax.evaluation.vot_tracker:PythonTracker"
+    assert read["other"]["command"] == "dimp_jax.evaluation.vot.tracker:PythonTracker"
     with pytest.raises(InputError, match=r"has another tracker \[Theirs\]"):
         vot_workspace.register(space, "Theirs", **values)
     (folder / "results" / "ours" / "baseline").mkdir(parents=True)

@@ -12,9 +12,11 @@ import trax
 from test_runner import FakeTracker
 from test_sequences import make_sequence, target_box
 
-from dimp_jax.evaluation import vot, vot_toolkit, vot_tracker
 from dimp_jax.evaluation.images import InputError
-from dimp_jax.evaluation.vot_tracker import PythonTracker, Seeds, region_to_box
+from dimp_jax.evaluation.vot import __main__ as vot
+from dimp_jax.evaluation.vot import toolkit as vot_toolkit
+from dimp_jax.evaluation.vot import tracker as vot_tracker
+from dimp_jax.evaluation.vot.tracker import PythonTracker, Seeds, region_to_box
 
 LEANING = [(12, 10), (30, 10), (28, 20), (10, 20)]
 

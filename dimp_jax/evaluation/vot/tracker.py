@@ -1,6 +1,6 @@
 """The tracker as the VOT toolkit starts it: a TraX server, and a class for the `python` protocol.
 
-python -m dimp_jax.evaluation.vot_tracker TRACKER.json --results FOLDER   # started by the toolkit
+python -m dimp_jax.evaluation.vot.tracker TRACKER.json --results FOLDER   # started by the toolkit
 
 TRACKER.json is written by `python -m dimp_jax.evaluation.vot`. Everything is compiled before the
 toolkit is greeted, so that its time limit does not run meanwhile. In a trackers.ini by hand, for
@@ -8,7 +8,7 @@ vot-toolkit >= 0.9 in one environment with dimp_jax:
 
 [DiMP]
 protocol = python
-command = dimp_jax.evaluation.vot_tracker:PythonTracker
+command = dimp_jax.evaluation.vot.tracker:PythonTracker
 arg_config = dimp_lite0
 """
 

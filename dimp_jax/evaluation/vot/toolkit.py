@@ -18,7 +18,7 @@ from dimp_jax import environments
 from dimp_jax.environments import Environment
 from dimp_jax.evaluation.images import InputError
 
-PROBE = Path(__file__).with_name("vot_probe.py")
+PROBE = Path(__file__).with_name("probe.py")
 MARKER = "made_by_dimp_jax_vot"  # a file of the environment that may be installed into
 OPTION = "--toolkit-python"
 PYTHON_PROTOCOL_SINCE = (0, 9)
@@ -90,7 +90,7 @@ def ensure(python, protocol, *, console) -> Toolkit:
 
 
 def describe(python) -> dict | None:
-    """What `vot_probe.describe` finds there; None if `python` cannot be run."""
+    """What `probe.describe` finds there; None if `python` cannot be run."""
     try:
         return json.loads(_run([str(python), "-I", str(PROBE)]).stdout)
     except (OSError, ValueError):  # it does not start, or says something else

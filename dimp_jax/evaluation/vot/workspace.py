@@ -15,12 +15,13 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from dimp_jax.evaluation import results, vot_sequences
+from dimp_jax.evaluation import results
 from dimp_jax.evaluation.images import InputError
+from dimp_jax.evaluation.vot import sequences as vot_sequences
 
 FOLDER = "dimp_jax"
 ALL = "all"
-MODULE = "dimp_jax.evaluation.vot_tracker"
+MODULE = "dimp_jax.evaluation.vot.tracker"
 TIMEOUT_S = 120  # the toolkit waits as long for one frame; its default is 30
 
 

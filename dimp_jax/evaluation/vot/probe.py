@@ -1,7 +1,7 @@
 """What a Python environment has of the VOT toolkit, and its YAML files as JSON.
 
-PYTHON -I vot_probe.py             # {"toolkit": version or null, ...}, see `describe`
-PYTHON -I vot_probe.py FILE.yaml   # its content; all scalars are strings
+PYTHON -I probe.py             # {"toolkit": version or null, ...}, see `describe`
+PYTHON -I probe.py FILE.yaml   # its content; all scalars are strings
 
 It runs in the toolkit's environment, and imports neither the toolkit nor this project.
 """

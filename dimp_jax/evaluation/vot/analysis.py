@@ -28,7 +28,7 @@ def summarize(workspace, name, analysis: dict) -> dict:
     """The numbers of one tracker, as JSON types.
 
     Args:
-      workspace: `vot_workspace.Workspace`.
+      workspace: `workspace.Workspace`.
       analysis: content of the toolkit's WORKSPACE/analysis/<..>.json of that tracker alone.
 
     Returns:

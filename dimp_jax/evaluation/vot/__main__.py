@@ -17,8 +17,11 @@ from rich.table import Table
 
 from dimp_jax import config as configs
 from dimp_jax.checkpoints import shipped
-from dimp_jax.evaluation import inputs, results, vot_analysis, vot_toolkit, vot_workspace
+from dimp_jax.evaluation import inputs, results
 from dimp_jax.evaluation.images import InputError
+from dimp_jax.evaluation.vot import analysis
+from dimp_jax.evaluation.vot import toolkit as toolkits
+from dimp_jax.evaluation.vot import workspace as workspaces
 
 INTERRUPTED = 130
 DEFAULT_STACK = "vot2018/shortterm"
@@ -81,7 +84,7 @@ class Failed(Exception):
 
 
 def evaluate(args: Arguments, console) -> dict:
-    """Runs a parsed command, prints the table, and returns `vot_analysis.summarize`'s summary.
+    """Runs a parsed command, prints the table, and returns `analysis.summarize`'s summary.
 
     Raises:
       InputError, FileNotFoundError, ValueError: before anything was run.
@@ -98,9 +101,9 @@ def evaluate(args: Arguments, console) -> dict:
     if given and args.sequences is None:
         raise InputError(f"{given[0]}: goes with --sequences, which makes a new workspace")
 
-    toolkit = vot_toolkit.ensure(args.toolkit_python, args.protocol, console=console)
+    toolkit = toolkits.ensure(args.toolkit_python, args.protocol, console=console)
     if args.sequences is not None:
-        vot_workspace.make(
+        workspaces.make(
             args.workspace,
             args.sequences,
             stack=args.stack or DEFAULT_STACK,
@@ -108,7 +111,7 @@ def evaluate(args: Arguments, console) -> dict:
             experiments=args.experiments or DEFAULT_EXPERIMENTS,
             toolkit=toolkit,
         )
-    workspace = vot_workspace.read(args.workspace, toolkit=toolkit)
+    workspace = workspaces.read(args.workspace, toolkit=toolkit)
     supervised = [experiment.name for experiment in workspace.experiments if experiment.supervised]
     if args.protocol == "python" and supervised:
         raise InputError(
@@ -116,18 +119,21 @@ def evaluate(args: Arguments, console) -> dict:
             "supervised experiment of a tracker with one object: use --protocol trax, or "
             "--sequences with --experiments unsupervised"
         )
-    vot_workspace.check(workspace)
+    workspaces.check(workspace)
+    from dimp_jax.tracking import weights  # imports jax
+
+    weights.load(settings)  # else they would be missed by the toolkit's tracker, in its log
     config = json.loads(json.dumps(configs.to_dict(settings)))
     del config["training"]
     described = inputs.describe(inputs.Source(), checkpoint=settings.checkpoint)
     weights = {key: value for key, value in described.items() if key.startswith("checkpoint")}
-    vot_workspace.register(workspace, name, config=config, weights=weights, protocol=args.protocol)
+    workspaces.register(workspace, name, config=config, weights=weights, protocol=args.protocol)
 
     _run_toolkit(toolkit, workspace, name)
     path = workspace.folder / "analysis" / f"{name}.json"
-    summary = vot_analysis.summarize(workspace, name, vot_analysis.read_analysis(path))
+    summary = analysis.summarize(workspace, name, analysis.read_analysis(path))
     summary["config"], summary["seed"] = args.config, settings.seed
-    out = args.out or workspace.folder / vot_workspace.FOLDER / f"{name}_summary.json"
+    out = args.out or workspace.folder / workspaces.FOLDER / f"{name}_summary.json"
     try:
         results.write_atomically(out, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     except OSError as error:
@@ -179,10 +185,10 @@ def notes(summary) -> list[str]:
     if any("failures" in values for _, values in found):
         lines.append(
             "failures are those of all sequences, a mean over the repetitions; robustness is their "
-            f"number / {vot_analysis.VOT2018_DIVISOR}, as papers give it for VOT2018 (about the "
+            f"number / {analysis.VOT2018_DIVISOR}, as papers give it for VOT2018 (about the "
             "failures in 100 of its frames), and so for its 60 sequences only"
         )
-        published = ", ".join(f"{eao:.3f} {name}" for name, eao in vot_analysis.PUBLISHED.items())
+        published = ", ".join(f"{eao:.3f} {name}" for name, eao in analysis.PUBLISHED.items())
         lines.append(
             f"published EAO: {published}: VOT2018, 60 sequences, 15 repetitions; nothing else "
             "compares with it"
@@ -216,11 +222,11 @@ def _run_toolkit(toolkit, workspace, name):
         raise Failed(f"the tracker failed; the end of {failed[-1]}:\n{shown}")
     if status != 0 or "Evaluation interrupted" in said:
         raise Failed(f"the toolkit stopped: {_last_message(said)}")
-    analysis = folder / "analysis" / f"{name}.json"
-    analysis.unlink(missing_ok=True)
+    written = folder / "analysis" / f"{name}.json"
+    written.unlink(missing_ok=True)
     arguments = ("--workspace", ".", "--format", "json", "--name", name, name)
     status, said = toolkit.run("analysis", *arguments, folder=folder)
-    if status != 0 or not analysis.is_file():
+    if status != 0 or not written.is_file():
         raise Failed(f"the toolkit's analysis failed: {_last_message(said)}")
 
 
