@@ -1,0 +1,206 @@
+"""Writes a tracker as StableHLO programs with a runner that needs only jax and numpy.
+
+python -m dimp_jax.export dimp_lite0 --out DIR
+python DIR/run.py frames.npy 10,20,30,40 > boxes.txt
+"""
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from dimp_jax import command_line
+from dimp_jax import config as configs
+
+PROG = "python -m dimp_jax.export"
+DEFAULT_CONFIG = "configs/dimp_lite0.py"
+LICENSE = """The folder flatbuffers is a copy of the PyPI package of that name, version {version}.
+Copyright 2014 Google Inc.; Apache License 2.0, https://www.apache.org/licenses/LICENSE-2.0
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Writes a tracker as StableHLO programs with a runner that needs only jax and numpy.
+
+    OUT gets one .stablehlo file for each program, params.npz, meta.json, run.py, and a copy of the
+    package flatbuffers, with which jax reads the programs.
+    """
+
+    config: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CONFIG")] = DEFAULT_CONFIG
+    """A config file, or the name of one that ships with dimp_jax."""
+
+    out: Path
+    """A new or empty folder."""
+
+    platforms: tuple[Literal["cpu", "cuda", "rocm", "tpu"], ...] = ("cpu", "cuda", "tpu")
+    """What the programs are lowered for."""
+
+    model: configs.ModelConfig
+    tracker: configs.TrackerConfig
+
+    checkpoint: str | None
+    """Weights: the name of shipped ones, a .safetensors file, a directory made by
+    `python -m dimp_jax.convert`, or the --workdir of a training."""
+
+    seed: int
+    """Of all randomness, unless the runner is given another."""
+
+    @property
+    def settings(self) -> configs.Config:
+        """The part of the config that tracking depends on."""
+        fields = ("model", "tracker", "checkpoint", "seed")
+        return configs.Config(**{name: getattr(self, name) for name in fields})
+
+
+def parse(argv) -> Arguments:
+    """Arguments whose `settings` are those of the config file, changed by the command line.
+
+    Raises:
+      FileNotFoundError, ValueError: no such config file, or it has no usable `get_config`.
+      SystemExit: 0 after --help, 2 after an unknown or mistyped option.
+    """
+
+    def default(name):
+        config = configs.load(name)
+        return Arguments(
+            out=tyro.MISSING,
+            model=config.model,
+            tracker=config.tracker,
+            checkpoint=config.checkpoint,
+            seed=config.seed,
+        )
+
+    return command_line.parse(Arguments, argv, default, config=DEFAULT_CONFIG, prog=PROG)
+
+
+def write(tracker, out: Path, platforms) -> dict[str, int]:
+    """Exports a tracker into a folder, which appears when it is complete.
+
+    Args:
+      tracker: `dimp_jax.tracking.tracker.Tracker`.
+      out: a new or empty folder. platforms: of "cpu", "cuda", "rocm", "tpu".
+
+    Returns:
+      {file name: bytes}.
+
+    Raises:
+      ValueError: as `check_arguments`; a blur of the config has sigma <= 0.
+      OSError: the folder cannot be written.
+    """
+    import jax
+    import numpy as np
+
+    from dimp_jax.export import programs
+    from dimp_jax.tracking.localize import Verdict
+
+    out = out.absolute()
+    check_arguments(out, platforms)
+    exported = programs.lower(tracker, platforms)
+    params = {
+        name: np.asarray(leaf)
+        for name, leaf in programs.flat_params(tracker.network.params).items()
+    }
+    config = configs.to_dict(tracker.config)
+    del config["training"]
+    meta = {
+        "programs": list(exported),
+        "learn": programs.tabulate(tracker.config.tracker.memory).variants,
+        "platforms": platforms,
+        "verdicts": [verdict.name for verdict in Verdict],
+        "seed": tracker.config.seed,
+        "crop_size_px": tracker.config.tracker.crop_size_px,
+        "search_area_scale": tracker.config.tracker.search_area_scale,
+        "jax": jax.__version__,
+        "notice": tracker.notice,
+        "config": config,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+        folder = Path(scratch) / out.name
+        folder.mkdir()
+        for name, program in exported.items():
+            (folder / f"{name}.stablehlo").write_bytes(program.serialize())
+        np.savez(folder / "params.npz", **params)
+        (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
+        shutil.copy(Path(__file__).with_name("runner.py"), folder / "run.py")
+        _copy_flatbuffers(folder)
+        sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.*"))}
+        os.replace(folder, out)  # onto an empty folder, too
+    return sizes
+
+
+def check_arguments(out: Path, platforms) -> None:
+    """Raises ValueError if nothing can be written there, or without `flatbuffers`."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"--out {out}: exists and is not an empty folder; name a new one")
+    if not platforms or len(set(platforms)) < len(platforms):
+        given = " ".join(platforms) or "none"
+        raise ValueError(f"--platforms {given}: expected one or more, each once")
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ValueError(
+            'jax writes programs with the package flatbuffers: pip install "dimp_jax[export]"'
+        )
+
+
+def _copy_flatbuffers(folder: Path) -> None:
+    """jax reads the programs with it, and does not bring it along."""
+    source = Path(importlib.util.find_spec("flatbuffers").origin).parent
+    shutil.copytree(source, folder / "flatbuffers", ignore=shutil.ignore_patterns("__pycache__"))
+    version = importlib.metadata.version("flatbuffers")
+    (folder / "flatbuffers" / "LICENSE").write_text(LICENSE.format(version=version))
+
+
+def show(sizes, out: Path) -> None:
+    """Prints what was written."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("file", "kB")
+    table.columns[1].justify = "right"
+    for name, size in sizes.items():
+        table.add_row(name, f"{size / 1e3:,.1f}")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"python {out}/run.py frames.npy X,Y,W,H > boxes.txt", markup=False, highlight=False
+    )
+
+
+def main(argv=None) -> int:
+    """Exit status: 0; 2 if the input cannot be used, after a line on stderr."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        args = parse(argv)
+        check_arguments(args.out, args.platforms)
+        from dimp_jax.tracking.tracker import build  # jax takes seconds: not before the checks
+
+        tracker = build(args.settings)
+    except (FileNotFoundError, ValueError, ImportError) as error:  # the last: OpenCV's libraries
+        return fail(error)
+    if tracker.notice:
+        print(tracker.notice, file=sys.stderr)
+    try:
+        sizes = write(tracker, args.out, args.platforms)
+    except OSError as error:
+        return fail(error)
+    show(sizes, args.out)
+    return 0
+
+
+def fail(error) -> int:
+    """Prints an error on one line and returns the exit status 2."""
+    print(f"export: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

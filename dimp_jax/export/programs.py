@@ -1,0 +1,229 @@
+"""What is exported: the tracker as functions of plain dicts of arrays, crops and draws included.
+
+The runner keeps one dict, called `state` here, and passes it whole. A pose is {"center_yx": [2],
+"size_hw": [2], "scale": []} as in `tracking.state.Pose`.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from dimp_jax.boxes import target_box_in_crop
+from dimp_jax.config import TrackerConfig
+from dimp_jax.export import first_samples, windows
+from dimp_jax.models.dimp import STRIDE_PX
+from dimp_jax.models.iou_net import Levels
+from dimp_jax.tracking import augment, draws, online, programs
+from dimp_jax.tracking.localize import Verdict
+from dimp_jax.tracking.memory import Memory
+
+
+def lower(tracker, platforms) -> dict[str, export.Exported]:
+    """Every program that the runner needs, lowered for `platforms` ("cpu", "cuda", "tpu").
+
+    `first_crop` and `crop` take an image of any size and are small; the others have fixed shapes.
+    `learn1`, `learn2`, ... are the `variants` of `tabulate`.
+
+    Args:
+      tracker: `dimp_jax.tracking.tracker.Tracker`.
+
+    Raises:
+      ValueError: a blur of the first frame with sigma <= 0.
+    """
+    config, network = tracker.config.tracker, tracker.network
+    plans = tabulate(config.memory)
+    exported = {}
+
+    def add(name, function, *args):
+        exported[name] = export.export(jax.jit(function), platforms=platforms)(*args)
+        return jax.tree.unflatten(exported[name].out_tree, exported[name].out_avals)
+
+    shape = jax.ShapeDtypeStruct
+    image = shape((*export.symbolic_shape("h, w"), 3), np.uint8)
+    yx, number = shape((2,), np.float32), shape((), np.float32)
+    pose = {"center_yx": yx, "size_hw": yx, "scale": number}
+    params = flat_params(network.params)
+    seed, frame = shape((), np.uint32), shape((), np.int32)
+
+    first = add("first_crop", functools.partial(first_crop, config), image, pose)
+    started = add("start", functools.partial(start, network, config), params, pose, first, seed)
+    state = started | {"pose": pose, "image_hw": yx, "frame": frame}
+    crops = add("crop", functools.partial(crop, config, network.filter_size_cells), image, pose)
+    seen = add("look", functools.partial(look, network, config, plans), params, state, crops)
+    for k, variant in enumerate(plans.variants, 1):
+        run = functools.partial(learn, network, config, *variant)
+        add(f"learn{k}", run, params, state, seen["sample"])
+    return exported
+
+
+class Plans(NamedTuple):
+    """`online.plan_learning` as tables, for the device."""
+
+    variants: tuple  # (store the sample?, iterations) of the programs learn1, learn2, ...
+    index: np.ndarray  # int32 [period, verdicts, 2]: of frame, verdict, low score; 0: do not learn
+    rate: np.ndarray  # float32 [verdicts]
+
+
+def tabulate(config) -> Plans:
+    """config: `MemoryConfig`."""
+    variants = tuple(sorted(online.learning_variants(config)))
+    number = {(False, 0): 0} | {variant: k for k, variant in enumerate(variants, 1)}
+    period = math.lcm(config.sample_interval, config.train_interval)
+    plan = functools.partial(online.plan_learning, config)
+    index = [
+        [[number[plan(frame, v, score)[:2]] for score in (np.inf, -np.inf)] for v in Verdict]
+        for frame in range(period, 2 * period)
+    ]
+    rate = [plan(period, verdict, np.inf)[2] for verdict in Verdict]
+    return Plans(variants, np.array(index, np.int32), np.array(rate, np.float32))
+
+
+def flat_params(params) -> dict:
+    """Nested dicts as one: {"backbone/conv1/kernel": array}."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {"/".join(key.key for key in path): leaf for path, leaf in leaves}
+
+
+def nested_params(flat) -> dict:
+    """The inverse of `flat_params`."""
+    nested = {}
+    for path, leaf in flat.items():
+        *groups, name = path.split("/")
+        functools.reduce(lambda group, key: group.setdefault(key, {}), groups, nested)[name] = leaf
+    return nested
+
+
+def first_crop(config: TrackerConfig, image, pose):
+    """The enlarged patch of the first frame, and by how much its content is to be moved."""
+    crop_px = config.crop_size_px
+    expanded_px = augment.expansion_size_px(config.augment, crop_px)
+    center_yx = jnp.round(pose["center_yx"])
+    patch, _ = windows.cut(
+        image,
+        center_yx,
+        pose["scale"] * expanded_px,
+        expanded_px,
+        border_mode="replicate",
+        max_scale_change=None,
+        arithmetic=config.crop_arithmetic,
+    )
+    further_shift_yx = jnp.zeros(2)
+    if config.border_mode == "inside":  # see `online.init_with`
+        into = windows.inside_shift_yx(center_yx, pose["scale"] * crop_px, image.shape[:2])
+        further_shift_yx = -into / pose["scale"]
+    return {"patch": patch, "further_shift_yx": further_shift_yx}
+
+
+def start(network, config: TrackerConfig, params, pose, first, seed):
+    """Learns the first filter: `online.init` after the crop."""
+    settings, crop_px = config.augment, config.crop_size_px
+    init_key, frame_key = jax.random.split(jax.random.key(seed))
+    shift_key, dropout_key = jax.random.split(init_key)  # as `draws.for_init`
+    uniforms = jax.random.uniform(shift_key, (augment.num_random_shifts(settings), 2))
+    dropout = jax.random.uniform(dropout_key, (settings.dropout_samples, network.clf_channels))
+    samples, shifts = first_samples.make(
+        first["patch"], settings, crop_px, uniforms, first["further_shift_yx"]
+    )
+    center_yx, size_hw, scale = pose["center_yx"], pose["size_hw"], pose["scale"]
+    target = target_box_in_crop(center_yx, size_hw, jnp.round(center_yx), scale, crop_px)
+    # The box follows the shifts only; the dropout samples have that of the identity.
+    moves = jnp.pad(shifts[:, ::-1], ((0, settings.dropout_samples), (0, 2)))
+    began = network.programs.start(nested_params(params), samples, target[None] + moves, dropout)
+    return {
+        "base_size_hw": size_hw / scale,
+        "key": jax.random.key_data(frame_key),
+        "filt": began.filt,
+        "memory": _fields(began.memory),
+        "modulation": tuple(began.modulation or ()),
+    }
+
+
+def crop(config: TrackerConfig, filter_size_cells, image, pose):
+    """The patches of one frame: `online.sample_crops`."""
+    crop_px = config.crop_size_px
+    cells = crop_px // STRIDE_PX
+    offset_px = ((cells + filter_size_cells) % 2) * crop_px / (2 * cells)
+    cuts = []
+    for factor in programs.scale_factors(config.refine):
+        patch, coord_yxyx = windows.cut(
+            image,
+            pose["center_yx"] + pose["scale"] * np.float32(offset_px),
+            pose["scale"] * windows.kept(jnp.float32(factor)) * crop_px,
+            crop_px,
+            border_mode=config.border_mode,
+            max_scale_change=config.max_scale_change,
+            arithmetic=config.crop_arithmetic,
+        )
+        cuts.append((patch, *windows.position_and_scale(coord_yxyx, crop_px)))
+    patches, positions, scales = (jnp.stack(parts) for parts in zip(*cuts, strict=True))
+    return {"patches": patches, "positions_yx": positions, "scales": scales}
+
+
+def look(network, config: TrackerConfig, plans: Plans, params, state, crops):
+    """Finds the target, and says which of the learn programs is due: `online.step`.
+
+    Returns:
+      {"report": [7] centre y, x; size h, w; verdict; score; 0 or the number of a learn program,
+       "next": what it changes in the state, "sample": for that program}.
+    """
+    uniforms = None
+    if config.refine.method != "scale_search":
+        key = jax.random.wrap_key_data(state["key"])
+        uniforms = draws.for_frame(key, state["frame"], config.refine.num_random_boxes)
+    pose = state["pose"]
+    seen = network.programs.look(
+        nested_params(params),
+        state["filt"],
+        Levels(*state["modulation"]) if state["modulation"] else None,
+        crops["patches"],
+        (pose["center_yx"], pose["size_hw"], pose["scale"]),
+        state["base_size_hw"],
+        state["image_hw"],
+        crops["positions_yx"],
+        crops["scales"],
+        uniforms,
+    )
+    center_yx, size_hw, (scale, verdict, score) = jnp.split(seen.report, (2, 4))
+    frame = state["frame"] + 1
+    threshold = config.memory.low_score_threshold
+    low = 0 if threshold is None else (score < threshold).astype(int)
+    plan = jnp.asarray(plans.index)[frame % len(plans.index), verdict.astype(int), low]
+    last = jnp.stack([verdict, score, plan.astype(jnp.float32)])
+    rate = jnp.asarray(plans.rate)[verdict.astype(int)]
+    return {
+        "report": jnp.concatenate([center_yx, size_hw, last]),
+        "next": {
+            "pose": {"center_yx": center_yx, "size_hw": size_hw, "scale": scale},
+            "frame": frame,
+        },
+        "sample": {"feat": seen.feat, "box_xywh": seen.box_xywh, "rate": rate},
+    }
+
+
+def learn(network, config: TrackerConfig, insert, num_iter, params, state, sample):
+    """Returns what learning changes in the state."""
+    transforms = first_samples.unshifted(config.augment, config.crop_size_px)
+    num_init = len(transforms) + config.augment.dropout_samples
+    filt, memory, _ = network.programs.learn(
+        nested_params(params),
+        state["filt"],
+        Memory(**state["memory"], num_init=num_init),
+        sample["feat"],
+        sample["box_xywh"],
+        sample["rate"],
+        insert=insert,
+        num_iter=num_iter,
+    )
+    return {"filt": filt, "memory": _fields(memory)}
+
+
+def _fields(memory: Memory) -> dict:
+    """The arrays of a memory; `num_init` follows from the config."""
+    names = [field.name for field in dataclasses.fields(memory) if field.name != "num_init"]
+    return {name: getattr(memory, name) for name in names}

@@ -1,0 +1,59 @@
+"""Tracks one object with the programs beside this file; needs only jax and numpy.
+
+python run.py frames.npy 10,20,30,40 [SEED] > boxes.txt    # uint8 RGB [N, H, W, 3]; x, y, w, h
+or: state = init(image, box); state, box, score, verdict = step(state, image)
+With JAX_COMPILATION_CACHE_DIR=DIR only the first start compiles.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import jax.export
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE))  # holds flatbuffers, with which jax reads the programs
+META = json.loads((HERE / "meta.json").read_text())
+PARAMS = jax.device_put(dict(np.load(HERE / "params.npz")))
+RUN = {
+    name: jax.jit(jax.export.deserialize(bytearray((HERE / f"{name}.stablehlo").read_bytes())).call)
+    for name in META["programs"]
+}
+
+
+def init(image, box_xywh, seed=META["seed"]):
+    """The state after the first frame: uint8 RGB [H, W, 3], and a box in 0-based pixels."""
+    x, y, w, h = (float(v) for v in box_xywh)
+    if not (np.isfinite([x, y]).all() and 0 < w < np.inf and 0 < h < np.inf):
+        raise ValueError(f"box {x}, {y}, {w}, {h}: expected finite x, y and positive w, h")
+    center_yx = np.float32([y + (h - 1) / 2, x + (w - 1) / 2])
+    size_hw = np.float32([h, w])
+    area = np.prod(size_hw * np.float32(META["search_area_scale"]))
+    scale = np.float32(np.sqrt(area) / META["crop_size_px"])  # image pixels per crop pixel
+    pose = {"center_yx": center_yx, "size_hw": size_hw, "scale": scale}
+    state = RUN["start"](PARAMS, pose, RUN["first_crop"](image, pose), np.uint32(seed))
+    return state | {"pose": pose, "image_hw": np.float32(image.shape[:2]), "frame": np.int32(1)}
+
+
+def step(state, image):
+    """Tracks one frame: (next state, box [4] x, y, w, h, score, one of META["verdicts"])."""
+    if image.shape[:2] != tuple(state["image_hw"]):
+        raise ValueError(f"image of {image.shape[:2]} pixels, the first: {state['image_hw']}")
+    seen = RUN["look"](PARAMS, state, RUN["crop"](image, state["pose"]))
+    y, x, h, w, verdict, score, plan = np.asarray(seen["report"], float)  # waits for the device
+    state = state | seen["next"]
+    if plan:  # which program learns from this frame; it runs on while the next one is read
+        state = state | RUN[f"learn{int(plan)}"](PARAMS, state, seen["sample"])
+    box_xywh = np.array([x - (w - 1) / 2, y - (h - 1) / 2, w, h])
+    return state, box_xywh, score, META["verdicts"][int(verdict)]
+
+
+if __name__ == "__main__":
+    _, path, box, *seed = sys.argv  # frames.npy X,Y,W,H [SEED]
+    frames, box = np.load(path, mmap_mode="r"), [float(v) for v in box.split(",")]
+    state = init(frames[0], box, *map(int, seed))
+    print(*box, sep=",")
+    for frame in frames[1:]:
+        state, box, _, _ = step(state, frame)
+        print(*box, sep=",", flush=True)
