@@ -60,7 +60,7 @@ def _sample(patch, transform, shift_yx, crop_px):
 def _blurred(patch, sigmas_yx_px):
     """Separable, with zeros beyond the border."""
     for axis, sigma in enumerate(sigmas_yx_px):
-        kernel = augment._gaussian(sigma)
+        kernel = augment.gaussian(sigma)
         half, size = len(kernel) // 2, patch.shape[axis]
         padded = jnp.pad(patch, [(half, half) if a == axis else (0, 0) for a in range(3)])
         patch = sum(

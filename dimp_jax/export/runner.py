@@ -50,7 +50,7 @@ def step(state, image):
 
 
 if __name__ == "__main__":
-    _, path, box, *seed = sys.argv  # frames.npy X,Y,W,H [SEED]
+    _, path, box, *seed = sys.argv if len(sys.argv) in (3, 4) else sys.exit(__doc__)
     frames, box = np.load(path, mmap_mode="r"), [float(v) for v in box.split(",")]
     state = init(frames[0], box, *map(int, seed))
     print(*box, sep=",")

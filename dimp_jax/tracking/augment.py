@@ -142,7 +142,7 @@ def _change(patch, transform):
         case "flip":
             return patch[:, ::-1]
         case "blur":
-            kernel_y, kernel_x = (_gaussian(sigma) for sigma in transform.parameters)
+            kernel_y, kernel_x = (gaussian(sigma) for sigma in transform.parameters)
             # Zeros, not the replicated border: the outermost pixels become darker.
             return cv2.sepFilter2D(patch, -1, kernel_x, kernel_y, borderType=cv2.BORDER_CONSTANT)
         case "rotate":
@@ -154,7 +154,12 @@ def _change(patch, transform):
     )
 
 
-def _gaussian(sigma_px):
+def gaussian(sigma_px):
+    """The kernel of a blur, of sum 1: [2 H + 1] float32 with H = ceil(2 sigma).
+
+    Raises:
+      ValueError: sigma is not positive.
+    """
     if not sigma_px > 0:
         raise ValueError(f"blur sigma {sigma_px} px: expected > 0; leave the blur out instead")
     half = math.ceil(2 * sigma_px)
