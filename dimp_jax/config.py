@@ -134,6 +134,10 @@ class TrackerConfig:
     localize: LocalizeConfig = LocalizeConfig()
     refine: RefineConfig = RefineConfig()
     inside_ratio: float = 0.2  # the centre may leave the image by (0.5 - this) target sizes
+    # Several objects in one video: one search window around all of them, so that the backbone runs
+    # once a frame; False: each has its own. Meant for objects that are near one another: the farther
+    # apart, the coarser the window.
+    shared_crop: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -84,15 +84,20 @@ def update_weights(weight, num_stored, last_slot, num_init: int, rate, init_mini
     return jnp.where(reset, only_new, updated), jnp.where(reset, 0, slot).astype(jnp.int32)
 
 
-def insert(memory: Memory, feat, box_xywh, rate, init_minimum: float) -> Memory:
-    """Stores one sample: feat [H, W, C], box_xywh [4] crop pixels."""
+def insert(memory: Memory, feat, box_xywh, rate, init_minimum: float, *, stored=True) -> Memory:
+    """Stores one sample: feat [H, W, C], box_xywh [4] crop pixels.
+
+    Where `stored` (bool []) is False all stays as it is, without a copy of the features: so `vmap`
+    can insert into some memories only.
+    """
     weight, slot = update_weights(
         memory.weight, memory.num_stored, memory.last_slot, memory.num_init, rate, init_minimum
     )
+    place = jnp.where(stored, slot, memory.weight.shape[0])  # writes beyond the end are dropped
     return memory.replace(
-        feat=memory.feat.at[slot].set(feat),
-        box_xywh=memory.box_xywh.at[slot].set(box_xywh),
-        weight=weight,
-        num_stored=memory.num_stored + 1,
-        last_slot=slot,
+        feat=memory.feat.at[place].set(feat),
+        box_xywh=memory.box_xywh.at[place].set(box_xywh),
+        weight=jnp.where(stored, weight, memory.weight),
+        num_stored=memory.num_stored + jnp.int32(stored),
+        last_slot=jnp.where(stored, slot, memory.last_slot),
     )

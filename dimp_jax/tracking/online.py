@@ -87,37 +87,11 @@ def init_with(network: Network, config: TrackerConfig, image, box_xywh, key, num
     """`init` with given random numbers (`draws.InitDraws`); returns (state, `programs.Start`)."""
     image_hw = np.array(image.shape[:2])
     box = check_box(box_xywh, image_hw)
-    crop_px = config.crop_size_px
-    pose, base_size = initial_pose(box, crop_px, config.search_area_scale)
-
-    expanded_px = expanded_size_px(config.augment, crop_px)
-    patch, _ = crops.sample_patch(
-        image,
-        np.rint(pose.center_yx),
-        (pose.scale * np.float32(expanded_px),) * 2,
-        (expanded_px, expanded_px),
-        border_mode="replicate",
-        max_scale_change=None,
-        arithmetic=config.crop_arithmetic,
-    )
-    transforms = build_transforms(config.augment, crop_px, numbers.shift)
-    if config.border_mode == "inside":
-        # Later crops will be moved into the image, so that the target is off their centre: the
-        # samples learned from here are moved alike.
-        window_px = pose.scale * np.float32(crop_px)
-        into = crops.inside_shift_yx(np.rint(pose.center_yx), window_px, image_hw)
-        transforms = moved(transforms, -into / pose.scale)
-    patches = apply_transforms(patch, transforms, crop_px)
-    # The box follows the shifts only: flip and rotations keep its centre and size.
-    target = np.asarray(
-        target_box_in_crop(
-            pose.center_yx, pose.size_hw, np.rint(pose.center_yx), pose.scale, crop_px
-        )
-    )
-    boxes = [target + np.array([*box_shift_xy(t), 0, 0], np.float32) for t in transforms]
-    boxes += [target] * len(numbers.dropout)
+    pose, base_size = initial_pose(box, config.crop_size_px, config.search_area_scale)
+    patches, transforms = first_patches(config, image, pose, numbers.shift)
+    boxes = first_boxes(config, pose, pose, transforms)
     started = network.programs.start(
-        network.params, jnp.asarray(patches), jnp.asarray(np.stack(boxes)), numbers.dropout
+        network.params, jnp.asarray(patches), jnp.asarray(boxes), numbers.dropout
     )
     state = TrackerState(
         pose=pose,
@@ -129,6 +103,46 @@ def init_with(network: Network, config: TrackerConfig, image, box_xywh, key, num
         key=key,
     )
     return state, started
+
+
+def first_patches(config: TrackerConfig, image, window: Pose, shift_uniforms):
+    """The transformed first frame: ([A, P, P, 3] float32, their `Transform`s).
+
+    Args:
+      window: centre and scale of the search window. shift_uniforms: as in `build_transforms`.
+    """
+    crop_px = config.crop_size_px
+    expanded_px = expanded_size_px(config.augment, crop_px)
+    patch, _ = crops.sample_patch(
+        image,
+        np.rint(window.center_yx),
+        (window.scale * np.float32(expanded_px),) * 2,
+        (expanded_px, expanded_px),
+        border_mode="replicate",
+        max_scale_change=None,
+        arithmetic=config.crop_arithmetic,
+    )
+    transforms = build_transforms(config.augment, crop_px, shift_uniforms)
+    if config.border_mode == "inside":
+        # Later crops will be moved into the image, so that the target is off their centre: the
+        # samples learned from here are moved alike.
+        window_px = window.scale * np.float32(crop_px)
+        into = crops.inside_shift_yx(np.rint(window.center_yx), window_px, image.shape[:2])
+        transforms = moved(transforms, -into / window.scale)
+    return apply_transforms(patch, transforms, crop_px), transforms
+
+
+def first_boxes(config: TrackerConfig, pose: Pose, window: Pose, transforms) -> np.ndarray:
+    """A target's boxes in the samples of `first_patches`, those of dropout included: [A + D, 4]."""
+    center_yx = np.rint(window.center_yx)
+    target = np.asarray(
+        target_box_in_crop(
+            pose.center_yx, pose.size_hw, center_yx, window.scale, config.crop_size_px
+        )
+    )
+    # The box follows the shifts only: flip and rotations keep its centre and size.
+    boxes = [target + np.array([*box_shift_xy(t), 0, 0], np.float32) for t in transforms]
+    return np.stack(boxes + [target] * config.augment.dropout_samples)
 
 
 def step(network: Network, config: TrackerConfig, state: TrackerState, image):
@@ -161,12 +175,10 @@ def step_with(network: Network, config: TrackerConfig, state: TrackerState, imag
         scales,
         numbers,
     )
-    report = np.asarray(seen.report)  # the one synchronisation of a frame
-    verdict = Verdict(int(report[5]))
-    state = state.replace(pose=Pose(report[:2], report[2:4], report[4]), frame=frame)
-    result = TrackResult(box_of(state.pose), float(report[6]), verdict)
+    pose, result = read_report(np.asarray(seen.report))  # the one synchronisation of a frame
+    state = state.replace(pose=pose, frame=frame)
 
-    insert, num_iter, rate = plan_learning(config.memory, frame, verdict, result.score)
+    insert, num_iter, rate = plan_learning(config.memory, frame, result.verdict, result.score)
     losses = None
     if insert or num_iter:
         filt, memory, losses = network.programs.learn(
@@ -181,6 +193,12 @@ def step_with(network: Network, config: TrackerConfig, state: TrackerState, imag
         )
         state = state.replace(filt=filt, memory=memory)
     return state, result, Details(seen, coords, patches, losses)
+
+
+def read_report(report) -> tuple[Pose, TrackResult]:
+    """What the seven numbers of `programs.Look.report` say."""
+    pose = Pose(report[:2], report[2:4], report[4])
+    return pose, TrackResult(box_of(pose), float(report[6]), Verdict(int(report[5])))
 
 
 def sample_crops(config: TrackerConfig, pose: Pose, image, network: Network):
