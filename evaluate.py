@@ -61,8 +61,8 @@ class Arguments:
     """Use only the first frames of each sequence."""
 
     rule: str | None = None
-    """How boxes are scored: pytracking, pytracking_int, otb, got10k, got10k_otb, lasot,
-    trackingnet, pysot, uav, visible. Default: the official one of the data set; visible for your own."""
+    """How boxes are scored: otb, uav, got10k, got10k_otb, lasot, trackingnet, pytracking,
+    pytracking_int, pysot, visible. Default: the data set's official one; visible for your own."""
 
     runs: int = 1
     """Repeated runs; run r uses seed + r."""

@@ -5,7 +5,16 @@ import sys
 
 import jax
 
-from benchmarks import backbones, frame_parts, frames, loader, predictor, start_up, training
+from benchmarks import (
+    backbones,
+    frame_parts,
+    frames,
+    lanes,
+    loader,
+    predictor,
+    start_up,
+    training,
+)
 from benchmarks.machine import machine
 from benchmarks.measure import figure, gemm_flops_per_s
 from dimp_jax.evaluation.images import InputError
@@ -22,6 +31,7 @@ GROUPS = {
     "predictor": predictor.figures,
     "frames": frames.figures,
     "parts": frame_parts.figures,
+    "lanes": lanes.figures,
     "start_up": start_up.figures,
     "training": training.figures,
     "loader": loader.figures,

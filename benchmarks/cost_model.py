@@ -15,6 +15,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 
 from benchmarks.measure import count_flops
 from dimp_jax import config as configs
@@ -66,7 +67,7 @@ def count_bytes(jaxpr, itemsize: int) -> int:
             inner = count_bytes(eqn.params["jaxpr"].jaxpr, itemsize)
             total += eqn.params["length"] * inner
         else:
-            for inner in jax.core.jaxprs_in_params(eqn.params):
+            for inner in jaxprs_in_params(eqn.params):
                 total += count_bytes(inner, itemsize)
     return total
 

@@ -8,6 +8,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 
 GEMM_SIZE = 2048
 
@@ -78,7 +79,7 @@ def _flops(jaxpr) -> int:
         elif name == "scan":
             total += params["length"] * _flops(params["jaxpr"].jaxpr)
         else:
-            for inner in jax.core.jaxprs_in_params(params):
+            for inner in jaxprs_in_params(params):
                 total += _flops(inner)
     return total
 

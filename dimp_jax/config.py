@@ -134,9 +134,8 @@ class TrackerConfig:
     localize: LocalizeConfig = LocalizeConfig()
     refine: RefineConfig = RefineConfig()
     inside_ratio: float = 0.2  # the centre may leave the image by (0.5 - this) target sizes
-    # Several objects in one video: one search window around all of them, so that the backbone runs
-    # once a frame; False: each has its own. Meant for objects that are near one another: the farther
-    # apart, the coarser the window.
+    # One search window around all targets of a video, so that the backbone runs once a frame. The
+    # farther apart they are, the coarser it is.
     shared_crop: bool = False
 
 

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from rich.console import Console
 
+from dimp_jax.evaluation import jobs as evaluation
 from dimp_jax.evaluation.images import InputError
+from dimp_jax.evaluation.runner import progress_of_frames
 from dimp_jax.evaluation.sequences import Sequence
 
 
@@ -94,6 +97,22 @@ def track_many(
     finally:
         for run in runs.values():
             run.frames.close()
+
+
+def at_once(lanes: Lanes, todo, *, options: evaluation.Options, console: Console):
+    """Tracks the jobs of an evaluation by `track_many`: yields (job, outcome)."""
+    named = ((job, job.sequence, options.seed + job.run) for job in todo)
+    with progress_of_frames(console) as progress:
+        total = sum(job.sequence.frames.count for job in todo)
+        task = progress.add_task(
+            f"{len(todo)} sequences, {lanes.size} at once", total=total, fps="-"
+        )
+        advance = lambda *_: progress.advance(task)
+        for ended in track_many(lanes, named, on_frame=advance):
+            if ended.error is not None:
+                yield ended.key, evaluation.failed(ended.error)
+            else:
+                yield ended.key, evaluation.Tracked(ended.boxes, ended.times_s, ended.decode_s)
 
 
 def _finished(values):

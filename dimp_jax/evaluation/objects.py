@@ -1,10 +1,18 @@
 """Tracks several objects in one video: the plain loop of `runner.track`, for boxes of N objects."""
 
+import contextlib
+import dataclasses
 import time
+from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
+from dimp_jax.evaluation import draw, jobs, results, window
 from dimp_jax.evaluation.images import InputError
+from dimp_jax.evaluation.jobs import Options, Tracked
+from dimp_jax.evaluation.runner import DEFAULT_FRAME_RATE, Stopped, progress_of_frames
+from dimp_jax.evaluation.video import video_writer
 
 
 def track_objects(
@@ -61,3 +69,61 @@ def track_objects(
         found.append(now)
         observe(index, image, now, results)
     return np.stack(found, axis=1), np.array(times_s)
+
+
+def targets_of_one_video(tracker, todo, out, *, options: Options, console: Console):
+    """Tracks several targets in the video that they share: yields (job, outcome).
+
+    All jobs of a run belong together. With `options.save_video` the boxes are drawn in one
+    OUT/<video>.mp4; the time of a frame is divided among them.
+
+    Raises:
+      InputError: a frame cannot be read, or the tracker refuses one of the boxes.
+      Stopped: the person ended the run.
+    """
+    for run in sorted({job.run for job in todo}):
+        mine = [job for job in todo if job.run == run]
+        sequence = mine[0].sequence
+        with contextlib.ExitStack() as stack:
+            if options.show:
+                stack.callback(window.close)
+            progress = stack.enter_context(progress_of_frames(console))
+            task = progress.add_task(f"{len(mine)} targets", total=sequence.frames.count, fps="-")
+            write = None
+            if options.save_video:
+                rate = sequence.frames.frame_rate or DEFAULT_FRAME_RATE
+                write = stack.enter_context(video_writer(video_of_targets(out, mine[0]), rate))
+
+            def observe(index, image, boxes, found, task=task, write=write, progress=progress):
+                progress.update(task, completed=index + 1)
+                if write is None and not options.show:
+                    return
+                verdicts = [draw.GIVEN if one is None else one.verdict.name for one in found]
+                drawn = draw.annotate_objects(image, boxes, verdicts=verdicts, frame=index)
+                if write is not None:
+                    write(drawn)
+                if options.show and window.show(drawn):
+                    raise Stopped
+
+            boxes, times_s = track_objects(
+                tracker,
+                sequence,
+                [job.sequence.init_box for job in mine],
+                seed=options.seed + run,
+                observe=observe,
+            )
+        for job, its_boxes in zip(mine, boxes, strict=True):
+            yield job, Tracked(its_boxes, times_s / len(mine), None)
+
+
+def are_targets_done(out, sequences, run: int, *, options: Options) -> bool:
+    """Whether a run of `targets_of_one_video` has all its files."""
+    one_each = dataclasses.replace(options, save_video=False)
+    return all(
+        jobs.has_results(out, jobs.Job(sequence, run), one_each) for sequence in sequences
+    ) and (not options.save_video or video_of_targets(out, jobs.Job(sequences[0], run)).is_file())
+
+
+def video_of_targets(out, job) -> Path:
+    """Where the video with all targets is: a target is called <video>-<number>."""
+    return results.run_folder(out, job.run) / f"{job.sequence.name.rpartition('-')[0]}.mp4"

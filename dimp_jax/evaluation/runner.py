@@ -1,7 +1,6 @@
 """Runs a tracker over sequences: plain loops, timed per frame, with progress."""
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dimp_jax.evaluation import draw, jobs, results, window
 from dimp_jax.evaluation.images import InputError
 from dimp_jax.evaluation.jobs import Options, Tracked
-from dimp_jax.evaluation.lanes import track_many
-from dimp_jax.evaluation.objects import track_objects
 from dimp_jax.evaluation.video import video_writer
 
 DEFAULT_FRAME_RATE = 25.0  # of annotated videos made from image folders
@@ -178,84 +175,6 @@ def _track_and_draw(tracker, job, out, options, progress, task):
         seed = options.seed + job.run
         boxes, times_s = track(tracker, sequence, seed=seed, observe=observe)
     return Tracked(boxes, times_s, np.array(decode_s))
-
-
-def at_once(lanes, todo, *, options: Options, console: Console):
-    """Tracks jobs in the lanes of one program (`lanes.track_many`): yields (job, outcome).
-
-    Args:
-      lanes: `dimp_jax.tracking.lanes.Lanes`.
-    """
-    named = ((job, job.sequence, options.seed + job.run) for job in todo)
-    with progress_of_frames(console) as progress:
-        total = sum(job.sequence.frames.count for job in todo)
-        task = progress.add_task(
-            f"{len(todo)} sequences, {lanes.size} at once", total=total, fps="-"
-        )
-        advance = lambda *_: progress.advance(task)
-        for ended in track_many(lanes, named, on_frame=advance):
-            if ended.error is not None:
-                yield ended.key, jobs.failed(ended.error)
-            else:
-                yield ended.key, Tracked(ended.boxes, ended.times_s, ended.decode_s)
-
-
-def targets_of_one_video(tracker, todo, out, *, options: Options, console: Console):
-    """Tracks several targets in the video that they share: yields (job, outcome).
-
-    All jobs of a run belong together. With `options.save_video` the boxes are drawn in one
-    OUT/<video>.mp4; the time of a frame is divided among them.
-
-    Raises:
-      InputError: a frame cannot be read, or the tracker refuses one of the boxes.
-      Stopped: the person ended the run.
-    """
-    for run in sorted({job.run for job in todo}):
-        mine = [job for job in todo if job.run == run]
-        sequence = mine[0].sequence
-        with contextlib.ExitStack() as stack:
-            if options.show:
-                stack.callback(window.close)
-            progress = stack.enter_context(progress_of_frames(console))
-            task = progress.add_task(f"{len(mine)} targets", total=sequence.frames.count, fps="-")
-            write = None
-            if options.save_video:
-                rate = sequence.frames.frame_rate or DEFAULT_FRAME_RATE
-                write = stack.enter_context(video_writer(video_of_targets(out, mine[0]), rate))
-
-            def observe(index, image, boxes, found, task=task, write=write, progress=progress):
-                progress.update(task, completed=index + 1)
-                if write is None and not options.show:
-                    return
-                verdicts = [draw.GIVEN if one is None else one.verdict.name for one in found]
-                drawn = draw.annotate_objects(image, boxes, verdicts=verdicts, frame=index)
-                if write is not None:
-                    write(drawn)
-                if options.show and window.show(drawn):
-                    raise Stopped
-
-            boxes, times_s = track_objects(
-                tracker,
-                sequence,
-                [job.sequence.init_box for job in mine],
-                seed=options.seed + run,
-                observe=observe,
-            )
-        for job, its_boxes in zip(mine, boxes, strict=True):
-            yield job, Tracked(its_boxes, times_s / len(mine), None)
-
-
-def are_targets_done(out, sequences, run: int, *, options: Options) -> bool:
-    """Whether a run of `targets_of_one_video` has all its files."""
-    one_each = dataclasses.replace(options, save_video=False)
-    return all(
-        jobs.has_results(out, jobs.Job(sequence, run), one_each) for sequence in sequences
-    ) and (not options.save_video or video_of_targets(out, jobs.Job(sequences[0], run)).is_file())
-
-
-def video_of_targets(out, job) -> Path:
-    """Where the video with all targets is: a target is called <video>-<number>."""
-    return results.run_folder(out, job.run) / f"{job.sequence.name.rpartition('-')[0]}.mp4"
 
 
 def progress_of_frames(console):

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from dimp_jax import command_line, compilation
 from dimp_jax import config as configs
-from dimp_jax.evaluation import datasets, inputs, jobs, results, rules, runner, summary
+from dimp_jax.evaluation import datasets, inputs, jobs, objects, results, rules, runner, summary
 from dimp_jax.evaluation.images import InputError
 
 
@@ -73,7 +73,7 @@ def evaluate(args) -> bool:
     track_jobs = _who_tracks(args, found, out, options, console)
     is_done = None
     if found.objects:
-        is_done = lambda job: runner.are_targets_done(
+        is_done = lambda job: objects.are_targets_done(
             out, found.sequences, job.run, options=options
         )
     results.make_folder(out, **made_from)
@@ -143,13 +143,14 @@ def _who_tracks(args, found, out, options, console) -> jobs.TrackJobs:
             from dimp_jax.tracking.objects import Objects
 
             Objects(tracker, len(found.sequences)).warmup()
-            return lambda todo: runner.targets_of_one_video(tracker, todo, out, **shown)
+            return lambda todo: objects.targets_of_one_video(tracker, todo, out, **shown)
         if args.batch > 1:
+            from dimp_jax.evaluation.lanes import at_once
             from dimp_jax.tracking.lanes import Lanes
 
             lanes = Lanes(tracker, args.batch)
             lanes.warmup()
-            return lambda todo: runner.at_once(lanes, todo, **shown)
+            return lambda todo: at_once(lanes, todo, **shown)
         tracker.warmup()
         return lambda todo: runner.one_by_one(tracker, todo, out, **shown)
 
