@@ -20,23 +20,46 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import jax  # noqa: E402  (the flag above must come first)
 import pytest  # noqa: E402  (as above)
+from jax._src import compiler  # noqa: E402  (as above)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-EMITTERS = "--xla_cpu_use_fusion_emitters"
+EMITTERS = "xla_cpu_use_fusion_emitters"
+# Only where it was tried: XLA ends a process that gives it an unknown flag.
+FORMER_IS_KNOWN = importlib.metadata.version("jaxlib").startswith("0.10.")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def faster_compiler_of_started_processes():
     """Lets the processes that tests start compile with XLA's former code generator.
 
-    Their programs are compiled for longer than they run, and it takes a third of the time. In the
-    test process itself, and so in the golden tests, programs are compiled as a user's are.
+    Their programs are compiled for longer than they run, and it takes a third of the time.
     """
     jax.devices()  # XLA reads its flags here, once
-    # Only where it was tried: XLA ends a process that gives it an unknown flag.
-    known = importlib.metadata.version("jaxlib").startswith("0.10.")
-    if known and EMITTERS not in os.environ["XLA_FLAGS"]:
-        os.environ["XLA_FLAGS"] += f" {EMITTERS}=false"
+    if FORMER_IS_KNOWN and EMITTERS not in os.environ["XLA_FLAGS"]:
+        os.environ["XLA_FLAGS"] += f" --{EMITTERS}=false"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def faster_compiler(request):
+    """The same in this process, but for the golden tests of network, predictor and tracker: their
+    programs are compiled as a user's are.
+
+    There is no public way to give an option to every compilation from here on.
+    """
+    golden = request.module.__name__.startswith("test_golden")
+    if not FORMER_IS_KNOWN or (golden and request.module.__name__ != "test_golden_train"):
+        yield
+        return
+    usual = compiler.get_compile_options
+
+    def former(*args, **kwargs):
+        options = usual(*args, **kwargs)
+        options.env_option_overrides = [*options.env_option_overrides, (EMITTERS, False)]
+        return options
+
+    compiler.get_compile_options = former
+    yield
+    compiler.get_compile_options = usual
 
 
 def pytest_collection_modifyitems(items):
