@@ -9,27 +9,21 @@ python evaluate.py --video 0 --show                      # camera: draw the box 
 
 import dataclasses
 import sys
-from typing import Annotated
 
 import tyro
 
 from dimp_jax import command_line
-from dimp_jax import config as configs
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-DEFAULT_CONFIG = "configs/dimp_lite0.py"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(command_line.TrackerArguments):
     """Tracks in a video, a camera, sequences, a benchmark or the demo clip, and scores the result.
 
     Without --data, --dataset and --video, the demo: a short real video with ground truth. The same
     command given again goes on with the sequences that are missing or failed.
     """
-
-    config: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CONFIG")] = DEFAULT_CONFIG
-    """A config file, or the name of one that ships with dimp_jax."""
 
     data: str | None = None
     """A sequence (img/*.jpg|png, groundtruth.txt), or a folder of sequences."""
@@ -81,41 +75,10 @@ class Arguments:
 
     distributed: command_line.Distributed = command_line.Distributed()
 
-    model: configs.ModelConfig
-    tracker: configs.TrackerConfig
-
-    checkpoint: str | None
-    """Weights: the name of shipped ones, a .safetensors file, a directory made by
-    `python -m dimp_jax.convert`, or the --workdir of a training."""
-
-    seed: int
-    """Of all randomness: the same seed gives the same boxes, bit for bit."""
-
-    @property
-    def settings(self) -> configs.Config:
-        """The part of the config that tracking depends on; training has its defaults."""
-        fields = ("model", "tracker", "checkpoint", "seed")
-        return configs.Config(**{name: getattr(self, name) for name in fields})
-
 
 def parse(argv) -> Arguments:
-    """Arguments whose `settings` are those of the config file, changed by the command line.
-
-    Raises:
-      FileNotFoundError, ValueError: no such config file, or it has no usable `get_config`.
-      SystemExit: 0 after --help, 2 after an unknown or mistyped option.
-    """
-
-    def default(name):
-        config = configs.load(name)
-        return Arguments(
-            model=config.model,
-            tracker=config.tracker,
-            checkpoint=config.checkpoint,
-            seed=config.seed,
-        )
-
-    return command_line.parse(Arguments, argv, default, config=DEFAULT_CONFIG, prog="evaluate.py")
+    """See `command_line.parse_tracker`."""
+    return command_line.parse_tracker(Arguments, argv, prog="evaluate.py")
 
 
 def main(argv=None) -> int:

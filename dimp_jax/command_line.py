@@ -1,8 +1,14 @@
 """What the command lines share: defaults of a config file named on them, and several hosts."""
 
 import dataclasses
+from typing import Annotated
 
 import tyro
+
+from dimp_jax import config as configs
+
+DEFAULT_CONFIG = "dimp_lite0"
+TRACKER_FIELDS = ("model", "tracker", "checkpoint", "seed")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +26,48 @@ class Distributed:
 
     auto: bool = True
     """Look for a TPU pod or a SLURM job step."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrackerArguments:
+    """What commands that need a tracker have in common: the part of a config that it depends on."""
+
+    config: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CONFIG")] = DEFAULT_CONFIG
+    """A config file, or the name of one that ships with dimp_jax."""
+
+    model: configs.ModelConfig
+    tracker: configs.TrackerConfig
+
+    checkpoint: str | None
+    """Weights: the name of shipped ones, a .safetensors file, a directory made by
+    `python -m dimp_jax.convert`, or the --workdir of a training."""
+
+    seed: int
+    """Of all randomness: the same seed gives the same results, bit for bit."""
+
+    @property
+    def settings(self) -> configs.Config:
+        """The tracker's config; training has its defaults."""
+        return configs.Config(**{name: getattr(self, name) for name in TRACKER_FIELDS})
+
+
+def parse_tracker(arguments, argv, *, prog: str, required=()):
+    """Arguments whose `settings` are those of the config file, changed by the command line.
+
+    Args:
+      arguments: a `TrackerArguments`. required: names of its own fields without defaults.
+
+    Raises:
+      FileNotFoundError, ValueError: no such config file, or it has no usable `get_config`.
+      SystemExit: 0 after --help, 2 after an unknown or mistyped option.
+    """
+
+    def default(name):
+        config = configs.load(name)
+        values = {field: getattr(config, field) for field in TRACKER_FIELDS}
+        return arguments(**dict.fromkeys(required, tyro.MISSING), **values)
+
+    return parse(arguments, argv, default, config=DEFAULT_CONFIG, prog=prog)
 
 
 def parse(arguments, argv, make_default, *, config: str, prog: str):

@@ -8,14 +8,16 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rich.console import Console
-from test_runner import FakeTracker, files, load, run
+from test_runner import FakeTracker, Verdict, files, load, run
 from test_sequences import make_sequence, truncate
+from test_track_many import FakeLanes
 
-from dimp_jax.evaluation import jobs, results, runner, summary, workers
+from dimp_jax.evaluation import inputs, jobs, lanes, objects, results, runner, summary, workers
 from dimp_jax.evaluation.images import InputError
 
 
@@ -213,3 +215,69 @@ def test_killed_and_given_again_computes_only_what_is_missing(tmp_path):
     scores = run(tracker, found, out)
     assert len(tracker.started) == 2 and list(scores["sequences"]) == list("abcde")
     assert {name: (out / name).stat().st_mtime_ns for name in done} == done
+
+
+def test_lanes_give_the_files_of_one_by_one(tmp_path):
+    for name in "abc":
+        make_sequence(tmp_path / "data" / name)
+    truncate(tmp_path / "data" / "b" / "img" / "000006.jpg")
+    found, out = load(tmp_path / "data"), tmp_path / "out"
+    alone, fake = run(FakeTracker(), found, tmp_path / "alone"), FakeLanes(2)
+    out.mkdir()
+    shown = {"options": jobs.Options(seed=5, runs=2), "console": quiet()}
+    scores = jobs.run_jobs(lambda todo: lanes.at_once(fake, todo, **shown), found, out, **shown)
+    assert scores["failed"] == {"b": [0, 1]} and alone["failed"] == {"b": [0]}
+    assert sorted(seed for _, seed in fake.started) == [5, 5, 5, 6, 6, 6]
+    for name in "ac":
+        expected = (tmp_path / "alone" / f"{name}.txt").read_text()
+        assert (out / f"{name}.txt").read_text() == expected
+        assert (out / "run1" / f"{name}.txt").read_text() == expected
+        assert len(results.read_decode_times(out, name)) == 8
+
+
+def test_targets_of_one_video_belong_together(tmp_path, monkeypatch):
+    calls = []
+
+    def track_objects(tracker, sequence, boxes, *, seed, observe):
+        calls.append((sequence.frames.count, len(boxes), seed))
+        moved = np.array([boxes] * sequence.frames.count)
+        for index, (_, image) in enumerate(sequence.images()):
+            verdict = SimpleNamespace(verdict=Verdict.NORMAL)
+            observe(index, image, moved[index], [verdict if index else None] * len(boxes))
+        return moved.transpose(1, 0, 2), np.full(sequence.frames.count, 0.5)
+
+    monkeypatch.setattr(objects, "track_objects", track_objects)
+    source = inputs.Source(
+        data=str(make_sequence(tmp_path / "clip")), boxes=("8,10,12,12", "30,10,9,9")
+    )
+    found, out = inputs.load(source), tmp_path / "out"
+    assert found.objects and [s.name for s in found.sequences] == ["clip-1", "clip-2"]
+    out.mkdir()
+    shown = {"options": jobs.Options(save_video=True), "console": quiet()}
+
+    def evaluate():
+        return jobs.run_jobs(
+            lambda todo: objects.targets_of_one_video(None, todo, out, **shown),
+            found.sequences,
+            out,
+            is_done=lambda job: objects.are_targets_done(
+                out, found.sequences, job.run, options=shown["options"]
+            ),
+            **shown,
+        )
+
+    assert evaluate()["failed"] == {} and calls == [(8, 2, 0)]
+    assert [name for name in files(out) if "time" not in name] == [
+        "clip-1.txt",
+        "clip-2.txt",
+        "clip.mp4",
+        "summary.json",
+    ]
+    boxes, times_s = results.read_sequence(out, "clip-2")
+    np.testing.assert_array_equal(boxes, [[30, 10, 9, 9]] * 8)
+    np.testing.assert_array_equal(times_s, [0.25] * 8)
+    evaluate()
+    assert len(calls) == 1
+    (out / "clip-1.txt").unlink()  # one of them is missing: all are tracked, as they were
+    evaluate()
+    assert calls == [(8, 2, 0)] * 2

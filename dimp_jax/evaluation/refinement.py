@@ -21,20 +21,16 @@ from dimp_jax.evaluation import refinement_measure, results, sequences
 from dimp_jax.evaluation.images import InputError
 from dimp_jax.evaluation.refinement_measure import Options
 
-DEFAULT_CONFIG = "dimp_lite0"
 INTERRUPTED = 130
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(command_line.TrackerArguments):
     """Measures the box refinement of a network alone, on sequences with ground truth.
 
     One refinement from jittered ground truth, and the drift over many refinements of its own output
     on one frame and along the video. The classifier takes no part in it.
     """
-
-    config: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CONFIG")] = DEFAULT_CONFIG
-    """A config file, or the name of one that ships with dimp_jax."""
 
     data: str
     """A sequence (img/*.jpg|png, groundtruth.txt), or a folder of sequences."""
@@ -44,42 +40,11 @@ class Arguments:
 
     options: Annotated[Options, tyro.conf.arg(name="")] = Options()
 
-    model: configs.ModelConfig
-    tracker: configs.TrackerConfig
-
-    checkpoint: str | None
-    """Weights: made by `python -m dimp_jax.convert`, or the --workdir of a training."""
-
-    seed: int
-    """Of the jitter and of the boxes that a refinement tries."""
-
-    @property
-    def settings(self) -> configs.Config:
-        """The part of the config that tracking depends on."""
-        fields = ("model", "tracker", "checkpoint", "seed")
-        return configs.Config(**{name: getattr(self, name) for name in fields})
-
 
 def parse(argv) -> Arguments:
-    """Arguments whose `settings` are those of the config file, changed by the command line.
-
-    Raises:
-      FileNotFoundError, ValueError: no such config file, or it has no usable `get_config`.
-      SystemExit: 0 after --help, 2 after an unknown or mistyped option.
-    """
-
-    def default(name):
-        config = configs.load(name)
-        return Arguments(
-            data=tyro.MISSING,
-            model=config.model,
-            tracker=config.tracker,
-            checkpoint=config.checkpoint,
-            seed=config.seed,
-        )
-
+    """See `command_line.parse_tracker`."""
     prog = "python -m dimp_jax.evaluation.refinement"
-    return command_line.parse(Arguments, argv, default, config=DEFAULT_CONFIG, prog=prog)
+    return command_line.parse_tracker(Arguments, argv, prog=prog, required=("data",))
 
 
 def run(args: Arguments, console: Console) -> None:

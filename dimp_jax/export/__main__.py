@@ -13,30 +13,24 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from dimp_jax import command_line
 from dimp_jax import config as configs
 
 PROG = "python -m dimp_jax.export"
-DEFAULT_CONFIG = "configs/dimp_lite0.py"
 LICENSE = """The folder flatbuffers is a copy of the PyPI package of that name, version {version}.
 Copyright 2014 Google Inc.; Apache License 2.0, https://www.apache.org/licenses/LICENSE-2.0
 """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(command_line.TrackerArguments):
     """Writes a tracker as StableHLO programs with a runner that needs only jax and numpy.
 
     OUT gets one .stablehlo file for each program, params.npz, meta.json, run.py, and a copy of the
     package flatbuffers, with which jax reads the programs.
     """
-
-    config: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CONFIG")] = DEFAULT_CONFIG
-    """A config file, or the name of one that ships with dimp_jax."""
 
     out: Path
     """A new or empty folder."""
@@ -44,42 +38,10 @@ class Arguments:
     platforms: tuple[Literal["cpu", "cuda", "rocm", "tpu"], ...] = ("cpu", "cuda", "tpu")
     """What the programs are lowered for."""
 
-    model: configs.ModelConfig
-    tracker: configs.TrackerConfig
-
-    checkpoint: str | None
-    """Weights: the name of shipped ones, a .safetensors file, a directory made by
-    `python -m dimp_jax.convert`, or the --workdir of a training."""
-
-    seed: int
-    """Of all randomness, unless the runner is given another."""
-
-    @property
-    def settings(self) -> configs.Config:
-        """The part of the config that tracking depends on."""
-        fields = ("model", "tracker", "checkpoint", "seed")
-        return configs.Config(**{name: getattr(self, name) for name in fields})
-
 
 def parse(argv) -> Arguments:
-    """Arguments whose `settings` are those of the config file, changed by the command line.
-
-    Raises:
-      FileNotFoundError, ValueError: no such config file, or it has no usable `get_config`.
-      SystemExit: 0 after --help, 2 after an unknown or mistyped option.
-    """
-
-    def default(name):
-        config = configs.load(name)
-        return Arguments(
-            out=tyro.MISSING,
-            model=config.model,
-            tracker=config.tracker,
-            checkpoint=config.checkpoint,
-            seed=config.seed,
-        )
-
-    return command_line.parse(Arguments, argv, default, config=DEFAULT_CONFIG, prog=PROG)
+    """See `command_line.parse_tracker`."""
+    return command_line.parse_tracker(Arguments, argv, prog=PROG, required=("out",))
 
 
 def write(tracker, out: Path, platforms) -> dict[str, int]:
