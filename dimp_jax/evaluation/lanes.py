@@ -27,7 +27,7 @@ class Lanes(Protocol):
     def step(self, states, images) -> tuple[Any, list]: ...
 
 
-class Job(NamedTuple):
+class Entry(NamedTuple):
     """A sequence to track."""
 
     key: Any  # the caller's name of it
@@ -36,7 +36,7 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A job that has ended. Either `error` is None, or the arrays are."""
+    """An entry that has ended. Either `error` is None, or the arrays are."""
 
     key: Any
     boxes: np.ndarray | None  # [N, 4], the first is the given box
@@ -47,35 +47,35 @@ class Outcome(NamedTuple):
 
 def track_many(
     lanes: Lanes,
-    jobs: Iterable[Job],
+    entries: Iterable[Entry],
     *,
     prefetch_frames: int = 4,
     on_frame=lambda key, index, image, box, result: None,
 ) -> Iterator[Outcome]:
-    """Tracks all jobs, `lanes.size` at a time, and yields each as it ends.
+    """Tracks all entries, `lanes.size` at a time, and yields each as it ends.
 
-    A job that fails (an unreadable frame, a refused box, a box that is not finite) ends with its
+    An entry that fails (an unreadable frame, a refused box, a box that is not finite) ends with its
     error, and its lane goes on with the next one. What fails for all lanes is raised.
 
     Args:
       lanes: may be shared by calls that follow one another.
-      jobs: of `Job`, or tuples alike; taken when a lane is free.
+      entries: of `Entry`, or tuples alike; taken when a lane is free.
       prefetch_frames: decoded ahead, a lane.
-      on_frame: called with the job's key, the frame's index, uint8 RGB image, box [4] and
+      on_frame: called with the entry's key, the frame's index, uint8 RGB image, box [4] and
         `TrackResult` (None in the first frame). Not timed. What it raises is raised.
     """
-    jobs, runs, states = (Job(*job) for job in jobs), {}, lanes.empty()
+    entries, runs, states = (Entry(*entry) for entry in entries), {}, lanes.empty()
     try:
         while True:
             images = [None] * lanes.size
             for lane in range(lanes.size):
-                while images[lane] is None:  # once more for every job that ends or cannot start
+                while images[lane] is None:  # once more for every entry that ends or cannot start
                     error = None
                     if lane not in runs:
-                        job = next(jobs, None)
-                        if job is None:
+                        entry = next(entries, None)
+                        if entry is None:
                             break
-                        runs[lane] = _Run(job, prefetch_frames)
+                        runs[lane] = _Run(entry, prefetch_frames)
                         states, error = _start(lanes, states, lane, runs[lane], on_frame)
                     if error is None:
                         images[lane], error = runs[lane].next_image()
@@ -92,7 +92,7 @@ def track_many(
                     yield runs.pop(lane).ended(error)
                     continue
                 on_frame(
-                    run.job.key, len(run.boxes) - 1, images[lane], run.boxes[-1], results[lane]
+                    run.entry.key, len(run.boxes) - 1, images[lane], run.boxes[-1], results[lane]
                 )
     finally:
         for run in runs.values():
@@ -123,8 +123,8 @@ def _finished(values):
 
 
 def _start(lanes, states, lane, run, on_frame):
-    """(the next states, None), or (these states, why the job cannot start)."""
-    sequence = run.job.sequence
+    """(the next states, None), or (these states, why the entry cannot start)."""
+    sequence = run.entry.sequence
     box = sequence.init_box
     if box is None:
         return states, InputError(f"{sequence.name}: no first box, and none can be drawn here")
@@ -133,14 +133,14 @@ def _start(lanes, states, lane, run, on_frame):
         return states, error or InputError(f"{sequence.name}: no frames")
     began = time.perf_counter()
     try:
-        states = _finished(lanes.init(states, lane, image, box, run.job.seed))
+        states = _finished(lanes.init(states, lane, image, box, run.entry.seed))
     except ValueError as error:
         return states, _because(InputError(f"{sequence.name}: {error}"), error)
     except Exception as error:  # whatever it is, the other lanes have no part in it
         return states, error
     run.boxes.append(np.array(box, np.float64))
     run.times_s.append(time.perf_counter() - began)
-    on_frame(run.job.key, 0, image, run.boxes[0], None)
+    on_frame(run.entry.key, 0, image, run.boxes[0], None)
     return states, None
 
 
@@ -151,11 +151,11 @@ def _because(error, cause):
 
 
 class _Run:
-    """A job in its lane, and what it has given so far."""
+    """An entry in its lane, and what it has given so far."""
 
-    def __init__(self, job: Job, prefetch_frames: int):
-        self.job = job
-        self.frames = Prefetcher(job.sequence, prefetch_frames)
+    def __init__(self, entry: Entry, prefetch_frames: int):
+        self.entry = entry
+        self.frames = Prefetcher(entry.sequence, prefetch_frames)
         self.boxes, self.times_s, self.decode_s = [], [], []
 
     def next_image(self):
@@ -172,19 +172,19 @@ class _Run:
             return result
         box = np.array(result.box_xywh, np.float64)
         if not np.isfinite(box).all():
-            where = f"{self.job.sequence.name}, frame {len(self.boxes)}"
+            where = f"{self.entry.sequence.name}, frame {len(self.boxes)}"
             return FloatingPointError(f"{where}: the tracker returned the box {box.tolist()}")
         self.boxes.append(box)
         self.times_s.append(seconds)
         return None
 
     def ended(self, error) -> Outcome:
-        """What the job has come to."""
+        """What the entry has come to."""
         self.frames.close()
         if error is not None:
-            return Outcome(self.job.key, None, None, None, error)
+            return Outcome(self.entry.key, None, None, None, error)
         arrays = (np.array(values) for values in (self.boxes, self.times_s, self.decode_s))
-        return Outcome(self.job.key, *arrays, None)
+        return Outcome(self.entry.key, *arrays, None)
 
 
 class Decoded(NamedTuple):

@@ -124,17 +124,17 @@ def start(network, config: TrackerConfig, params, pose, first, seed):
     """Learns the first filter: `online.init` after the crop."""
     settings, crop_px = config.augment, config.crop_size_px
     init_key, frame_key = jax.random.split(jax.random.key(seed))
-    shift_key, dropout_key = jax.random.split(init_key)  # as `draws.for_init`
-    uniforms = jax.random.uniform(shift_key, (augment.num_random_shifts(settings), 2))
-    dropout = jax.random.uniform(dropout_key, (settings.dropout_samples, network.clf_channels))
+    drawn = draws.for_init(init_key, settings, network.clf_channels)
     samples, shifts = first_samples.make(
-        first["patch"], settings, crop_px, uniforms, first["further_shift_yx"]
+        first["patch"], settings, crop_px, drawn.shift, first["further_shift_yx"]
     )
     center_yx, size_hw, scale = pose["center_yx"], pose["size_hw"], pose["scale"]
     target = target_box_in_crop(center_yx, size_hw, jnp.round(center_yx), scale, crop_px)
     # The box follows the shifts only; the dropout samples have that of the identity.
     moves = jnp.pad(shifts[:, ::-1], ((0, settings.dropout_samples), (0, 2)))
-    began = network.programs.start(nested_params(params), samples, target[None] + moves, dropout)
+    began = network.programs.start(
+        nested_params(params), samples, target[None] + moves, drawn.dropout
+    )
     return {
         "base_size_hw": size_hw / scale,
         "key": jax.random.key_data(frame_key),

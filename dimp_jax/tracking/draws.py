@@ -4,7 +4,6 @@ import functools
 from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from dimp_jax.tracking.augment import num_random_shifts
 
@@ -12,16 +11,16 @@ from dimp_jax.tracking.augment import num_random_shifts
 class InitDraws(NamedTuple):
     """Uniform numbers in [0, 1) for the first frame."""
 
-    shift: np.ndarray  # [n, 2] of the flip, blurs and rotations
-    dropout: np.ndarray  # [samples, C] of the feature channels
+    shift: jax.Array  # [n, 2] of the flip, blurs and rotations
+    dropout: jax.Array  # [samples, C] of the feature channels
 
 
 def for_init(key, augment, channels: int) -> InitDraws:
     """augment: `AugmentConfig`."""
     shift_key, dropout_key = jax.random.split(key)
     return InitDraws(
-        np.asarray(jax.random.uniform(shift_key, (num_random_shifts(augment), 2))),
-        np.asarray(jax.random.uniform(dropout_key, (augment.dropout_samples, channels))),
+        jax.random.uniform(shift_key, (num_random_shifts(augment), 2)),
+        jax.random.uniform(dropout_key, (augment.dropout_samples, channels)),
     )
 
 

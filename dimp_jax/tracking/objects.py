@@ -98,7 +98,8 @@ class Objects:
         numbers, keys = [], []
         for number in range(self.size):
             init_key, frame_key = jax.random.split(jax.random.key(seed + number))
-            numbers.append(draws.for_init(init_key, settings.augment, network.clf_channels))
+            drawn = draws.for_init(init_key, settings.augment, network.clf_channels)
+            numbers.append(jax.device_get(drawn))
             keys.append(frame_key)
         poses, base_sizes = zip(
             *(initial_pose(box, crop_px, settings.search_area_scale) for box in boxes), strict=True

@@ -79,7 +79,7 @@ def init(network: Network, config: TrackerConfig, image, box_xywh, key) -> Track
     """
     check_image(image)
     init_key, frame_key = jax.random.split(key)
-    numbers = draws.for_init(init_key, config.augment, network.clf_channels)
+    numbers = jax.device_get(draws.for_init(init_key, config.augment, network.clf_channels))
     return init_with(network, config, image, box_xywh, frame_key, numbers)[0]
 
 
