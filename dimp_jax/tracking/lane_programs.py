@@ -42,7 +42,7 @@ class View(NamedTuple):
 # its caches (`look` of 4 and of 8 lanes of dimp_lite0 takes 1.4 and 1.5 times as long by "vmap").
 # "shared": all look at the same `View`, and what depends on nothing else is computed once.
 Form = Literal["vmap", "loop", "shared"]
-UPDATED_TOGETHER = {"vmap": 4, "loop": 1, "shared": 1}  # lanes of a call of `update`; 4: no measure
+UPDATED_TOGETHER = {"vmap": 4, "loop": 1, "shared": 1}  # by a call of `update`; 4: not measured
 
 
 class LanePrograms(NamedTuple):
