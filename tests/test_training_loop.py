@@ -267,8 +267,9 @@ def test_another_config_is_refused(main, straight, capsys):
 def test_the_debug_config_learns(environment, tmp_path):
     """The README's first training: the loss of 60 steps falls to less than half."""
     line = [sys.executable, str(ROOT / "train.py"), "configs/debug.py", "--workdir", str(tmp_path)]
-    # One device, and all that XLA does for a user.
-    environment = {k: v for k, v in environment.items() if k != "XLA_FLAGS"}
+    # One device, and all optimisation that a user gets; only the code generator is the faster one.
+    flags = [flag for flag in environment["XLA_FLAGS"].split() if "emitters" in flag]
+    environment = environment | {"XLA_FLAGS": " ".join(flags)}
     subprocess.run(line, env=environment, cwd=ROOT, check=True, timeout=PATIENCE_S)
     losses = [r["loss"] for r in records(tmp_path)]  # means of five steps each
     assert np.mean(losses[-3:]) < 0.5 * losses[0]
