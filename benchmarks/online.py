@@ -25,7 +25,7 @@ from benchmarks.machine import busy_notice, machine
 from benchmarks.online_variants import DEFAULT
 from dimp_jax import compilation
 from dimp_jax import config as configs
-from dimp_jax.evaluation import inputs, metrics, runner, sequences
+from dimp_jax.evaluation import inputs, rules, runner, sequences
 from dimp_jax.evaluation.images import InputError
 
 INTERRUPTED = 130
@@ -113,7 +113,8 @@ def accuracy(tracker, found, seeds: int, *, watch) -> tuple[list[float], dict]:
         for place, sequence in enumerate(found):
             watch(f"seed {seed}, {sequence.name}")
             boxes, _ = runner.track(tracker, sequence, seed=seed)
-            scores[seed, place] = metrics.sequence_metrics(boxes, sequence.groundtruth)["auc"]
+            score = rules.score_sequence(rules.get("visible"), boxes, sequence)
+            scores[seed, place] = np.nan if score is None else score.values["auc"]
     names = [sequence.name for sequence in found]
     by_name = dict(zip(names, scores.mean(0).tolist(), strict=True))
     return scores.mean(1).tolist(), by_name

@@ -4,7 +4,7 @@ import golden_files
 import numpy as np
 import pytest
 
-from dimp_jax.evaluation import metrics, rules
+from dimp_jax.evaluation import rules
 from dimp_jax.evaluation.images import InputError
 from dimp_jax.evaluation.sequences import Sequence
 
@@ -102,8 +102,6 @@ def test_visible_leaves_frames_without_the_target_out():
         "norm_precision_20": pytest.approx(2 / 3),
     }
     assert score("visible", [BOX, BOX], [NAN, ABSENT]) is None
-    plain = metrics.sequence_metrics(np.array(predicted), np.array(truth))
-    assert values("visible", predicted, truth) == plain
 
 
 def test_visible_refuses_broken_boxes():

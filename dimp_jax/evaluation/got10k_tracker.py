@@ -10,12 +10,12 @@ experiment.report(["dimp_lite0"])
 The toolkit is not imported here: it only asks for the methods below.
 """
 
-import time
 from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.evaluation import images
+from dimp_jax.evaluation import draw, images, runner, window
+from dimp_jax.evaluation.sequences import Sequence
 
 
 class Got10kTracker:
@@ -66,7 +66,9 @@ class Got10kTracker:
 
     def init(self, image, box):
         """Starts on a frame (a PIL image, or uint8 RGB [H, W, 3]) and its box [4]."""
-        self._start(_pixels(image), box, self.seed)
+        self._state = self._tracker.init(
+            _pixels(image), np.asarray(box, np.float64), seed=self.seed
+        )
 
     def update(self, image) -> np.ndarray:
         """Tracks one frame: its box [4].
@@ -76,7 +78,8 @@ class Got10kTracker:
         """
         if self._state is None:
             raise RuntimeError("update: call init with the first frame and its box before")
-        return _box(self._advance(_pixels(image)))
+        self._state, result = self._tracker.step(self._state, _pixels(image))
+        return np.asarray(result.box_xywh, np.float64)
 
     def track(self, img_files, box, visualize=False):
         """Tracks a sequence of image files.
@@ -90,49 +93,20 @@ class Got10kTracker:
           boxes [N, 4], the first is `box`; seconds [N], without decoding, the first: `init`.
 
         Raises:
-          InputError: a file cannot be read, or there is no display to show it on.
-          ValueError: no files, or a box that the tracker refuses.
+          InputError: a file cannot be read, the tracker refuses the box, or there is no display.
+          ValueError: no files.
           runner.Stopped: the person stopped in the window.
         """
         if len(img_files) == 0:
             raise ValueError("img_files is empty: expected the paths of at least one frame")
         repetition = self._repetitions.get(str(img_files[0]), 0)
         self._repetitions[str(img_files[0])] = repetition + 1
-        show = _open_window() if visualize else None
-        boxes, times_s = np.empty((len(img_files), 4)), np.empty(len(img_files))
-        for index, path in enumerate(img_files):
-            image = images.read_image(path)
-            started = time.perf_counter()
-            if index == 0:
-                self._start(image, box, self.seed + repetition)
-                boxes[0], result = box, None
-            else:
-                result = self._advance(image)
-                boxes[index] = _box(result)
-            times_s[index] = time.perf_counter() - started
-            if show is not None:
-                show(image, boxes[index], index, result)
-        return boxes, times_s
+        frames = images.ImageFrames(tuple(map(Path, img_files)))
+        sequence = Sequence(frames.paths[0].parent.name, frames, None, np.asarray(box, np.float64))
+        observe = _open_window() if visualize else lambda frame: None
+        return runner.track(self._tracker, sequence, seed=self.seed + repetition, observe=observe)
 
     forward_test = track
-
-    def _start(self, image, box, seed):
-        import jax
-
-        box = np.asarray(box, np.float64)
-        self._state = jax.block_until_ready(self._tracker.init(image, box, seed=seed))
-
-    def _advance(self, image):
-        import jax
-
-        state, result = self._tracker.step(self._state, image)
-        # Learning may still run: unless waited for, decoding would hide it from the clock.
-        self._state = jax.block_until_ready(state)
-        return result
-
-
-def _box(result):
-    return np.asarray(result.box_xywh, np.float64)
 
 
 def _pixels(image):
@@ -143,15 +117,14 @@ def _pixels(image):
 
 
 def _open_window():
-    """Checks the display; returns the function that shows a frame with its box."""
-    from dimp_jax.evaluation import draw, runner, window
-
+    """Checks the display; returns an observer that shows each frame with its box."""
     window.check_display()
 
-    def show(image, box, index, result):
-        verdict = draw.GIVEN if result is None else result.verdict.name
-        score = None if result is None else float(result.score)
-        if window.show(draw.annotate(image, box, verdict=verdict, score=score, frame=index)):
+    def show(frame):
+        drawn = draw.annotate(
+            frame.image, frame.box, verdict=frame.verdict, score=frame.score, frame=frame.index
+        )
+        if window.show(drawn):
             window.close()
             raise runner.Stopped
 

@@ -1,10 +1,8 @@
 """Success, precision and normalised precision of predicted boxes, vectorised over frames.
 
-The parts that the metric rules of `rules.py` are made of, and two whole ones. `sequence_metrics` is
-the rule "visible": float boxes, frames without ground truth left out. `frame_errors` and `curves`
-are "pytracking", the published tracker's toolkit, in which frames without ground truth count as
-failures (or, for some data sets, as hits); the same boxes score several points apart under the two,
-so they must never be mixed in one table. Boxes are [x, y, w, h] in pixels; differences of centres
+The parts that the metric rules of `rules.py` are made of. `frame_errors` and `curves` are those of
+"pytracking", the published tracker's toolkit, in which frames without ground truth count as
+failures (or, for some data sets, as hits). Boxes are [x, y, w, h] in pixels; differences of centres
 do not depend on whether a centre is `x + w/2` or `x + (w - 1)/2`, but for their rounding.
 """
 
@@ -17,7 +15,6 @@ Convention = Literal["otb", "lasot", "uav"]
 SUCCESS_THRESHOLDS = np.arange(21) * 0.05  # overlap
 PRECISION_THRESHOLDS_PX = np.arange(51.0)
 NORM_PRECISION_THRESHOLDS = np.arange(51) / 100  # centre error in ground truth sizes
-PRECISION_INDEX = 20  # 20 px, and 0.20 of the ground truth size
 FAILED_OVERLAP = -1.0  # fails every threshold, 0 included
 
 
@@ -66,49 +63,6 @@ def pixel_center(boxes):
 def present(boxes):
     """[N] bool: the box is finite and has an area."""
     return np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
-
-
-def sequence_metrics(predicted, groundtruth):
-    """The three numbers of `summary.json` for one sequence, each in [0, 1].
-
-    Frames whose ground truth is NaN or has no area are left out of numerator and denominator; the
-    first frame is counted with the box that the tracker was given.
-
-    Args:
-      predicted: [N, 4] finite boxes.
-      groundtruth: [N, 4], NaN where the target is absent; or None.
-
-    Returns:
-      {"auc", "precision_20", "norm_precision_20"}: mean of the success curve over 21 thresholds
-      (strict >), share of frames within 20 px, and within 0.20 of the ground truth's size. None,
-      each, if no frame has ground truth.
-
-    Raises:
-      ValueError: the lengths differ.
-    """
-    names = ("auc", "precision_20", "norm_precision_20")
-    if groundtruth is None:
-        return dict.fromkeys(names)
-    if len(predicted) != len(groundtruth):
-        raise ValueError(f"{len(predicted)} predicted boxes for {len(groundtruth)} frames")
-    counted = present(groundtruth)
-    if not counted.any():
-        return dict.fromkeys(names)
-    predicted, groundtruth = predicted[counted], groundtruth[counted]
-    offset = center_offset(predicted, groundtruth)
-    errors = FrameErrors(
-        overlap=overlap(predicted, groundtruth),
-        center_px=np.linalg.norm(offset, axis=1),
-        center_norm=np.linalg.norm(offset / groundtruth[:, 2:], axis=1),
-        valid=np.ones(len(offset), bool),
-    )
-    result = curves(errors)
-    values = (
-        result.success.mean(),
-        result.precision[PRECISION_INDEX],
-        result.norm_precision[PRECISION_INDEX],
-    )
-    return {name: float(value) for name, value in zip(names, values, strict=True)}
 
 
 def fit_prediction(predicted, groundtruth, *, convention: Convention):

@@ -58,7 +58,7 @@ def tracking_auc(config: Config):
     Raises:
       InputError: the folder has no sequences that can be tracked, or none with ground truth.
     """
-    from dimp_jax.evaluation import metrics, runner, sequences
+    from dimp_jax.evaluation import rules, runner, sequences
     from dimp_jax.evaluation.images import InputError
     from dimp_jax.tracking import tracker
 
@@ -81,8 +81,9 @@ def tracking_auc(config: Config):
             except FloatingPointError:  # an early network may lose itself: it tracked nothing
                 scores.append(0.0)
                 continue
-            scores.append(metrics.sequence_metrics(boxes, sequence.groundtruth)["auc"])
-        scores = [s for s in scores if s is not None]
+            score = rules.score_sequence(rules.get("visible"), boxes, sequence)
+            if score is not None:
+                scores.append(score.values["auc"])
         total = np.array([sum(scores), len(scores)], np.float64)
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils

@@ -11,7 +11,7 @@ from dimp_jax.evaluation.rules import Rule, Score
 from dimp_jax.evaluation.sequences import Sequence
 
 # What must be equal in the `input.json` of all; `only` may differ: the common sequences count.
-SAME_INPUT = ("dataset", "data_dir", "data", "video", "frames", "box", "boxes")
+SAME_INPUT = ("dataset", "data_dir", "data", "video", "frames", "boxes")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
