@@ -290,12 +290,10 @@ def test_the_folder_of_data_sets(monkeypatch):
 def test_synthetic_batches():
     """The default sources, from their names to a batch."""
     data = DataConfig(crop=CropConfig(size_px=32), validation_sources=(("synthetic", 1.0),))
-    options = {"seed": 0, "global_batch": 2, "start_step": 0, "process_index": 0}
+    options = dict(seed=0, global_batch=2, start_step=0, process_index=0, process_count=1)
     for training in (True, False):
         sampler = loader.open_sampler(data, seed=0, training=training)
-        with loader.batches(
-            sampler, data, **options, process_count=1, training=training
-        ) as batches:
+        with loader.batches(sampler, data, **options, training=training) as batches:
             batch = next(batches)
         assert batch.train_crops.shape == (2, 3, 32, 32, 3)
         assert (batch.test_brightness == 1).all() != training
