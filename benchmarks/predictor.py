@@ -9,7 +9,8 @@ import numpy as np
 from benchmarks.measure import figure, median_s, versus_gemm
 from dimp_jax.config import PredictorConfig
 from dimp_jax.predictor import correlation, predict, residuals
-from dimp_jax.predictor.steepest_descent import steepest_descent
+from dimp_jax.predictor.objectives import least_squares
+from dimp_jax.predictor.solvers.steepest_descent import steepest_descent
 from dimp_jax.predictor.target_maps import TargetMaps
 
 CELLS, FILTER = 18, 4
@@ -60,7 +61,7 @@ def plain_convolution_s(samples: int, channels: int, num_iter: int) -> float:
         return maps.weight * (activated - maps.label), 0.1 * filt
 
     run = lambda filt, feat: (
-        steepest_descent(functools.partial(residual, feat=feat), filt, num_iter).last
+        steepest_descent(least_squares(functools.partial(residual, feat=feat)), filt, num_iter).last
     )
     return median_s(jax.jit(run), filt, feat, repeats=3)
 

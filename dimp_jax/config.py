@@ -11,25 +11,8 @@ import typing
 from pathlib import Path
 from typing import Literal
 
+from dimp_jax.predictor_config import PredictorConfig
 from dimp_jax.training_config import TrainingConfig
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictorConfig:
-    """The steepest-descent model predictor and its meta-learned loss (paper, section 3)."""
-
-    num_iter: int = 5  # unrolled iterations in training; the tracker has its own counts
-    num_bins: int = 100  # triangular distance basis of label, mask and spatial weight
-    bin_width_cells: float = 0.1
-    init_step_length: float = 0.9
-    init_filter_reg: float = 0.1
-    min_filter_reg: float = 1e-3
-    init_label_sigma_cells: float = 0.9
-    init_mask_factor: float = 3.0
-    score_activation: Literal["relu", "bentpar"] = "relu"
-    bentpar_b: float = 1.0
-    mask_activation: Literal["sigmoid", "linear"] = "sigmoid"
-    alpha_eps: float = 0.0  # added to the regulariser in the step length only
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +46,10 @@ class AugmentConfig:
 class MemoryConfig:
     """The sample memory and the schedule on which the filter learns from it."""
 
+    # How the filter learns after the first frame. "memory": iterations on all stored samples, as
+    # published. "moving_average": a filter is predicted from the frame alone and mixed in. "none".
+    update: Literal["memory", "moving_average", "none"] = "memory"
+    average_rate: float = 0.1  # share of the new filter in the moving average
     size: int = 50
     learning_rate: float = 0.01
     hard_negative_learning_rate: float = 0.02

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from golden_files import cases, inputs, leaves, recording
 
-from dimp_jax.config import PredictorConfig
-from dimp_jax.predictor import residuals, target_maps
+from dimp_jax.predictor import objectives, target_maps
 from dimp_jax.predictor.correlation import correlate, correlate_conv
-from dimp_jax.predictor.predict import optimize_filter
-from dimp_jax.predictor.steepest_descent import steepest_descent
+from dimp_jax.predictor.predict import init_params, optimize_filter
+from dimp_jax.predictor_config import KLConfig, PredictorConfig
 
 pytestmark = pytest.mark.golden
 
@@ -72,9 +71,9 @@ def test_activations():
             continue
         kind, _, b = key.removeprefix("act/").partition("_b")
         if kind.startswith("bent"):
-            fn = functools.partial(residuals.bentpar_activation, mask=a, b=float(b))
+            fn = functools.partial(objectives.bentpar_activation, mask=a, b=float(b))
         else:
-            fn = functools.partial(residuals.leaky_activation, mask=a)
+            fn = functools.partial(objectives.leaky_activation, mask=a)
         value, derivative = jax.jvp(fn, (x,), (jnp.ones_like(x),))
         golden.check(key, derivative if kind.endswith("_d") else value)
 
@@ -96,7 +95,25 @@ def test_gaussian_label(case):
 OPTIMIZERS = {
     "gn": PredictorConfig(),
     "gn_bent": PredictorConfig(score_activation="bentpar", bentpar_b=0.2, mask_activation="linear"),
-    "l2": PredictorConfig(),
+    "l2": PredictorConfig(objective="l2"),
+    "pr": PredictorConfig(
+        objective="kl",
+        solver="newton",
+        init_step_length=1.0,
+        init_filter_reg=0.05,
+        min_filter_reg=0.05,
+        alpha_eps=0.05,
+    ),
+    "pr_b": PredictorConfig(
+        objective="kl",
+        solver="newton",
+        init_filter_reg=0.05,
+        min_filter_reg=1e-3,
+        alpha_eps=0.05,
+        kl=KLConfig(
+            label_uniform_share=0.1, label_shrink=0.05, softmax_reg=1.0, label_threshold=1e-3
+        ),
+    ),
 }
 D_CASES = cases("d_optimizer", depth=2)
 
@@ -104,6 +121,7 @@ D_CASES = cases("d_optimizer", depth=2)
 def optimizer_params(cfg):
     """Synthetic loss parameters: constructor values, perturbed by the rule of the goldens."""
     params = {}
+    config = OPTIMIZERS[cfg]
     for ours, name in (
         ("label", "label_map_predictor.weight"),
         ("mask", "target_mask_predictor.0.weight"),
@@ -111,7 +129,9 @@ def optimizer_params(cfg):
         ("log_step_length", "log_step_length"),
         ("filter_reg", "filter_reg"),
     ):
-        base = inputs.optimizer_base(name, 0.9, 0.1, 0.9)
+        if ours not in init_params(config):
+            continue
+        base = inputs.optimizer_base(name, config.init_step_length, config.init_filter_reg, 0.9)
         if cfg == "gn_bent" and ours == "mask":
             base = base + np.float32(0.5)
         value = inputs.gen_weight(
@@ -121,33 +141,13 @@ def optimizer_params(cfg):
     return params
 
 
-def run_optimizer(cfg, params, filt, feat, box, weight, num_iter):
-    """One sequence by the named variant; returns a Descent."""
-    if cfg != "l2":
-        return optimize_filter(params, filt, feat, box, weight, OPTIMIZERS[cfg], num_iter=num_iter)
-    size = (feat.shape[1] + (filt.shape[0] + 1) % 2,) * 2
-    label = target_maps.gaussian_label(box, 0.9, size, 16, filt.shape[0])
-    reg = jnp.maximum(params["filter_reg"] ** 2, 1e-6)
-    residual_fn = functools.partial(
-        residuals.l2_residual,
-        feat=feat,
-        label=label,
-        sample_weight=weight,
-        reg=reg,
-        hinge_threshold=0.05,
-    )
-    return steepest_descent(
-        residual_fn, filt, num_iter, step_length=jnp.exp(params["log_step_length"])
-    )
-
-
 @functools.cache
 def differentiated(cfg, num_iter):
-    """A jitted function: the gradients of `out` times the last filter, and the Descent itself."""
+    """A jitted function: the gradients of `out` times the last filter, and the `Solve` itself."""
 
     def objective(params, filt, feat, box, weight, out):
-        run = functools.partial(run_optimizer, cfg, params, num_iter=num_iter)
-        descent = jax.vmap(run)(filt, feat, box, weight)
+        run = functools.partial(optimize_filter, config=OPTIMIZERS[cfg], num_iter=num_iter)
+        descent = jax.vmap(run, (None, 0, 0, 0, 0))(params, filt, feat, box, weight)
         return jnp.vdot(descent.iterates[:, -1], out), descent
 
     return jax.jit(jax.grad(objective, argnums=(0, 1, 2), has_aux=True))
@@ -157,8 +157,6 @@ def differentiated(cfg, num_iter):
 def test_optimizer(case):
     golden = recording("d_optimizer")
     cfg, shape = case.split("/")
-    if cfg.startswith("pr"):
-        pytest.skip("the PrDiMP Newton step belongs to a later issue")
     c, k, weighted, num_iter = (
         int(v) for v in re.fullmatch(r"C(\d+)_k(\d+)_sw([01])_it(\d+)", shape).groups()
     )
@@ -195,5 +193,5 @@ def test_optimizer(case):
 
 def test_variants_are_known():
     """A recorded variant that is not implemented must be noticed, not passed over."""
-    unknown = {c.split("/")[0] for c in D_CASES} - set(OPTIMIZERS) - {"pr", "pr_b"}
+    unknown = {c.split("/")[0] for c in D_CASES} - set(OPTIMIZERS)
     assert not unknown

@@ -73,7 +73,7 @@ def test_backbone_remat():
 
 def solver_gradient(num_iter, remat):
     """Compiled gradient of the final filter's energy for features and loss parameters."""
-    config = PredictorConfig()
+    config = PredictorConfig(adjoint="checkpointed" if remat else "unrolled")
     params = predict.init_params(config)
     rng = np.random.default_rng(0)
     feat = rng.standard_normal((3, 18, 18, 16)).astype(np.float32) / 16
@@ -82,9 +82,8 @@ def solver_gradient(num_iter, remat):
 
     def energy(params, feat, filt):
         descent = predict.optimize_filter(
-            params, filt, feat, box, np.full(3, 1 / 3, np.float32), config,
-            num_iter=num_iter, remat=remat,
-        )  # fmt: skip
+            params, filt, feat, box, np.full(3, 1 / 3, np.float32), config, num_iter=num_iter
+        )
         return (descent.iterates**2).sum()
 
     args = (params, feat, filt)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from dimp_jax.predictor.steepest_descent import squared_norm, steepest_descent
+from dimp_jax.predictor.objectives import least_squares
+from dimp_jax.predictor.solve import squared_norm
+from dimp_jax.predictor.solvers.steepest_descent import steepest_descent
 
 NUM_A, NUM_B = 3, 2  # sizes of the two leaves of the linear problem
 
@@ -36,7 +38,7 @@ CURVED_INIT = jnp.asarray([0.7, -1.3])
 
 def test_reaches_the_least_squares_solution_of_two_leaves():
     residual_fn, init, solution, rest = linear_problem()
-    descent = steepest_descent(residual_fn, init, 200)
+    descent = steepest_descent(least_squares(residual_fn), init, 200)
     got = np.concatenate([np.ravel(descent.last["a"]), np.ravel(descent.last["b"])])
     np.testing.assert_allclose(got, solution, rtol=0, atol=1e-5)
     np.testing.assert_allclose(descent.losses[-1], rest, rtol=1e-5)
@@ -47,7 +49,7 @@ def test_reaches_the_least_squares_solution_of_two_leaves():
 
 def test_losses_are_those_of_the_iterates_and_fall():
     residual_fn, init, _, _ = linear_problem()
-    descent = steepest_descent(residual_fn, init, 8, step_length=0.9)
+    descent = steepest_descent(least_squares(residual_fn), init, 8, step_length=0.9)
     np.testing.assert_array_equal(descent.iterates["a"][0], init["a"])
     losses = jax.vmap(lambda x: squared_norm(residual_fn(x)))(descent.iterates)
     np.testing.assert_allclose(descent.losses, losses, rtol=1e-6)
@@ -56,7 +58,9 @@ def test_losses_are_those_of_the_iterates_and_fall():
 
 def test_a_step_length_of_one_is_the_exact_line_search():
     residual_fn, init, _, _ = linear_problem()
-    run = jax.jit(lambda s: steepest_descent(residual_fn, init, 1, step_length=s).losses[-1])
+    run = jax.jit(
+        lambda s: steepest_descent(least_squares(residual_fn), init, 1, step_length=s).losses[-1]
+    )
     after = lambda s: float(run(s))
     assert after(1.0) < after(0.95) and after(1.0) < after(1.05)
     before = float(squared_norm(residual_fn(init)))
@@ -67,7 +71,7 @@ def test_a_step_length_of_one_is_the_exact_line_search():
 
 
 def test_no_iteration_returns_the_start():
-    descent = steepest_descent(curved_residual, CURVED_INIT, 0)
+    descent = steepest_descent(least_squares(curved_residual), CURVED_INIT, 0)
     assert descent.iterates.shape == (1, 2) and descent.losses.shape == (1,)
     np.testing.assert_array_equal(descent.last, CURVED_INIT)
     np.testing.assert_allclose(descent.losses[0], (curved_residual(CURVED_INIT) ** 2).sum())
@@ -81,7 +85,7 @@ def test_one_step_by_the_formula(damping, step_length):
     along = jax.jacobian(curved_residual)(CURVED_INIT) @ grad
     alpha = (grad @ grad) / (along @ along + damping * (grad @ grad))
     descent = steepest_descent(
-        curved_residual, CURVED_INIT, 1, step_length=step_length, damping=damping
+        least_squares(curved_residual), CURVED_INIT, 1, step_length=step_length, damping=damping
     )
     moved = descent.last - CURVED_INIT
     np.testing.assert_allclose(moved, -step_length * alpha * grad, rtol=1e-5)
@@ -91,16 +95,16 @@ def test_one_step_by_the_formula(damping, step_length):
 
 def test_linearises_anew_at_every_iterate():
     """Two iterations are one iteration twice."""
-    once = steepest_descent(curved_residual, CURVED_INIT, 1)
-    again = steepest_descent(curved_residual, once.last, 1)
-    twice = steepest_descent(curved_residual, CURVED_INIT, 2)
+    once = steepest_descent(least_squares(curved_residual), CURVED_INIT, 1)
+    again = steepest_descent(least_squares(curved_residual), once.last, 1)
+    twice = steepest_descent(least_squares(curved_residual), CURVED_INIT, 2)
     np.testing.assert_allclose(twice.last, again.last, rtol=1e-6)
     np.testing.assert_allclose(twice.losses, [*once.losses, again.losses[-1]], rtol=1e-6)
 
 
 def test_stays_at_an_optimum():
     residual_fn = lambda x: 3.0 * x
-    run = lambda x: steepest_descent(residual_fn, x, 3)
+    run = lambda x: steepest_descent(least_squares(residual_fn), x, 3)
     descent = run(jnp.zeros(2))
     np.testing.assert_array_equal(descent.iterates, jnp.zeros((4, 2)))
     np.testing.assert_array_equal(descent.losses, jnp.zeros(4))
@@ -114,7 +118,7 @@ def test_derivatives():
         def run(init, target, step_length, damping):
             residual_fn = lambda x: jnp.concatenate([curved_residual(x) - target, 0.1 * x])
             descent = steepest_descent(
-                residual_fn, init, 3, step_length=step_length, damping=damping
+                least_squares(residual_fn), init, 3, step_length=step_length, damping=damping
             )
             return descent.iterates, descent.losses
 
@@ -125,7 +129,7 @@ def test_derivatives():
 
 
 def test_jit_and_vmap():
-    run = lambda x: steepest_descent(curved_residual, x, 4)
+    run = lambda x: steepest_descent(least_squares(curved_residual), x, 4)
     starts = jax.random.normal(jax.random.key(0), (5, 2))
     together = jax.jit(jax.vmap(run))(starts)
     for index, start in enumerate(starts):
@@ -136,4 +140,4 @@ def test_jit_and_vmap():
 
 def test_a_negative_count_is_refused():
     with pytest.raises(ValueError, match="num_iter=-1: expected 0 or more"):
-        steepest_descent(curved_residual, CURVED_INIT, -1)
+        steepest_descent(least_squares(curved_residual), CURVED_INIT, -1)

@@ -8,8 +8,8 @@ import pytest
 from dimp_jax.config import PredictorConfig
 from dimp_jax.predictor import correlation, residuals
 from dimp_jax.predictor import target_maps as maps_lib
+from dimp_jax.predictor.objectives import bentpar_activation, leaky_activation
 from dimp_jax.predictor.predict import init_params
-from dimp_jax.predictor.residuals import bentpar_activation, leaky_activation
 from dimp_jax.predictor.target_maps import TargetMaps, target_center_yx
 
 # Compiled whole: operation by operation the same takes minutes.

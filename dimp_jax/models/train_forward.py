@@ -1,5 +1,6 @@
 """One training forward pass: sequences of train and test crops in, scores and overlaps out."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -51,7 +52,7 @@ def _forward(net: DiMP, batch: Batch, train: bool, remat_solver: bool) -> Predic
     test_feat = net.clf_features(test_maps["layer3"], train).reshape(b, t, *_cells(test_maps))
 
     filt = jax.vmap(net.initial_filter)(train_feat, batch.train_box)
-    config = net.config.predictor
+    config = _predictor(net.config.predictor, remat_solver)
     loss_params = net.loss_parameters()
     weight = jnp.full(n, 1 / n, jnp.float32)
     solve = lambda f, feat, box: (
@@ -64,7 +65,6 @@ def _forward(net: DiMP, batch: Batch, train: bool, remat_solver: bool) -> Predic
             config,
             num_iter=config.num_iter,
             stride_px=STRIDE_PX,
-            remat=remat_solver,
         ).iterates
     )
     iterates = jax.vmap(solve)(filt, train_feat, batch.train_box)  # [B, I + 1, K, K, C]
@@ -81,6 +81,16 @@ def _forward(net: DiMP, batch: Batch, train: bool, remat_solver: bool) -> Predic
     return Prediction(scores.swapaxes(0, 1), iou.reshape(b, t, -1))
 
 
+def _predictor(config, remat_solver: bool):
+    if not remat_solver:
+        return config
+    if config.adjoint not in ("unrolled", "checkpointed"):
+        raise ValueError(
+            f"parallel.remat_solver with predictor.adjoint={config.adjoint!r}: expected 'unrolled'"
+        )
+    return dataclasses.replace(config, adjoint="checkpointed")
+
+
 def _cells(maps):
     return (*maps["layer3"].shape[1:3], -1)
 
@@ -92,7 +102,7 @@ def forward(net: DiMP, variables, batch: Batch, *, train: bool, remat_solver: bo
       variables: {"params", "batch_stats"}.
       train: batch statistics (and their running means) instead of running ones, in every layer
         that `net.frozen` does not name.
-      remat_solver: see `steepest_descent`; the backbone's is a field of `net`.
+      remat_solver: "checkpointed" for the adjoint "unrolled".
 
     Returns:
       (`Prediction`, batch_stats after the pass).

@@ -1,14 +1,19 @@
-"""The DiMP model predictor: features and boxes in, target filter out."""
+"""The model predictor: features and boxes in, target filter out."""
 
 import functools
+import inspect
 import math
 
+import jax
 import jax.numpy as jnp
 
-from dimp_jax.predictor.correlation import score_size
-from dimp_jax.predictor.residuals import dimp_residual
-from dimp_jax.predictor.steepest_descent import steepest_descent
-from dimp_jax.predictor.target_maps import distance_basis, target_center_yx, target_maps
+from dimp_jax.predictor import parts
+from dimp_jax.predictor.objectives import Samples
+from dimp_jax.predictor.solve import Solve, at_iteration
+
+# Leaves of the loss that the config can fix, share or set back (`config.LearnedParts`).
+LEARNED_PARTS = ("label", "mask", "weight", "filter_reg", "log_step_length")
+WITHOUT_MAPS = ("l2", "kl")  # their labels are not learned
 
 
 def init_params(config):
@@ -18,66 +23,144 @@ def init_params(config):
       config: `PredictorConfig`.
 
     Returns:
-      dict: label, mask, weight [num_bins]; log_step_length, filter_reg [].
+      dict: label, mask, weight [num_bins]; log_step_length, filter_reg [] and what
+      `solver_parameters` and `objective_parameters` name []. A part that is learned per iteration
+      has a leading [num_iter].
     """
+    values = initial_values(config)
+    for name in LEARNED_PARTS:
+        if name in values and getattr(config.learned, name) == "per_iteration":
+            values[name] = jnp.stack([values[name]] * config.num_iter)
+    return values
+
+
+def initial_values(config):
+    """`init_params` without the per-iteration axis."""
     distance = jnp.arange(config.num_bins, dtype=jnp.float32) * config.bin_width_cells
     label = jnp.exp(-0.5 * (distance / config.init_label_sigma_cells) ** 2)
     offset = 0.5 if config.mask_activation == "linear" else 0.0
-    return {
+    maps = {
         "label": label - jnp.min(label),
         "mask": config.init_mask_factor * jnp.tanh(2.0 - distance) + offset,
         "weight": jnp.ones(config.num_bins, jnp.float32),
+    }
+    scalars = {
         "log_step_length": jnp.float32(math.log(config.init_step_length)),
         "filter_reg": jnp.float32(config.init_filter_reg),
     }
+    more = dict(config.objective_parameters) | dict(config.solver_parameters)
+    for name in more:
+        if name in scalars or name in maps:
+            raise ValueError(f"predictor parameter {name!r}: the name is taken by the loss")
+    scalars |= {name: jnp.float32(value) for name, value in more.items()}
+    return scalars if config.objective in WITHOUT_MAPS else maps | scalars
+
+
+def adapt_params(params, config):
+    """Parameters of one predictor config (of a checkpoint) for another one.
+
+    What the config adds (a solver's own parameters) starts at its initial value, what it has no use
+    for is left out, and a shared part that is now learned per iteration starts as that many copies.
+
+    Args:
+      params: dict of arrays.
+
+    Returns:
+      (params, names of those that are at their initial values because there were none).
+    """
+    wanted = init_params(config)
+    missing = sorted(set(wanted) - set(params))
+    adapted = {}
+    for name, initial in wanted.items():
+        value = params.get(name, initial)
+        spread = jnp.ndim(initial) == jnp.ndim(value) + 1
+        adapted[name] = jnp.stack([jnp.asarray(value)] * len(initial)) if spread else value
+    return adapted, missing
+
+
+def effective_params(params, config):
+    """The parameters as the solve uses them: some fixed, some back at their initial values."""
+    initial = initial_values(config)
+    effective = dict(params)
+    for name in LEARNED_PARTS:
+        mode = getattr(config.learned, name)
+        if name in params and mode == "initial":
+            effective[name] = initial[name].astype(params[name].dtype)
+        elif name in params and mode == "fixed":
+            effective[name] = jax.lax.stop_gradient(params[name])
+    return effective
 
 
 def optimize_filter(
-    params,
-    filt,
-    feat,
-    box_xywh,
-    sample_weight,
-    config,
-    *,
-    num_iter: int,
-    stride_px: int = 16,
-    remat: bool = False,
-):
-    """Fits one target filter to its samples by unrolled steepest descent (paper, algorithm 1).
+    params, filt, feat, box_xywh, sample_weight, config, *, num_iter: int, stride_px: int = 16
+) -> Solve:
+    """Fits one target filter to its samples (paper, algorithm 1), by the parts that `config` names.
 
     Args:
-      params: the loss parameters, as from `init_params`; every leaf gets a gradient.
+      params: the loss parameters, as from `init_params`; every leaf gets a gradient, as far as
+        `config.learned` and `config.adjoint` let one through.
       filt: [K, K, C] initial filter.
       feat: [N, H, W, C] normalised classification features.
       box_xywh: [N, 4] target boxes in crop pixels.
       sample_weight: [N]; slots with weight 0 change nothing, so N can be a fixed memory size.
       config: `PredictorConfig` (static).
       num_iter: static.
-      remat: static; see `steepest_descent`.
 
     Returns:
-      `Descent`: iterates [I + 1, K, K, C] and losses [I + 1].
+      `Solve`: iterates [I + 1, K, K, C], losses [I + 1], step lengths [I].
+
+    Raises:
+      ValueError: at trace time, a part that does not exist or does not take what the config gives.
     """
-    k = filt.shape[0]
-    size_hw = tuple(score_size(cells, k) for cells in feat.shape[1:3])
-    center = target_center_yx(box_xywh, stride_px, k)
-    basis = distance_basis(center, size_hw, config.num_bins, config.bin_width_cells)
-    maps = target_maps(params, basis, sample_weight, mask_activation=config.mask_activation)
-    reg = jnp.maximum(params["filter_reg"] ** 2, config.min_filter_reg**2)
-    residual_fn = functools.partial(
-        dimp_residual,
-        feat=feat,
-        maps=maps,
-        reg=reg,
-        activation=config.score_activation,
-        bentpar_b=config.bentpar_b,
-    )
-    return steepest_descent(
-        residual_fn,
+    samples = Samples(feat, box_xywh, sample_weight, stride_px, filt.shape[0])
+    make = parts.find("objective", config.objective, parts.OBJECTIVES)
+    solver = parts.find("solver", config.solver, parts.SOLVERS)
+    params = effective_params(params, config)
+    each = {
+        name: params[name]
+        for name in ("label", "mask", "weight", "filter_reg")
+        if name in params and getattr(config.learned, name) == "per_iteration"
+    }
+    if each:
+
+        def objective(filt, iteration):
+            now = {name: at_iteration(values, iteration) for name, values in each.items()}
+            return make(params | now, samples, config)(filt, iteration)
+
+    else:  # the maps are made once, outside the loop
+        objective = make(params, samples, config)
+    given = {name: params[name] for name, _ in config.solver_parameters}
+    _check_arguments(config.solver, solver, given)
+    return solver(
+        objective,
         filt,
         num_iter,
         step_length=jnp.exp(params["log_step_length"]),
         damping=config.alpha_eps,
-        remat=remat,
+        adjoint=_adjoint(config),
+        **given,
     )
+
+
+def _adjoint(config):
+    """The adjoint that the config names, with its options."""
+    adjoint = parts.find("adjoint", config.adjoint, parts.ADJOINTS)
+    if config.adjoint == "truncated":
+        return functools.partial(adjoint, every=config.truncate_every)
+    if config.adjoint == "implicit":
+        return functools.partial(
+            adjoint,
+            max_iterations=config.implicit_iterations,
+            tolerance=config.implicit_tolerance,
+        )
+    return adjoint
+
+
+def _check_arguments(name, solver, given):
+    taken = inspect.signature(solver).parameters
+    unknown = sorted(set(given) - set(taken))
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        raise ValueError(
+            f"predictor.solver_parameters: {name} has no argument {unknown[0]!r}; "
+            f"it takes {', '.join(taken)}"
+        )

@@ -67,10 +67,13 @@ def target_maps(params, basis, sample_weight, *, mask_activation: str = "sigmoid
         mask = jax.nn.sigmoid(mask)
     elif mask_activation != "linear":
         raise ValueError(f"mask_activation={mask_activation!r}: expected 'sigmoid' or 'linear'")
-    # A weight of exactly 0 must not turn into an infinite derivative of its root.
+    return TargetMaps(label, mask, root(sample_weight)[:, None, None] * weight)
+
+
+def root(sample_weight):
+    """Square root whose derivative at exactly 0, an empty slot, is 0 instead of infinite."""
     positive = sample_weight > 0
-    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, sample_weight, 1.0)), 0.0)
-    return TargetMaps(label, mask, root[:, None, None] * weight)
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, sample_weight, 1.0)), 0.0)
 
 
 def gaussian_label(box_xywh, sigma_cells: float, size_hw, stride_px: int, filter_cells: int):
@@ -89,3 +92,32 @@ def gaussian_label(box_xywh, sigma_cells: float, size_hw, stride_px: int, filter
     along_y = jnp.exp(gain * (rows[None, :] - center[:, :1]) ** 2)
     along_x = jnp.exp(gain * (cols[None, :] - center[:, 1:]) ** 2)
     return along_y[:, :, None] * along_x[:, None, :]
+
+
+def label_density(
+    box_xywh, sigma_cells: float, size_hw, stride_px: int, filter_cells: int, *, threshold=0.0
+):
+    """Density of the target centre over the cells, values up to `threshold` set to 0 (PrDiMP).
+
+    Args:
+      box_xywh: [N, 4] crop pixels. sigma_cells: 0 puts everything into the nearest cell.
+
+    Returns:
+      [N, S, S], not normalised to a sum of 1.
+    """
+    if sigma_cells == 0:
+        center = target_center_yx(box_xywh, stride_px, filter_cells)
+        along = [
+            jax.nn.one_hot(
+                jnp.argmin(
+                    abs(jnp.arange(cells, dtype=center.dtype) - center[:, i, None]), axis=-1
+                ),
+                cells,
+                dtype=center.dtype,
+            )
+            for i, cells in enumerate(size_hw)
+        ]
+        return along[0][:, :, None] * along[1][:, None, :]
+    label = gaussian_label(box_xywh, sigma_cells, size_hw, stride_px, filter_cells)
+    density = label / (2 * jnp.pi * sigma_cells**2)
+    return jnp.where(density > threshold, density, 0.0)

@@ -4,6 +4,7 @@
 `num_iter` of `learn` compiles once.
 """
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -59,6 +60,7 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
     net = DiMP(model, folded=True)
     uses_iou = tracker.refine.method != "scale_search"
     crop_px = tracker.crop_size_px
+    predictor = dataclasses.replace(model.predictor, adjoint="unrolled")  # nothing passes back
 
     def apply(params, *args, method):
         return net.apply({"params": params}, *args, method=method)
@@ -71,7 +73,7 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
             feat,
             box,
             weight,
-            model.predictor,
+            predictor,
             num_iter=num_iter,
             stride_px=STRIDE_PX,
         )

@@ -1,0 +1,57 @@
+"""The parts that a config can name: solvers, objectives, adjoints, and those of other packages."""
+
+import importlib
+
+from dimp_jax.predictor import adjoints, objectives
+from dimp_jax.predictor.solvers.conjugate_gradient import conjugate_gradient
+from dimp_jax.predictor.solvers.gradient_descent import gradient_descent
+from dimp_jax.predictor.solvers.initializer_only import initializer_only
+from dimp_jax.predictor.solvers.momentum import momentum
+from dimp_jax.predictor.solvers.newton import newton
+from dimp_jax.predictor.solvers.steepest_descent import steepest_descent
+
+SOLVERS = {
+    "steepest_descent": steepest_descent,
+    "gradient_descent": gradient_descent,
+    "momentum": momentum,
+    "conjugate_gradient": conjugate_gradient,
+    "newton": newton,
+    "initializer_only": initializer_only,
+}
+OBJECTIVES = {"hinge": objectives.hinge, "l2": objectives.l2, "kl": objectives.kl}
+ADJOINTS = {
+    "unrolled": adjoints.unrolled,
+    "truncated": adjoints.truncated,
+    "checkpointed": adjoints.checkpointed,
+    "one_step": adjoints.one_step,
+    "implicit": adjoints.implicit,
+}
+
+
+def find(field: str, name: str, ours: dict):
+    """The function that `name` stands for: one of `ours`, or "module:function" of any package.
+
+    Raises:
+      ValueError: no such function; says what was expected.
+    """
+    if name in ours:
+        return ours[name]
+    module, colon, function = name.partition(":")
+    expected = f"expected one of {', '.join(ours)}, or module:function"
+    if not colon:
+        raise ValueError(f"predictor.{field}={name!r}: {expected}")
+    try:
+        found = getattr(importlib.import_module(module), function, None)
+    except ImportError as error:
+        raise ValueError(f"predictor.{field}={name!r}: {error}; {expected}") from error
+    if not callable(found):
+        raise ValueError(
+            f"predictor.{field}={name!r}: {module} has no function {function!r}; {expected}"
+        )
+    return found
+
+
+def of_others(config) -> tuple[str, ...]:
+    """The "module:function" names of a `PredictorConfig`: code that using it would import."""
+    names = (config.solver, config.objective, config.adjoint)
+    return tuple(name for name in names if ":" in name)

@@ -1,0 +1,156 @@
+"""The folder of a study: finished units of work, tables, plots and the report.
+
+OUT/
+  study.json     what the study was made from; a folder of another one is refused
+  units/KEY.json one finished unit each: a study that was stopped goes on with the missing ones
+  NAME.csv, NAME.png
+  report.md      generated; begins with the text of findings.md, if somebody wrote one
+"""
+
+import csv
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import re
+import shlex
+from pathlib import Path
+
+import jax
+
+from dimp_jax.evaluation.images import InputError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Common:
+    """Options of every study."""
+
+    out: Path
+    """Folder of the study; the same command goes on where it was stopped."""
+
+    config: str = "dimp_lite0"
+    """A config file, or the name of one that ships with dimp_jax."""
+
+    checkpoint: str | None = None
+    """Weights instead of those that the config names."""
+
+    data: Path | None = None
+    """A sequence (img/*.jpg|png, groundtruth.txt) or a folder of them; default: the demo clip."""
+
+    seed: int = 0
+    """Of all randomness."""
+
+    quick: bool = False
+    """Small sizes: under two minutes on two cores, to see that it works."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """An open folder."""
+
+    folder: Path
+    name: str
+    command: str
+    seed: int
+
+    def unit(self, key: str):
+        """What `record` stored under `key`, or None."""
+        path = self._path(key)
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def record(self, key: str, value) -> None:
+        """Stores a finished unit, JSON values; complete or not at all."""
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, json.dumps(value, indent=1) + "\n")
+
+    def table(self, name: str, rows: list[dict]) -> None:
+        """Writes NAME.csv; the columns are those of all rows, in the order they come up."""
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        partial = self.folder / f"{name}.csv.partial"
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        partial.replace(self.folder / f"{name}.csv")
+
+    def report(self, title: str, sections: list[str]) -> None:
+        """Writes report.md: title, findings, how it was made, then the sections (Markdown)."""
+        findings = self.folder / "findings.md"
+        parts = [f"# {title}"]
+        if findings.is_file():
+            parts.append(findings.read_text(encoding="utf-8").strip())
+        parts.append(
+            f"Command: `{self.command}`. Seed {self.seed}. Machine: {machine()}. "
+            f"{datetime.date.today().isoformat()}."
+        )
+        _write(self.folder / "report.md", "\n\n".join(parts + sections) + "\n")
+
+    def _path(self, key):
+        return self.folder / "units" / f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', key)}.json"
+
+
+def open_study(name: str, common: Common, made_from: dict, argv) -> Study:
+    """Opens, or goes on with, the folder `common.out`.
+
+    Args:
+      made_from: JSON values; all that the figures depend on.
+      argv: the command's arguments, for the report.
+
+    Raises:
+      InputError: the folder holds another study, or cannot be written.
+    """
+    made_from = json.loads(json.dumps({"study": name, **made_from}, default=str))
+    path = common.out / "study.json"
+    try:
+        common.out.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            wrong = sorted(k for k in made_from | found if found.get(k) != made_from.get(k))
+            if wrong:
+                raise InputError(
+                    f"{common.out} holds a study with another {' and '.join(wrong)}: choose "
+                    "another --out, or delete that folder"
+                )
+        else:
+            _write(path, json.dumps(made_from, indent=1) + "\n")
+    except OSError as error:
+        raise InputError(f"{common.out}: cannot be written ({error.strerror})") from error
+    command = f"python -m dimp_jax.studies {shlex.join(argv)}"
+    return Study(common.out, name, command, common.seed)
+
+
+def markdown_table(rows: list[dict], *, digits: int = 3) -> str:
+    """Rows as a Markdown table; numbers get `digits` significant digits, None becomes a dash."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    for row in rows:
+        cells = (_cell(row.get(column), digits) for column in columns)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """Processor, cores, device and versions, for people."""
+    cpu = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = re.findall(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8"))
+        cpu = names[0] if names else cpu
+    return (
+        f"{cpu}, {os.cpu_count()} cores, {jax.default_backend()}, jax {jax.__version__}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def _cell(value, digits):
+    if value is None:
+        return "-"
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
+def _write(path, text):
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
