@@ -15,9 +15,9 @@ from benchmarks import (
     start_up,
     training,
 )
-from benchmarks.machine import machine
 from benchmarks.measure import figure, gemm_flops_per_s
 from dimp_jax.evaluation.images import InputError
+from dimp_jax.machine import machine
 
 
 def gemm_figures():

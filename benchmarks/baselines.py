@@ -17,11 +17,11 @@ import tyro
 from rich.console import Console
 
 from benchmarks import comparison, opencv_env
-from benchmarks.machine import busy_notice, machine
 from dimp_jax import compilation
 from dimp_jax import config as configs
 from dimp_jax.evaluation import inputs, jobs, results, runner, sequences, summary
 from dimp_jax.evaluation.images import InputError
+from dimp_jax.machine import busy_notice, machine
 
 INTERRUPTED = 130
 REFERENCE = "CSRT"

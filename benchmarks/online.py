@@ -21,12 +21,12 @@ import tyro
 from rich.console import Console
 
 from benchmarks import online_report, online_variants
-from benchmarks.machine import busy_notice, machine
 from benchmarks.online_variants import DEFAULT
 from dimp_jax import compilation
 from dimp_jax import config as configs
 from dimp_jax.evaluation import inputs, rules, runner, sequences
 from dimp_jax.evaluation.images import InputError
+from dimp_jax.machine import busy_notice, machine
 
 INTERRUPTED = 130
 TIMED_FRAMES = 42  # of a sequence; one in twenty updates the filter

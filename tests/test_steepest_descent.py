@@ -58,9 +58,8 @@ def test_losses_are_those_of_the_iterates_and_fall():
 
 def test_a_step_length_of_one_is_the_exact_line_search():
     residual_fn, init, _, _ = linear_problem()
-    run = jax.jit(
-        lambda s: steepest_descent(least_squares(residual_fn), init, 1, step_length=s).losses[-1]
-    )
+    objective = least_squares(residual_fn)
+    run = jax.jit(lambda s: steepest_descent(objective, init, 1, step_length=s).losses[-1])
     after = lambda s: float(run(s))
     assert after(1.0) < after(0.95) and after(1.0) < after(1.05)
     before = float(squared_norm(residual_fn(init)))

@@ -107,17 +107,10 @@ def label_density(
     """
     if sigma_cells == 0:
         center = target_center_yx(box_xywh, stride_px, filter_cells)
-        along = [
-            jax.nn.one_hot(
-                jnp.argmin(
-                    abs(jnp.arange(cells, dtype=center.dtype) - center[:, i, None]), axis=-1
-                ),
-                cells,
-                dtype=center.dtype,
-            )
-            for i, cells in enumerate(size_hw)
-        ]
-        return along[0][:, :, None] * along[1][:, None, :]
+        offset = lambda axis: jnp.arange(size_hw[axis], dtype=center.dtype) - center[:, axis, None]
+        nearest = lambda axis: jnp.argmin(abs(offset(axis)), axis=-1)
+        rows, cols = (jax.nn.one_hot(nearest(i), size_hw[i], dtype=center.dtype) for i in (0, 1))
+        return rows[:, :, None] * cols[:, None, :]
     label = gaussian_label(box_xywh, sigma_cells, size_hw, stride_px, filter_cells)
     density = label / (2 * jnp.pi * sigma_cells**2)
     return jnp.where(density > threshold, density, 0.0)

@@ -11,8 +11,6 @@ import csv
 import dataclasses
 import datetime
 import json
-import os
-import platform
 import re
 import shlex
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 import jax
 
 from dimp_jax.evaluation.images import InputError
+from dimp_jax.machine import machine
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,7 +81,7 @@ class Study:
         if findings.is_file():
             parts.append(findings.read_text(encoding="utf-8").strip())
         parts.append(
-            f"Command: `{self.command}`. Seed {self.seed}. Machine: {machine()}. "
+            f"Command: `{self.command}`. Seed {self.seed}. Machine: {where()}. "
             f"{datetime.date.today().isoformat()}."
         )
         _write(self.folder / "report.md", "\n\n".join(parts + sections) + "\n")
@@ -131,16 +130,12 @@ def markdown_table(rows: list[dict], *, digits: int = 3) -> str:
     return "\n".join(lines)
 
 
-def machine() -> str:
-    """Processor, cores, device and versions, for people."""
-    cpu = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = re.findall(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8"))
-        cpu = names[0] if names else cpu
+def where() -> str:
+    """Processor, cores, load, device and versions, for people."""
+    here = machine()
     return (
-        f"{cpu}, {os.cpu_count()} cores, {jax.default_backend()}, jax {jax.__version__}, "
-        f"Python {platform.python_version()}"
+        f"{here['machine']}, {here['cores']} cores, load {here['load']} when the report was written, "
+        f"{jax.default_backend()}, jax {jax.__version__}, Python {here['python']}"
     )
 
 

