@@ -32,7 +32,7 @@ def main(argv=None) -> int:
 
     from dimp_jax import compilation
 
-    compilation.use_cache()
+    compilation.enable_cache()
     console = Console(stderr=True)
     try:
         study.run(args, argv, console)

@@ -15,8 +15,6 @@ import re
 import shlex
 from pathlib import Path
 
-import jax
-
 from dimp_jax.evaluation.images import InputError
 from dimp_jax.machine import machine
 
@@ -132,9 +130,11 @@ def markdown_table(rows: list[dict], *, digits: int = 3) -> str:
 
 def where() -> str:
     """Processor, cores, load, device and versions, for people."""
+    import jax  # takes seconds: commands check their input first
+
     here = machine()
     return (
-        f"{here['machine']}, {here['cores']} cores, load {here['load']} when the report was written, "
+        f"{here['machine']}, {here['cores']} cores, load {here['load']} at the end, "
         f"{jax.default_backend()}, jax {jax.__version__}, Python {here['python']}"
     )
 
