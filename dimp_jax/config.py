@@ -24,6 +24,9 @@ class ModelConfig:
     clf_channels: int = 512
     filter_size_cells: int = 4
     iou_channels: int = 256
+    # What the filter initialiser's convolution starts from in a training. "zero" (PrDiMP): the
+    # first filter is zero until the training moves it.
+    filter_init: Literal["normal", "zero"] = "normal"
     predictor: PredictorConfig = PredictorConfig()
     compute_dtype: Literal["float32", "bfloat16"] = "float32"  # parameters stay float32
 
@@ -47,9 +50,11 @@ class MemoryConfig:
     """The sample memory and the schedule on which the filter learns from it."""
 
     # How the filter learns after the first frame. "memory": iterations on all stored samples, as
-    # published. "moving_average": a filter is predicted from the frame alone and mixed in. "none".
+    # published. "moving_average", the paper's comparison: whenever iterations are due, they are run
+    # on a filter that is predicted from the frame alone, and it is mixed in; trackers that average
+    # do so in every frame, so set train_interval=1. "none": the first frame's filter stays.
     update: Literal["memory", "moving_average", "none"] = "memory"
-    average_rate: float = 0.1  # share of the new filter in the moving average
+    average_rate: float = 0.1  # share of the new filter in the moving average; (0, 1]
     size: int = 50
     learning_rate: float = 0.01
     hard_negative_learning_rate: float = 0.02
@@ -147,8 +152,14 @@ def config_dir() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
+def shipped_names() -> list[str]:
+    """What `load` takes as a name: "dimp18", "ablations/no_label"."""
+    files = [path.relative_to(config_dir()) for path in config_dir().rglob("*.py")]
+    return sorted(p.with_suffix("").as_posix() for p in files if p.stem != "__init__")
+
+
 def load(name_or_path: str) -> Config:
-    """Loads a shipped config by name ("dimp18") or any config file by path.
+    """Loads a shipped config by name ("dimp18", "ablations/no_label") or any file by path.
 
     Raises:
       FileNotFoundError: neither a shipped name (the near matches are listed) nor a file.
@@ -157,11 +168,18 @@ def load(name_or_path: str) -> Config:
     path = Path(name_or_path)
     if path.suffix != ".py":
         path = config_dir() / f"{name_or_path}.py"
-    elif not path.is_file() and path.parent.name == "configs":
-        path = config_dir() / path.name
+    elif not path.is_file() and "configs" in path.parts[:-1]:
+        # As written in the README, from anywhere.
+        last = len(path.parts) - 1 - path.parts[::-1].index("configs")
+        path = config_dir().joinpath(*path.parts[last + 1 :])
     if not path.is_file():
-        names = sorted(p.stem for p in config_dir().glob("*.py") if p.stem != "__init__")
-        near = difflib.get_close_matches(Path(name_or_path).stem, names, n=3) or names
+        names = shipped_names()
+        wanted = Path(name_or_path).with_suffix("")
+        near = [
+            *difflib.get_close_matches(wanted.as_posix(), names, n=3),
+            *difflib.get_close_matches(wanted.name, names, n=3),
+        ]
+        near = list(dict.fromkeys(near)) or names
         raise FileNotFoundError(
             f"no config {name_or_path!r}: expected a .py file or one of: {', '.join(near)}"
         )

@@ -1,6 +1,6 @@
 """Converts weights: torch files to Orbax checkpoint directories, these to one file, and back.
 
-python -m dimp_jax.convert dimp50.pth checkpoints/dimp50        # DiMP-18 or DiMP-50
+python -m dimp_jax.convert dimp50.pth checkpoints/dimp50        # (Pr)DiMP-18, -50, SuperDiMP
 python -m dimp_jax.convert resnet18-f37072fd.pth imagenet18     # torchvision: backbone only
 python -m dimp_jax.convert checkpoints/dimp50 dimp50.npz        # torch names and layouts
 python -m dimp_jax.convert runs/dimp50 dimp50.npz               # of a training's best checkpoint
@@ -26,6 +26,7 @@ import tyro
 from dimp_jax import config as config_lib
 from dimp_jax.checkpoints import (
     CheckpointError,
+    card_config,
     publish,
     run,
     shipped,
@@ -34,24 +35,7 @@ from dimp_jax.checkpoints import (
     torch_file,
     weights_file,
 )
-from dimp_jax.checkpoints.inert_pickle import Opaque
-
-CONFIG_NAMES = {
-    "dimp18": "dimp18",
-    "dimp50": "dimp50",
-    "resnet18": "dimp18",
-    "resnet50": "dimp50",
-    "efficientnet_lite0": "dimp_lite0_untrained",
-}
-DIMP = ("dimp18", "dimp50")
-# Arguments of the published constructors that change what the same tensors mean.
-CONSTRUCTOR_FIELDS = {
-    "filter_size": ("model", "filter_size_cells"),
-    "bin_displacement": ("model", "predictor", "bin_width_cells"),
-    "init_gauss_sigma": ("model", "predictor", "init_label_sigma_cells"),
-    "score_act": ("model", "predictor", "score_activation"),
-    "target_mask_act": ("model", "predictor", "mask_activation"),
-}
+from dimp_jax.checkpoints.torch_names import TRACKERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,15 +44,17 @@ class Arguments:
     or .npz."""
 
     input: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
-    """A .pth or .pth.tar file of DiMP-18, DiMP-50, torchvision's ResNet-18 or -50 or
-    EfficientNet-Lite0; a checkpoint directory, or the work directory of a training (its best
-    checkpoint); a .safetensors file; or the name of weights that ship with dimp_jax."""
+    """A .pth or .pth.tar file of DiMP-18, DiMP-50, PrDiMP-18, PrDiMP-50, SuperDiMP, torchvision's
+    ResNet-18 or -50 or EfficientNet-Lite0; a checkpoint directory, or the work directory of a
+    training (its best checkpoint); a .safetensors file; or the name of weights that ship with
+    dimp_jax."""
     output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """The directory to make. For a directory as input, a new file: .safetensors, or .npz with the
-    published names and layouts of DiMP-18 or -50."""
+    published names and layouts of the tracker."""
     config: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Config to put in the card of a torch file: a shipped name or a .py file. Default: that of
-    the network."""
+    the network. A file of DiMP-50's tensors that does not say what made it is taken for DiMP-50;
+    for SuperDiMP, which has the same ones, give super_dimp."""
     dtype: Literal["float16", "bfloat16", "float32"] | None = None
     """Of the kernels in a .safetensors file; vectors stay float32. Default: float16."""
 
@@ -127,9 +113,8 @@ def to_checkpoint(source, output, config_name=None) -> list[str]:
     file = torch_file.read(source)
     try:
         tensors, constructor = _state_dict_of(file.value)
-        architecture = state_dict.identify(tensors)
-        config = config_lib.load(config_name or CONFIG_NAMES[architecture])
-        _check_config(config, architecture, tensors, constructor)
+        found = state_dict.identify(tensors)
+        architecture, config_name, config = card_config.choose(found, constructor, config_name)
         variables, extras = state_dict.from_torch(tensors, architecture)
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from error
@@ -147,22 +132,25 @@ def to_checkpoint(source, output, config_name=None) -> list[str]:
         },
         "dimp_jax": importlib.metadata.version("dimp_jax"),
     }
-    # Only DiMP has a way back, for which the unused tensors are kept.
-    store.save(output, variables, card, extras if architecture in DIMP else None)
+    # Only trackers have a way back, for which the unused tensors are kept.
+    store.save(output, variables, card, extras if architecture in TRACKERS else None)
     unknown = ", ".join(f"{name!a} x{count}" for name, count in file.unknown_globals.items())
     lines = [
         f"{source}: {architecture}, {len(tensors)} tensors ({len(extras)} of them unused by DiMP)",
         f"{file.container} container, sha256 {file.sha256}",
         f"unknown classes, kept inert: {unknown or 'none'}",
-        f"wrote {output}: {', '.join(groups)}; config {config_name or CONFIG_NAMES[architecture]}",
+        f"wrote {output}: {', '.join(groups)}; config {config_name}",
     ]
-    if architecture not in DIMP:
+    if architecture in card_config.SAME_TENSORS and constructor is None:
+        other = card_config.SAME_TENSORS[architecture]
+        lines.append(f"no constructor in the file: {other} has the same tensors (--config {other})")
+    if architecture not in TRACKERS:
         lines.append("ImageNet weights of the backbone only: the heads of DiMP are untrained.")
     return lines
 
 
 def to_npz(source, output) -> list[str]:
-    """Converts a checkpoint directory of DiMP-18 or -50 to a state dict, as an .npz file.
+    """Converts a checkpoint directory of a published tracker to a state dict, as an .npz file.
 
     The names, shapes and bits are those of the torch file it was made of.
 
@@ -230,43 +218,6 @@ def _state_dict_of(value):
                 f"holds no state dict: {name!r:.80} is {type(tensor).__name__}, expected a tensor"
             )
     return value, constructor
-
-
-def _check_config(config, architecture, tensors, constructor):
-    """Refuses weights that `config` would build a different network for."""
-    backbone = config.model.backbone
-    expected = {"dimp18": "resnet18", "dimp50": "resnet50"}.get(architecture, architecture)
-    if backbone != expected:
-        raise CheckpointError(
-            f"the weights are of {architecture}, but the config has backbone {backbone!r}: choose "
-            f"another --config, e.g. {CONFIG_NAMES[architecture]}"
-        )
-    if architecture not in DIMP:
-        return
-    blocks, channels = {"dimp18": (1, 256), "dimp50": (0, 512)}[architecture]
-    model = config.model
-    if (model.clf_blocks, model.clf_channels, model.iou_channels) != (blocks, channels, 256):
-        raise CheckpointError(
-            f"the weights are of {architecture}, but the config has clf_blocks={model.clf_blocks}, "
-            f"clf_channels={model.clf_channels}, iou_channels={model.iou_channels}: expected "
-            f"{blocks}, {channels}, 256"
-        )
-    state = constructor.state if type(constructor) is Opaque else None
-    arguments = state.get("kwds") if isinstance(state, dict) else None
-    for name, path in CONSTRUCTOR_FIELDS.items() if isinstance(arguments, dict) else ():
-        wanted = config
-        for key in path:
-            wanted = getattr(wanted, key)
-        given = arguments.get(name, wanted)
-        same = given == wanted
-        if isinstance(given, float) and isinstance(wanted, float):
-            same = abs(given - wanted) <= 1e-6
-        if not same:
-            raise CheckpointError(
-                f"looks like another network with DiMP's tensors (SuperDiMP has init_gauss_sigma "
-                f"0.916667): its constructor has {name}={given!r:.80}, the config "
-                f"{'.'.join(path)}={wanted!r}; if that is meant, give a --config that agrees"
-            )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Training losses (behaviour: DiMP's hinge classification loss and the IoU regression)."""
+"""Training losses: of the scores DiMP's hinge or PrDiMP's divergence, of the boxes alike."""
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,36 @@ def hinge_loss(scores, label, threshold: float | None = 0.05):
     return jnp.mean((scores - label) ** 2)
 
 
+def grid_divergence(scores, density):
+    """Kullback-Leibler divergence of the softmax of each map, up to a constant (PrDiMP, eq. 12).
+
+    Args:
+      scores: [..., S, S]. density: [..., S, S], of the target centre over the cells; sums to 1.
+
+    Returns:
+      scalar, the mean over the maps of ``log(sum(exp(s))) - sum(s p)``.
+    """
+    log_sum = jax.nn.logsumexp(scores, axis=(-2, -1))
+    return jnp.mean(log_sum - jnp.sum(scores * density, axis=(-2, -1)))
+
+
+def normalized_density(density):
+    """Label densities [..., S, S] that sum to 1; uniform where the target is not on the map.
+
+    That is where the sum is at most 0.01 (behaviour 4.2).
+    """
+    total = jnp.sum(density, axis=(-2, -1), keepdims=True)
+    is_there = total > 0.01
+    uniform = 1 / (density.shape[-2] * density.shape[-1])
+    return jnp.where(is_there, density / jnp.where(is_there, total, 1.0), uniform)
+
+
 def loss_terms(scores, label, box_loss, config) -> dict:
     """The weighted terms of the training loss, which is their sum.
 
     Args:
       scores: [I + 1, ...] of every iterate of the filter on the test frames, the initial first.
-      label: [...] Gaussian label.
+      label: [..., S, S] Gaussian label, or the label density with classification "kl".
       box_loss: scalar, `iou_regression` or `kl_regression`.
       config: `training_config.LossConfig`; the weight of the iterates between the first and the
         last is shared by them.
@@ -35,7 +59,10 @@ def loss_terms(scores, label, box_loss, config) -> dict:
     """
     if scores.shape[0] < 2:
         raise ValueError(f"scores: expected the initial and the final iterate, got {scores.shape}")
-    losses = [hinge_loss(s, label, config.hinge_threshold) for s in scores]
+    if config.classification == "kl":
+        losses = [grid_divergence(s, label) for s in scores]
+    else:
+        losses = [hinge_loss(s, label, config.hinge_threshold) for s in scores]
     between = losses[1:-1]
     return {
         "iou": config.iou * box_loss,

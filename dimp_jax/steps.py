@@ -11,7 +11,8 @@ from dimp_jax.data.source import FeatureMaps, Sample
 from dimp_jax.models.dimp import STRIDE_PX, DiMP
 from dimp_jax.models.train_forward import Batch, forward
 from dimp_jax.predictor.correlation import score_size
-from dimp_jax.predictor.target_maps import gaussian_label
+from dimp_jax.predictor.predict import effective_params
+from dimp_jax.predictor.target_maps import gaussian_label, label_density
 
 LOSS_TERMS = ("iou", "final", "initial", "iterates")
 
@@ -55,8 +56,10 @@ def make_train_step(config: Config, axis_name: str | None = None):
     Returns:
       A function of a `TrainState` and a `Sample` of arrays [B, ...]; metrics are scalars:
       "loss", "loss/<term>" weighted, "grad_norm" before clipping, "grad_norm/<module>", and
-      "predictor/step_length" and "predictor/regularization" as this step used them. A state after
-      a step whose loss was not finite is of no use: `first_non_finite` says why.
+      "predictor/step_length" and "predictor/regularization" as this step used them (means over
+      iterations), and of the adjoint "implicit" "predictor/optimality": the mean over the batch of
+      `Solve.optimality`, without which nobody should trust that gradient. A state after a step
+      whose loss was not finite is of no use: `first_non_finite` says why.
 
     Raises:
       ValueError: when traced: a batch that does not divide into the micro-batches, crops that are
@@ -74,7 +77,7 @@ def make_train_step(config: Config, axis_name: str | None = None):
     def objective(trained, frozen, stats, sample):
         variables = {"params": optim.merge(trained, frozen), "batch_stats": stats}
         terms, stats = _loss_terms(net, variables, sample, config, train=mode != "frozen")
-        return sum(terms.values()), (terms, stats)
+        return sum(terms[0].values()), (terms, stats)
 
     gradient = jax.grad(objective, has_aux=True)
 
@@ -107,7 +110,7 @@ def make_train_step(config: Config, axis_name: str | None = None):
         trained = jax.tree.map(jnp.add, trained, updates)
         squares = optim.squared_norms(grads)
         metrics = {
-            **_loss_metrics(terms),
+            **_loss_metrics(*terms),
             "grad_norm": jnp.sqrt(sum(squares.values())),
             **{f"grad_norm/{name}": jnp.sqrt(square) for name, square in squares.items()},
             **_predictor_metrics(state.params, config),
@@ -130,7 +133,7 @@ def make_eval_step(config: Config, axis_name: str | None = None):
         terms, _ = _loss_terms(net, variables, batch, config, train=False)
         if axis_name is not None:
             terms = jax.lax.pmean(terms, axis_name)
-        return {**_loss_metrics(terms), **_predictor_metrics(state.params, config)}
+        return {**_loss_metrics(*terms), **_predictor_metrics(state.params, config)}
 
     return step
 
@@ -175,7 +178,7 @@ def prepare(net: DiMP, sample: Sample) -> Batch:
 
 
 def label_map(sample: Sample, config: Config):
-    """The classification label [B, T, S, S] of the test frames."""
+    """The classification label [B, T, S, S] of the test frames, or their label density."""
     if isinstance(sample.test_crops, FeatureMaps):
         crop_px = sample.test_crops.layer3.shape[2] * STRIDE_PX
     else:
@@ -186,13 +189,16 @@ def label_map(sample: Sample, config: Config):
         )
     filter_cells = config.model.filter_size_cells
     side = score_size(crop_px // STRIDE_PX, filter_cells)
-    sigma = config.training.loss.label_sigma_cells
-    label = lambda box: gaussian_label(box, sigma, (side, side), STRIDE_PX, filter_cells)
-    return jax.vmap(label)(sample.test_box)
+    loss = config.training.loss
+    grid = (loss.label_sigma_cells, (side, side), STRIDE_PX, filter_cells)
+    if loss.classification == "hinge":
+        return jax.vmap(lambda box: gaussian_label(box, *grid))(sample.test_box)
+    density = lambda box: label_density(box, *grid, threshold=loss.label_threshold)
+    return losses.normalized_density(jax.vmap(density)(sample.test_box))
 
 
 def _loss_terms(net, variables, sample, config, *, train):
-    """(weighted loss terms, batch_stats after the pass)."""
+    """((weighted loss terms, other means over the batch), batch_stats after the pass)."""
     weights = config.training.loss
     label = label_map(sample, config)
     prediction, stats = forward(
@@ -209,20 +215,25 @@ def _loss_terms(net, variables, sample, config, *, train):
         box_loss = losses.kl_regression(
             prediction.iou, sample.proposal_value, sample.proposal_target
         )
-    return losses.loss_terms(prediction.scores, label, box_loss, weights), stats
+    others = {}
+    if prediction.optimality is not None:
+        others["predictor/optimality"] = prediction.optimality.mean()
+    return (losses.loss_terms(prediction.scores, label, box_loss, weights), others), stats
 
 
-def _loss_metrics(terms):
+def _loss_metrics(terms, others):
     return {
         "loss": sum(terms.values()),
         **{f"loss/{name}": value for name, value in terms.items()},
+        **others,
     }
 
 
 def _predictor_metrics(params, config):
-    predictor = params["predictor"]
+    """As the iterations use them; the mean over the iterations that have their own."""
+    predictor = effective_params(params["predictor"], config.model.predictor)
     floor = config.model.predictor.min_filter_reg
     return {
-        "predictor/step_length": jnp.exp(predictor["log_step_length"]),
-        "predictor/regularization": jnp.maximum(predictor["filter_reg"] ** 2, floor**2),
+        "predictor/step_length": jnp.mean(jnp.exp(predictor["log_step_length"])),
+        "predictor/regularization": jnp.mean(jnp.maximum(predictor["filter_reg"] ** 2, floor**2)),
     }

@@ -105,11 +105,14 @@ class LossConfig:
     """Weights of the terms (behaviour 5)."""
 
     box_regression: Literal["iou", "kl"] = "iou"  # "kl" needs Gaussian-mixture proposals
-    iou: float = 1.0  # of the box regression; 0.01 with "kl" in super_dimp
-    final: float = 100.0
+    # Of the scores: DiMP's hinge on a Gaussian label, or PrDiMP's divergence from a label density.
+    classification: Literal["hinge", "kl"] = "hinge"
+    iou: float = 1.0  # of the box regression; with "kl" 0.01 in super_dimp, 0.0025 in prdimp
+    final: float = 100.0  # these three of the scores; 0.25, 0.25, 1 in prdimp
     initial: float = 100.0
     iterates: float = 400.0
-    hinge_threshold: float = 0.05
+    hinge_threshold: float = 0.05  # "hinge"
+    label_threshold: float = 0.0  # "kl": densities up to it are 0
     label_sigma_cells: float = 0.9
 
 

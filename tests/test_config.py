@@ -6,6 +6,7 @@ import json
 import pytest
 
 from dimp_jax import config
+from dimp_jax.checkpoints import torch_names
 from dimp_jax.config import Config, MemoryConfig, ModelConfig
 
 NAMES = sorted(p.stem for p in config.config_dir().glob("*.py") if p.stem != "__init__")
@@ -13,7 +14,7 @@ NAMES = sorted(p.stem for p in config.config_dir().glob("*.py") if p.stem != "__
 
 def test_shipped_names():
     assert {"dimp_lite0", "dimp18", "dimp18_vot18", "dimp50", "dimp50_vot18"} <= set(NAMES)
-    assert "dimp50_vot19" in NAMES
+    assert {"dimp50_vot19", "prdimp18", "prdimp50", "prdimp50_vot18", "super_dimp"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -154,8 +155,22 @@ TABLE = {
         "refine": ("iou", 3, 1, 1),
     },
 }
-TABLE["dimp50"] = TABLE["dimp18"] | {"backbone": "resnet50", "channels": 512}
-TABLE["dimp50_vot18"] = TABLE["dimp18_vot18"] | {"backbone": "resnet50", "channels": 512}
+RESNET50 = {"backbone": "resnet50", "channels": 512}
+RELATIVE = {"refine": ("iou_relative", 10, 2.5e-3, 2.5e-3)}
+LARGE = RESNET50 | RELATIVE | {"crop, area": (352, 6)}
+TABLE["dimp50"] = TABLE["dimp18"] | RESNET50
+TABLE["dimp50_vot18"] = TABLE["dimp18_vot18"] | RESNET50
+TABLE["prdimp18"] = TABLE["dimp18"] | RELATIVE | {"thresholds": (0.04, 0.8, 0.5)}
+TABLE["prdimp50"] = TABLE["prdimp18"] | LARGE
+TABLE["super_dimp"] = TABLE["dimp18"] | LARGE
+TABLE["prdimp50_vot18"] = {
+    **TABLE["dimp50_vot18"],
+    **RELATIVE,
+    "memory": (250, 0.01, 0),
+    "train_interval": 1,
+    "iterations": (25, 1, 1),
+    "thresholds": (0, 99999, 999999),
+}
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -191,12 +206,71 @@ def test_published_parameters(name):
         "refine": (refine.method, refine.iterations, refine.step_position, refine.step_size),
     }
     assert got == TABLE[name]
-    # The same in all of the table's DiMP columns.
-    assert tracker.border_mode == "replicate" and tracker.crop_arithmetic == "2019"
+    border = ("inside_major", 1.5) if got["crop, area"] == (352, 6) else ("replicate", None)
+    assert (tracker.border_mode, tracker.max_scale_change) == border
+    softmax = "softmax" if name in ("prdimp18", "prdimp50") else "none"
+    assert (localize.neighborhood_scale, localize.score_preprocess) == (2.2, softmax)
+    # The same in all of the table's columns.
+    assert tracker.crop_arithmetic == "2019"
     assert (memory.hard_negative_learning_rate, memory.sample_interval) == (0.02, 1)
     assert memory.low_score_threshold is None
-    assert (localize.neighborhood_scale, localize.score_preprocess) == (2.2, "none")
     assert (refine.num_random_boxes, refine.top_k, refine.max_aspect_ratio) == (9, 3, 6)
     assert (refine.jitter_position, refine.jitter_size, refine.step_decay) == (0.1, 0.5, 1)
     assert (model.filter_size_cells, model.iou_channels) == (4, 256)
     assert model.clf_blocks == {"resnet18": 1, "resnet50": 0}[model.backbone]
+
+
+# ------------------------------------------------- the published trainings, behaviour 4.2 and 5
+
+TRAININGS = {  # rates of: filter initialiser, filter optimiser, classifier, IoU net, backbone
+    "dimp18": ((5e-5, 5e-4, 5e-5, 1e-3, 2e-4), 26, 26_000),
+    "dimp50": ((5e-5, 5e-4, 5e-5, 2e-4, 2e-5), 10, 26_000),
+    "prdimp18": ((1e-3, 1e-3, 1e-3, 1e-3, 2e-4), 26, 26_000),
+    "prdimp50": ((1e-3, 1e-3, 1e-3, 1e-3, 2e-5), 10, 26_000),
+    "super_dimp": ((5e-5, 5e-4, 5e-5, 1e-3, 2e-5), 20, 40_000),
+}
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_published_training(name):
+    training = config.load(name).training
+    rates = dict(training.optim.learning_rates)
+    modules = ("filter_init", "predictor", "clf", "iou", "backbone")
+    per_epoch = training.save_every * training.global_batch
+    got = (tuple(rates.get(m, rates.get("default")) for m in modules), training.global_batch)
+    assert (*got, per_epoch) == TRAININGS[name]
+    assert training.total_steps == 50 * training.save_every
+    assert training.optim.decay_every_steps == 15 * training.save_every
+    assert (training.optim.decay_factor, training.optim.clip_norm) == (0.2, None)
+
+    is_super, is_dimp = name == "super_dimp", name.startswith("dimp")
+    data, loss = training.data, training.loss
+    assert [weight for _, weight in data.sources] == [1.0 if is_super else 0.25, 1, 1, 1]
+    assert data.sampler.max_gap == (30 if is_dimp else 200)
+    crop = data.crop
+    assert crop.arithmetic == ("2019" if is_dimp else "2020")
+    window = (crop.size_px, crop.search_area_scale, crop.border_mode, crop.max_scale_change)
+    assert window == ((352, 6, "inside_major", 1.5) if is_super else (288, 5, "replicate", None))
+    jitter = (crop.train_center_jitter, crop.train_scale_jitter)
+    jitter += (crop.test_center_jitter, crop.test_scale_jitter, crop.flip_probability)
+    assert jitter == (3, 0.25, 5.5 if is_super else 4.5, 0.5, 0.5 if is_super else 0)
+    proposals = (data.proposals.kind, data.proposals.count)
+    assert proposals == (("perturb", 8) if is_dimp else ("gaussian_mixture", 128))
+    weights = (loss.iou, loss.initial, loss.final, loss.iterates)
+    is_kl = name.startswith("prdimp")
+    scores = (0.25, 0.25, 1.0) if is_kl else (100, 100, 400)
+    box = 0.0025 if is_kl else 0.01 if is_super else 1.0
+    assert weights == (box, *scores)
+    assert loss.classification == ("kl" if is_kl else "hinge")
+    assert loss.box_regression == ("iou" if is_dimp else "kl")
+    assert loss.label_sigma_cells == pytest.approx(
+        0.25 / crop.search_area_scale * crop.size_px / 16
+    )
+    predictor = config.load(name).model.predictor
+    assert predictor.init_label_sigma_cells == loss.label_sigma_cells
+    frozen = set()
+    if is_super:  # all of the backbone but its third stage
+        paths = (row.path for row in torch_names.entries(name) if row.path is not None)
+        frozen = {"/".join(path[1:3]) for path in paths if path[1] == "backbone"}
+        frozen = {module for module in frozen if "/layer3_" not in module}
+    assert set(training.optim.frozen) == frozen

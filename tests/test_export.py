@@ -150,7 +150,7 @@ def means_network(uses_iou, filter_size_cells):
     return Network(params, Programs(jax.jit(start), jax.jit(look), learn), 3, filter_size_cells)
 
 
-def means_tracker(method, border_mode, arithmetic, filter_size_cells):
+def means_tracker(method, border_mode, arithmetic, filter_size_cells, update="memory"):
     settings = configs.TrackerConfig(
         crop_size_px=48,
         search_area_scale=4.0,
@@ -161,7 +161,11 @@ def means_tracker(method, border_mode, arithmetic, filter_size_cells):
             shifts=((0.6, -0.6),), blur_sigmas_px=((1.0, 2.0),), rotations_deg=(10.0,)
         ),
         memory=configs.MemoryConfig(
-            size=20, train_interval=5, low_score_threshold=0.3, low_score_iterations=2
+            update=update,
+            size=20,
+            train_interval=5,
+            low_score_threshold=0.3,
+            low_score_iterations=2,
         ),
         refine=configs.RefineConfig(method=method),
     )
@@ -174,6 +178,7 @@ def means_tracker(method, border_mode, arithmetic, filter_size_cells):
     [
         ("scale_search", "inside_major", "2022", 4),
         ("iou", "inside", "2019", 5),
+        ("scale_search", "replicate", "2019", 4, "moving_average"),
     ],
 )
 def test_every_way_to_crop_and_learn(options, tmp_path):

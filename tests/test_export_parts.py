@@ -65,9 +65,13 @@ def test_first_samples_are_those_of_the_tracker():
         np.testing.assert_allclose(samples[~rotated], expected[~rotated], atol=2e-4)
 
 
-@pytest.mark.parametrize("threshold", [None, 0.4])
-def test_plans_are_those_of_the_tracker(threshold):
+@pytest.mark.parametrize(
+    ("update", "threshold"),
+    [("memory", None), ("memory", 0.4), ("moving_average", 0.4), ("none", 0.4)],
+)
+def test_plans_are_those_of_the_tracker(update, threshold):
     config = configs.MemoryConfig(
+        update=update,
         sample_interval=2,
         train_interval=5,
         low_score_threshold=threshold,

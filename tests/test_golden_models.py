@@ -32,11 +32,6 @@ def nchw(x):
     return np.moveaxis(np.asarray(x), -1, -3)
 
 
-def skip_later(model):
-    if model.startswith(("prdimp", "super_dimp")):
-        pytest.skip(f"{model} belongs to a later issue")
-
-
 @functools.cache
 def network(model):
     """(apply, variables) of `model` with the synthetic weights; apply is jitted by method."""
@@ -137,7 +132,6 @@ def test_hinge_loss():
 
 @pytest.mark.parametrize("model", cases("c_initializer"))
 def test_filter_initializer(model):
-    skip_later(model)
     golden = recording("c_initializer")
     apply, variables = network(model)
     channels = variables["params"]["clf"]["conv"]["kernel"].shape[-1]
@@ -153,7 +147,6 @@ def test_filter_initializer(model):
 
 @pytest.mark.parametrize("model", cases("e_backbone"))
 def test_backbone(model):
-    skip_later(model)
     golden = recording("e_backbone")
     apply, variables = network(model)
     for prefix, image in (
@@ -193,7 +186,6 @@ def test_folded_network_is_the_same(model):
 
 @pytest.mark.parametrize("model", cases("f_iounet"))
 def test_iou_network(model):
-    skip_later(model)
     golden = recording("f_iounet")
     apply, variables = network(model)
     d3, d4 = (128, 256) if model.endswith("18") else (512, 1024)

@@ -78,16 +78,35 @@ def test_activations():
         golden.check(key, derivative if kind.endswith("_d") else value)
 
 
+def label_arguments(golden, key):
+    """Boxes, deviation, size, stride and kernel of a recorded label."""
+    case = key.split("/")[1]
+    k, cells, image = (int(v) for v in re.fullmatch(r"k(\d+)_f(\d+)_i(\d+)", case).groups())
+    sigma = (0.25 / 6 if (cells, image) == (22, 352) else 0.05) * cells
+    return jnp.asarray(golden["label/bb"]), sigma, golden[key].shape[1:], image // cells, k
+
+
 @pytest.mark.parametrize("case", [c for c in leaves("b_layers", "label/") if c != "bb"])
 def test_gaussian_label(case):
+    golden, key = recording("b_layers"), f"label/{case}"
+    golden.check(key, target_maps.gaussian_label(*label_arguments(golden, key)))
+
+
+@pytest.mark.parametrize("case", leaves("b_layers", "label_density/"))
+def test_label_density(case):
+    """Recorded with a uniform share of 0.1, not normalised."""
+    golden, key = recording("b_layers"), f"label_density/{case}"
+    density = target_maps.label_density(*label_arguments(golden, key))
+    height, width = density.shape[1:]
+    golden.check(key, 0.9 * density + 0.1 / (height * width))
+
+
+@pytest.mark.parametrize("case", leaves("b_layers", "softmax_reg/"))
+def test_softmax_with_one_more_logit(case):
+    scores = jnp.asarray(inputs.nrm("b/sm", (2, 3, 50)))
+    log_sum = jax.vmap(lambda s: objectives.log_sum_exp(s, None if case == "none" else float(case)))
     golden = recording("b_layers")
-    k, cells, image = (int(v) for v in re.fullmatch(r"k(\d+)_f(\d+)_i(\d+)", case).groups())
-    size = golden[f"label/{case}"].shape[1:]
-    sigma = (0.25 / 6 if (cells, image) == (22, 352) else 0.05) * cells
-    label = target_maps.gaussian_label(
-        jnp.asarray(golden["label/bb"]), sigma, size, image // cells, k
-    )
-    golden.check(f"label/{case}", label)
+    golden.check(f"softmax_reg/{case}", jnp.exp(scores - log_sum(scores)[..., None]))
 
 
 # ------------------------------------------------------------------------------- d_optimizer

@@ -9,16 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden_files import GOLDEN_DIR, inputs, recording, state_dict
+from recorded_settings import tracker_config
 
 from dimp_jax import config
 from dimp_jax.checkpoints.state_dict import from_torch
-from dimp_jax.config import (
-    AugmentConfig,
-    LocalizeConfig,
-    MemoryConfig,
-    RefineConfig,
-    TrackerConfig,
-)
 from dimp_jax.models.dimp import DiMP
 from dimp_jax.predictor.predict import optimize_filter
 from dimp_jax.tracking import online
@@ -39,93 +33,39 @@ UNSTABLE_FROM = {
     "dimp50_stream": 8,
     "super_dimp_det_legacy": 37,
 }
-MODELS = ("dimp18", "dimp50")
+MODELS = ("dimp18", "dimp50", "prdimp18", "prdimp50", "super_dimp")
 TRACES = sorted(p.stem.removeprefix("trace_") for p in GOLDEN_DIR.glob("trace_*.npz"))
 
 
-def tracker_config(params, legacy) -> TrackerConfig:
-    """The recorded parameters, in our terms. Every recorded name is read or known not to matter."""
-    read = set()
+def without_draws(tracker):
+    """A tracker's configuration as the deterministic traces have it."""
+    return dataclasses.replace(
+        tracker,
+        augment=dataclasses.replace(tracker.augment, random_shift_factor=0, dropout_samples=0),
+        refine=dataclasses.replace(tracker.refine, num_random_boxes=0),
+    )
 
-    def get(name, default=None):
-        read.add(name)
-        return params.get(name, default)
 
-    def pair(value):
-        return tuple(value) if isinstance(value, list) else (value, value)
+@pytest.mark.parametrize("name", [n for n in TRACES if "skip" not in n and "stream" not in n])
+def test_recorded_parameters_are_those_of_the_config(name):
+    params = json.loads((GOLDEN_DIR / f"trace_{name}.json").read_text())["params"]
+    expected = without_draws(config.load(name.split("_det")[0]).tracker)
+    assert tracker_config(params, legacy=True) == expected
 
-    kinds = get("augmentation")
-    tuples = lambda name: tuple(tuple(float(v) for v in item) for item in kinds.get(name, ()))
-    dropout = kinds.get("dropout", (0, 0.2))
-    augment = AugmentConfig(
-        shifts=tuples("relativeshift"),
-        flip=kinds.get("fliplr", False),
-        blur_sigmas_px=tuples("blur"),
-        rotations_deg=tuple(float(v) for v in kinds.get("rotate", ())),
-        dropout_samples=dropout[0],
-        dropout_rate=dropout[1],
-        expansion_factor=get("augmentation_expansion_factor"),
-        random_shift_factor=get("random_shift_factor"),
-    )
-    memory = MemoryConfig(
-        size=get("sample_memory_size"),
-        learning_rate=get("learning_rate"),
-        hard_negative_learning_rate=get("hard_negative_learning_rate"),
-        init_samples_minimum_weight=get("init_samples_minimum_weight") or 0.0,
-        train_interval=get("train_skipping"),
-        init_iterations=get("net_opt_iter"),
-        update_iterations=get("net_opt_update_iter"),
-        hard_negative_iterations=get("net_opt_hn_iter"),
-    )
-    localize = LocalizeConfig(
-        advanced=get("advanced_localization"),
-        window=get("window_output"),
-        hard_negative_without_window=get("perform_hn_without_windowing", False),
-        not_found_threshold=get("target_not_found_threshold"),
-        distractor_threshold=get("distractor_threshold"),
-        hard_negative_threshold=get("hard_negative_threshold"),
-        neighborhood_scale=get("target_neighborhood_scale"),
-        displacement_scale=get("dispalcement_scale"),
-    )
-    step = pair(get("box_refinement_step_length"))
-    refine = RefineConfig(
-        num_random_boxes=get("num_init_random_boxes"),
-        jitter_position=get("box_jitter_pos"),
-        jitter_size=get("box_jitter_sz"),
-        iterations=get("box_refinement_iter"),
-        step_position=float(step[0]),
-        step_size=float(step[1]),
-        step_decay=float(get("box_refinement_step_decay")),
-        top_k=get("iounet_k"),
-        max_aspect_ratio=float(get("maximal_aspect_ratio")),
-    )
-    ignored = {
-        "debug",
-        "visualization",
-        "use_gpu",
-        "device",
-        "feature_size_odd",  # never read by the published tracker
-        "vot_anno_conversion_type",
-        "iounet_use_log_scale",
-        "iounet_augmentation",
-        "update_classifier",
-        "use_augmentation",
-        "update_scale_when_uncertain",
-        "scale_factors",
-    }
-    settings = TrackerConfig(
-        crop_size_px=get("image_sample_size"),
-        search_area_scale=float(get("search_area_scale")),
-        crop_arithmetic="2019" if legacy else "2022",
-        augment=augment,
-        memory=memory,
-        localize=localize,
-        refine=refine,
-    )
-    assert set(params) <= read | ignored, sorted(set(params) - read - ignored)
-    assert params["update_classifier"] and params["use_augmentation"]
-    assert not params["iounet_augmentation"] and params["scale_factors"] == "tensor([1.])"
-    return settings
+
+def test_parameters_of_super_dimp():
+    """From recorded ones of PrDiMP and what is different by behaviour 6.10."""
+    path = GOLDEN_DIR / "trace_prdimp18_det_legacy.json"
+    if not path.is_file():
+        pytest.skip(f"no {path.name} in {GOLDEN_DIR}")
+    params = json.loads(path.read_text())["params"]
+    del params["score_preprocess"]
+    params |= {"image_sample_size": 352, "search_area_scale": 6, "border_mode": "inside_major"}
+    params |= {"patch_max_scale_change": 1.5, "target_not_found_threshold": 0.25}
+    expected = without_draws(config.load("super_dimp").tracker)
+    assert tracker_config(params, legacy=True) == expected
+    with pytest.raises(AssertionError, match="something_new"):
+        tracker_config(params | {"something_new": 1}, legacy=True)
 
 
 def nchw(x):
@@ -134,9 +74,7 @@ def nchw(x):
 
 @pytest.mark.parametrize("name", TRACES)
 def test_trace(name):
-    model = name.split("_")[0]
-    if model not in MODELS:
-        pytest.skip(f"{model} belongs to a later issue")
+    model = next(model for model in MODELS if name.startswith(f"{model}_"))
     golden = recording(f"trace_{name}")
     meta = json.loads((GOLDEN_DIR / f"trace_{name}.json").read_text())
     settings = tracker_config(meta["params"], legacy=name.endswith("_legacy"))
@@ -175,7 +113,8 @@ def test_trace(name):
         assert result.verdict.name.lower() == meta["flags"][t - 1], f"frame {t}"
         if result.verdict.name != "NOT_FOUND":
             uniforms = None  # the published tracker draws boxes only when it refines one
-        check_frame(golden, t, state, result, details, max(1e-3, 20 * noise.filt))
+        softmax = settings.localize.score_preprocess == "softmax"
+        check_frame(golden, t, state, result, details, max(1e-3, 20 * noise.filt), softmax)
         if details.losses is not None:
             losses.extend(np.asarray(details.losses))
     assert (
@@ -259,7 +198,7 @@ def check_init(golden, settings, numbers, state, started, noise):
     golden.check("init/iou_modulation1", np.asarray(modulation.level4)[0][:, None, None], rtol=2e-4)
 
 
-def check_frame(golden, t, state, result, details, rtol):
+def check_frame(golden, t, state, result, details, rtol, softmax):
     """Everything recorded of tracked frame t = 1, 2, ...; `rtol` for what the filter decides."""
     index = t - 1
     at = f"frame {t}"
@@ -280,6 +219,8 @@ def check_frame(golden, t, state, result, details, rtol):
     norm = float(np.sqrt((np.asarray(state.filt, float) ** 2).sum()))
     np.testing.assert_allclose(norm, golden["track/filter_norm"][index], rtol=rtol, err_msg=at)
     if f"frame{t}/scores" in golden:
+        if softmax:  # recorded before it, which the logarithm gives back up to a constant
+            scores = np.log(scores) + np.log(np.exp(golden[f"frame{t}/scores"][0]).sum())
         golden.check(f"frame{t}/scores", scores[None], rtol=5 * rtol)
         golden.check(f"frame{t}/patch", nchw(details.crops), rtol=1e-4)
     if f"frame{t}/target_filter" in golden:

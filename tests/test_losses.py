@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from golden_files import inputs, recording
 
-from dimp_jax.losses import hinge_loss, iou_regression, kl_regression, loss_terms
+from dimp_jax.losses import (
+    grid_divergence,
+    hinge_loss,
+    iou_regression,
+    kl_regression,
+    loss_terms,
+    normalized_density,
+)
 from dimp_jax.training_config import LossConfig
 
 LABEL = jnp.asarray([1.0, 0.5, 0.04, 0.0, 0.05])
@@ -106,3 +113,42 @@ def test_kl_regression_does_not_overflow():
     scores = jnp.asarray([[500.0, -500.0, 100.0]])
     loss, grad = jax.value_and_grad(kl_regression)(scores, jnp.log(jnp.full((1, 3), 2.0)), scores)
     assert np.isfinite(loss) and np.isfinite(grad).all()
+
+
+@pytest.mark.golden
+def test_recorded_grid_divergence():
+    density = inputs.uni("b/kl_grid_gt", (3, 2, 19, 19))
+    density = density / density.sum((2, 3), keepdims=True)
+    scores = inputs.nrm("b/kl_grid_s", (3, 2, 19, 19))
+    recording("b_layers").check("kl/grid", grid_divergence(scores, density))
+
+
+def test_grid_divergence_is_least_at_the_density():
+    """There it is the density's entropy, whatever the offset of the scores."""
+    density = normalized_density(jnp.asarray(np.random.default_rng(0).uniform(0.1, 1, (2, 5, 5))))
+    loss, grad = jax.value_and_grad(grid_divergence)(jnp.log(density) + 3.0, density)
+    entropy = -np.mean(np.sum(density * np.log(density), (1, 2)))
+    np.testing.assert_allclose(loss, entropy, rtol=1e-5)
+    np.testing.assert_allclose(grad, 0, atol=1e-7)
+    assert np.isfinite(grid_divergence(jnp.full((1, 5, 5), 500.0), density[:1]))
+
+
+def test_normalized_density():
+    there = jnp.asarray([[[0.2, 0.2], [0.0, 0.1]], [[0.004, 0.0], [0.0, 0.005]]])
+    density = normalized_density(there)
+    np.testing.assert_allclose(density[0], [[0.4, 0.4], [0.0, 0.2]], rtol=1e-6)
+    np.testing.assert_allclose(density[1], 0.25)  # the target is off the map
+    grad = jax.grad(lambda d: normalized_density(d)[1].sum())(there)
+    assert np.isfinite(grad).all()
+
+
+def test_divergence_terms():
+    """The published weights of PrDiMP: 0.0025, 0.25, 0.25, 1 over the four between."""
+    scores, label = iterates(6)
+    density = normalized_density(label)
+    weights = LossConfig(classification="kl", iou=0.0025, final=0.25, initial=0.25, iterates=1.0)
+    terms = loss_terms(scores, density, jnp.float32(2.0), weights)
+    each = [float(grid_divergence(s, density)) for s in scores]
+    expected = (0.005, 0.25 * each[-1], 0.25 * each[0], np.mean(each[1:-1]))
+    np.testing.assert_allclose(list(terms.values()), expected, rtol=1e-5)
+    assert list(terms) == ["iou", "final", "initial", "iterates"]

@@ -71,9 +71,9 @@ def test_backbone_remat():
     assert all(jax.tree.leaves(moved))
 
 
-def solver_gradient(num_iter, remat):
-    """Compiled gradient of the final filter's energy for features and loss parameters."""
-    config = PredictorConfig(adjoint="checkpointed" if remat else "unrolled")
+def solver_gradient(num_iter, adjoint, last_only=False):
+    """Compiled gradient of the iterates' energy for features and parameters; its arguments."""
+    config = PredictorConfig(adjoint=adjoint)
     params = predict.init_params(config)
     rng = np.random.default_rng(0)
     feat = rng.standard_normal((3, 18, 18, 16)).astype(np.float32) / 16
@@ -84,21 +84,33 @@ def solver_gradient(num_iter, remat):
         descent = predict.optimize_filter(
             params, filt, feat, box, np.full(3, 1 / 3, np.float32), config, num_iter=num_iter
         )
-        return (descent.iterates**2).sum()
+        return ((descent.last if last_only else descent.iterates) ** 2).sum()
 
     args = (params, feat, filt)
-    program = jax.jit(jax.grad(energy, argnums=(0, 1, 2))).lower(*args).compile()
-    return program, program(*args)
+    return jax.jit(jax.grad(energy, argnums=(0, 1, 2))).lower(*args).compile(), args
+
+
+FILTER_BYTES = 4 * 4 * 16 * 4
+
+
+def temp_bytes(program):
+    return program.memory_analysis().temp_size_in_bytes
 
 
 @pytest.mark.slow
 def test_solver_remat():
     """The same gradients; memory grows with the iterations only by the iterates themselves."""
-    (few, _), (many, plain) = solver_gradient(5, False), solver_gradient(20, False)
-    (few_remat, _), (many_remat, remat) = solver_gradient(5, True), solver_gradient(20, True)
-    assert_close(remat, plain, rtol=1e-5)
-    temp = lambda program: program.memory_analysis().temp_size_in_bytes
-    iterates = 15 * 4 * 4 * 16 * 4
-    assert temp(many) - temp(few) > 10 * iterates
-    assert temp(many_remat) - temp(few_remat) < 4 * iterates
-    assert temp(many_remat) < 0.5 * temp(many)
+    (few, _), (many, args) = (solver_gradient(n, "unrolled") for n in (5, 20))
+    (few_remat, _), (many_remat, _) = (solver_gradient(n, "checkpointed") for n in (5, 20))
+    assert_close(many_remat(*args), many(*args), rtol=1e-5)
+    assert temp_bytes(many) - temp_bytes(few) > 10 * 15 * FILTER_BYTES
+    assert temp_bytes(many_remat) - temp_bytes(few_remat) < 4 * 15 * FILTER_BYTES
+    assert temp_bytes(many_remat) < 0.5 * temp_bytes(many)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adjoint", ["truncated", "one_step", "implicit"])
+def test_memory_of_the_last_iterates_gradient(adjoint):
+    """It does not grow with the iterations, where not all of them are passed."""
+    few, many = (temp_bytes(solver_gradient(n, adjoint, last_only=True)[0]) for n in (5, 40))
+    assert many - few < 2 * FILTER_BYTES, (few, many)

@@ -13,7 +13,8 @@ from dimp_jax import config
 from dimp_jax.checkpoints import CheckpointError, state_dict, torch_file, torch_names
 from dimp_jax.models import dimp
 
-DIMP = ("dimp18", "dimp50")
+TRACKERS = tuple(torch_names.TRACKERS)
+WITH_WEIGHTS = ("dimp18", "dimp50", "prdimp18")  # the others have the tensors of these
 
 
 def resnet_state_dict(architecture):
@@ -34,8 +35,11 @@ def efficientnet_state_dict():
 
 
 def tensors_of(architecture):
-    if architecture in DIMP:
+    if architecture in WITH_WEIGHTS:
         return dict(golden_files.state_dict(architecture))
+    if architecture in TRACKERS:
+        rows = torch_names.entries(architecture)
+        return {row.name: np.zeros(row.shape, np.float32) for row in rows}
     if architecture == "efficientnet_lite0":
         return efficientnet_state_dict()
     return resnet_state_dict(architecture)
@@ -52,7 +56,7 @@ def assert_same_bits(actual, expected):
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("architecture", DIMP)
+@pytest.mark.parametrize("architecture", TRACKERS)
 def test_names_are_the_recorded_ones(architecture):
     path = golden_files.GOLDEN_DIR / f"weights_{architecture}.json"
     if not path.is_file():
@@ -70,7 +74,9 @@ def test_efficientnet_names_are_those_of_the_package():
 
 @pytest.mark.parametrize("architecture", torch_names.ARCHITECTURES)
 def test_identify(architecture):
-    assert state_dict.identify(tensors_of(architecture)) == architecture
+    # Only its constructor tells SuperDiMP from DiMP-50.
+    expected = "dimp50" if architecture == "super_dimp" else architecture
+    assert state_dict.identify(tensors_of(architecture)) == expected
 
 
 def leaf(tree, path):
@@ -79,7 +85,7 @@ def leaf(tree, path):
     return tree
 
 
-@pytest.mark.parametrize("architecture", DIMP)
+@pytest.mark.parametrize("architecture", WITH_WEIGHTS)
 def test_layout_of_dimp(architecture):
     tensors = golden_files.state_dict(architecture)
     variables, extras = state_dict.from_torch(tensors, architecture)
@@ -99,14 +105,17 @@ def test_layout_of_dimp(architecture):
     same("backbone/layer3_0/downsample/norm/scale", tensors[f"{down}1.weight"])
     same("backbone/layer3_0/downsample/norm/mean", tensors[f"{down}1.running_mean"], stats)
     same("backbone/conv1/norm/var", tensors["feature_extractor.bn1.running_var"], stats)
-    index, blocks = (1, ["block0", "conv"]) if architecture == "dimp18" else (0, ["conv"])
+    index, blocks = (1, ["block0", "conv"]) if architecture.endswith("18") else (0, ["conv"])
     assert sorted(params["clf"]) == blocks and list(params["clf"]["conv"]) == ["kernel"]
     last = tensors[f"classifier.feature_extractor.{index}.weight"]
     same("clf/conv/kernel", last.transpose(2, 3, 1, 0))
     optimizer = "classifier.filter_optimizer."
-    same("predictor/mask", tensors[f"{optimizer}target_mask_predictor.0.weight"][0, :, 0, 0])
-    same("predictor/label", tensors[f"{optimizer}label_map_predictor.weight"][0, :, 0, 0])
-    same("predictor/weight", tensors[f"{optimizer}spatial_weight_predictor.weight"][0, :, 0, 0])
+    names = ("label_map_predictor", "target_mask_predictor.0", "spatial_weight_predictor")
+    pairs = zip(("label", "mask", "weight"), names, strict=True)
+    maps = {} if architecture == "prdimp18" else dict(pairs)
+    for ours, theirs in maps.items():
+        same(f"predictor/{ours}", tensors[f"{optimizer}{theirs}.weight"][0, :, 0, 0])
+    assert set(params["predictor"]) == {"log_step_length", "filter_reg", *maps}
     same("predictor/log_step_length", tensors[f"{optimizer}log_step_length"][0])
     same("predictor/filter_reg", tensors[f"{optimizer}filter_reg"][0])
     same("iou/conv3_1r/conv/bias", tensors["bb_regressor.conv3_1r.0.bias"])
@@ -165,7 +174,7 @@ def test_imagenet_resnet_is_the_backbone_of_dimp(architecture):
         )
 
 
-@pytest.mark.parametrize("architecture", DIMP)
+@pytest.mark.parametrize("architecture", WITH_WEIGHTS)
 def test_round_trip_in_memory(architecture):
     tensors = golden_files.state_dict(architecture)
     shuffled = dict(sorted(tensors.items(), reverse=True))
@@ -180,7 +189,7 @@ def test_round_trip_in_memory(architecture):
 
 @pytest.mark.parametrize(
     ("name", "architecture"),
-    [("dimp18", "dimp18"), ("dimp50", "dimp50"), ("dimp_lite0", "efficientnet_lite0")],
+    [*((name, name) for name in WITH_WEIGHTS), ("dimp_lite0", "efficientnet_lite0")],
 )
 def test_variables_are_those_of_the_network(name, architecture):
     variables, _ = state_dict.from_torch(tensors_of(architecture), architecture)
@@ -188,7 +197,7 @@ def test_variables_are_those_of_the_network(name, architecture):
     expected = jax.eval_shape(lambda key: dimp.init_variables(model, key), jax.random.key(0))
     for group, tree in variables.items():
         wanted = {part: expected[group][part] for part in tree}
-        if architecture in DIMP:
+        if architecture in TRACKERS:
             assert set(tree) == set(expected[group])
         shapes = jax.tree.map(lambda array: (array.shape, str(array.dtype)), (tree, wanted))
         assert shapes[0] == shapes[1]
@@ -253,8 +262,6 @@ def resnet_names(blocks, bottleneck):
 @pytest.mark.parametrize(
     ("names", "match"),
     [
-        (golden_files.state_dict("prdimp18"), "looks like PrDiMP"),
-        (golden_files.state_dict("prdimp50"), "looks like PrDiMP"),
         (["feature_extractor.conv1.weight", "bb_regressor.fc3_rt.bn.bias"], "looks like ATOM"),
         (["classifier.weight"], "unknown or incomplete relative"),
         (resnet_names((3, 4, 6, 3), False), r"ResNet of \(3, 4, 6, 3\) basic blocks"),
@@ -288,4 +295,5 @@ def test_to_torch_refuses_wrong_variables():
     refused("is float64, expected float32", params={"filter_init": {"conv": conv}})
     refused("extra 'feature_extractor.layer4.0.conv1.weight' is missing", extras={})
     refused("extra 'x' is unexpected", extras={**extras, "x": np.zeros(3)})
-    refused("only dimp18 and dimp50", architecture="resnet18")
+    refused("only dimp18, dimp50, prdimp18, prdimp50, super_dimp", architecture="resnet18")
+    refused("'params/predictor/label' is unexpected .2 more", architecture="prdimp18")

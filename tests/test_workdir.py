@@ -74,6 +74,6 @@ def test_a_file_and_a_damaged_config_are_refused(made, tmp_path):
         workdir.check(made, CONFIG)
 
 
-@pytest.mark.parametrize("name", ["dimp18", "dimp50"])
+@pytest.mark.parametrize("name", ["dimp18", "dimp50", "prdimp18", "prdimp50", "super_dimp"])
 def test_published_networks_are_named(name):
     assert workdir.architecture(configs.load(name).model) == name

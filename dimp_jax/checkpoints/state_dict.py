@@ -14,6 +14,7 @@ from dimp_jax.checkpoints.torch_names import (
     ARCHITECTURES,
     LITE0_USED_BLOCKS,
     RESNETS,
+    TRACKERS,
     efficientnet_entries,
     entries,
 )
@@ -24,8 +25,8 @@ LITE0_BLOCKS = 16
 def identify(state_dict) -> str:
     """Which of `torch_names.ARCHITECTURES` a state dict is of, by its names and shapes.
 
-    SuperDiMP has the names and shapes of DiMP-50: only the file's constructor tells them apart,
-    see dimp_jax/convert.py.
+    SuperDiMP has the names and shapes of DiMP-50, and is taken for it: only the file's constructor
+    tells them apart, see dimp_jax/convert.py.
 
     Raises:
       CheckpointError: another network; the message says what it looks like.
@@ -46,17 +47,16 @@ def identify(state_dict) -> str:
 
 def _identify_tracker(names):
     optimizer = "classifier.filter_optimizer."
-    if f"{optimizer}label_map_predictor.weight" in names:
-        return {"resnet18": "dimp18", "resnet50": "dimp50"}[
-            _identify_resnet(names, "feature_extractor.")
-        ]
+    parameters = {name.removeprefix(optimizer) for name in names if name.startswith(optimizer)}
+    if "filter_reg" in parameters:
+        learned_maps = bool(parameters - {"log_step_length", "filter_reg"})
+        wanted = (_identify_resnet(names, "feature_extractor."), learned_maps)
+        return next(name for name, parts in TRACKERS.items() if parts == wanted)
     if not any(name.startswith("classifier.") for name in names):
         looks = "ATOM (an IoU network without a DiMP classifier)"
-    elif f"{optimizer}filter_reg" in names:
-        looks = "PrDiMP (a filter optimizer without label_map_predictor)"
     else:
         looks = f"an unknown or incomplete relative of DiMP ({len(names)} tensors)"
-    raise CheckpointError(f"the network looks like {looks}: expected DiMP-18 or DiMP-50")
+    raise CheckpointError(f"the network looks like {looks}: expected {', '.join(TRACKERS)}")
 
 
 def _identify_resnet(names, prefix):
@@ -95,7 +95,7 @@ def from_torch(state_dict, architecture):
       architecture: one of `torch_names.ARCHITECTURES`, e.g. from `identify`.
 
     Returns:
-      variables: new float32 arrays. DiMP: groups backbone, clf, filter_init, predictor, iou;
+      variables: new float32 arrays. Trackers: groups backbone, clf, filter_init, predictor, iou;
         ImageNet networks: backbone only.
       extras: torch name -> array, as given, of what the network does not use.
 
@@ -149,7 +149,7 @@ def _tensor_problem(state_dict, row):
 
 
 def with_unused(extras, architecture) -> dict:
-    """`extras` with zeros for the tensors of a DiMP state dict that no part of DiMP evaluates.
+    """`extras` with zeros for the tensors of a tracker's state dict that no part of it evaluates.
 
     A strict loader wants them to be there; a training does not have them.
     """
@@ -162,19 +162,19 @@ def with_unused(extras, architecture) -> dict:
 
 
 def _check_way_back(architecture):
-    if architecture not in ("dimp18", "dimp50"):
+    if architecture not in TRACKERS:
         raise CheckpointError(
-            f"architecture {architecture!r}: only dimp18 and dimp50 have a torch state dict"
+            f"architecture {architecture!r}: only {', '.join(TRACKERS)} have a torch state dict"
         )
 
 
 def to_torch(variables, extras, architecture) -> dict:
-    """The DiMP state dict that `from_torch` made `variables` and `extras` of, bit for bit.
+    """The tracker's state dict that `from_torch` made `variables` and `extras` of, bit for bit.
 
     Args:
       variables: nested dicts; leaves numpy or jax arrays, float32.
       extras: torch name -> array; layer4 and fc, which published files hold, must be there.
-      architecture: "dimp18" or "dimp50".
+      architecture: one of `torch_names.TRACKERS`.
 
     Returns:
       torch name -> new numpy array, in the order of the published files.

@@ -21,7 +21,14 @@ LITE0_STAGES = (  # blocks, kernel side, expansion, output channels
     (3, 5, 6, 112), (4, 5, 6, 192), (1, 3, 6, 320),
 )  # fmt: skip
 LITE0_USED_BLOCKS = 11  # the last of them gives the features of stride 16
-ARCHITECTURES = ("dimp18", "dimp50", "resnet18", "resnet50", "efficientnet_lite0")
+TRACKERS = {  # backbone; whether the loss of the filter has learned maps
+    "dimp18": ("resnet18", True),
+    "dimp50": ("resnet50", True),
+    "prdimp18": ("resnet18", False),
+    "prdimp50": ("resnet50", False),
+    "super_dimp": ("resnet50", True),  # the tensors of dimp50
+}
+ARCHITECTURES = (*TRACKERS, *RESNETS, "efficientnet_lite0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +131,7 @@ def _resnet(architecture, prefix=""):
     yield from _unused([_bias(f"{prefix}fc", 1000, ())])
 
 
-def _classifier(backbone_channels, clf_channels, num_blocks):
+def _classifier(backbone_channels, clf_channels, num_blocks, learned_maps):
     init, init_path = "classifier.filter_initializer.filter_conv", ("filter_init", "conv")
     yield _kernel(init, (clf_channels, clf_channels, 3, 3), init_path)
     yield _bias(init, clf_channels, init_path)
@@ -132,11 +139,12 @@ def _classifier(backbone_channels, clf_channels, num_blocks):
     for leaf in ("log_step_length", "filter_reg"):
         path = ("params", "predictor", leaf)
         yield _tensor(optimizer + leaf, (1,), path, split=())
-    for name, leaf in (
+    maps = (
         ("label_map_predictor", "label"),
         ("target_mask_predictor.0", "mask"),
         ("spatial_weight_predictor", "weight"),
-    ):
+    )
+    for name, leaf in maps if learned_maps else ():
         path = ("params", "predictor", leaf)
         yield _tensor(f"{optimizer}{name}.weight", (1, 100, 1, 1), path, split=(100,))
     prefix = "classifier.feature_extractor."
@@ -213,17 +221,17 @@ def entries(architecture) -> tuple[Entry, ...]:
     Raises:
       CheckpointError: `architecture` is none of `ARCHITECTURES`.
     """
-    match architecture:
-        case "dimp18":
-            heads = (*_classifier(256, 256, 1), *_iou_net(128, 256))
-            return (*_resnet("resnet18", "feature_extractor."), *heads)
-        case "dimp50":
-            heads = (*_classifier(1024, 512, 0), *_iou_net(512, 1024))
-            return (*_resnet("resnet50", "feature_extractor."), *heads)
-        case "resnet18" | "resnet50":
-            return tuple(_resnet(architecture))
-        case "efficientnet_lite0":
-            return efficientnet_entries(LITE0_USED_BLOCKS, with_head=False)
+    if architecture in TRACKERS:
+        backbone, learned_maps = TRACKERS[architecture]
+        if backbone == "resnet18":
+            heads = (*_classifier(256, 256, 1, learned_maps), *_iou_net(128, 256))
+        else:
+            heads = (*_classifier(1024, 512, 0, learned_maps), *_iou_net(512, 1024))
+        return (*_resnet(backbone, "feature_extractor."), *heads)
+    if architecture in RESNETS:
+        return tuple(_resnet(architecture))
+    if architecture == "efficientnet_lite0":
+        return efficientnet_entries(LITE0_USED_BLOCKS, with_head=False)
     raise CheckpointError(
         f"architecture {architecture!r}: expected one of {', '.join(ARCHITECTURES)}"
     )

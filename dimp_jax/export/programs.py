@@ -220,7 +220,7 @@ def learn(network, config: TrackerConfig, insert, num_iter, params, state, sampl
         insert=insert,
         num_iter=num_iter,
     )
-    return {"filt": filt, "memory": _fields(memory)}
+    return {"filt": filt} | ({"memory": _fields(memory)} if insert else {})
 
 
 def _fields(memory: Memory) -> dict:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dimp_jax.models.layers import Conv, Numerics, full_precision
+from dimp_jax.models.layers import Conv, Numerics, fan_out_init, full_precision
 from dimp_jax.models.resnet import BasicBlock
 from dimp_jax.models.roi_pool import roi_pool, xywh_to_xyxy
 
@@ -39,10 +39,12 @@ class FilterInitializer(nn.Module):
 
     filter_size_cells: int
     stride_px: int = 16
+    zero_init: bool = False  # the first filter of a new network is zero (PrDiMP)
 
     @nn.compact
     def __call__(self, feat, box_xywh):
         """feat [N, H, W, C] and box_xywh [N, 4] in crop pixels -> filter [K, K, C]."""
-        feat = Conv(feat.shape[-1], use_bias=True, name="conv")(feat)
+        init = nn.initializers.zeros if self.zero_init else fan_out_init
+        feat = Conv(feat.shape[-1], use_bias=True, kernel_init=init, name="conv")(feat)
         pool = lambda f, b: roi_pool(f, b[None], self.filter_size_cells, 1 / self.stride_px)[0]
         return jax.vmap(pool)(feat, xywh_to_xyxy(box_xywh)).mean(0)

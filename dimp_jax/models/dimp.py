@@ -55,7 +55,9 @@ class DiMP(nn.Module):
         self.clf = ClassifierFeatures(
             config.clf_channels, config.clf_blocks, config.filter_size_cells, numerics
         )
-        self.filter_init = FilterInitializer(config.filter_size_cells, STRIDE_PX)
+        self.filter_init = FilterInitializer(
+            config.filter_size_cells, STRIDE_PX, zero_init=config.filter_init == "zero"
+        )
         self.predictor = LossParameters(config.predictor)
         self.iou = IoUNet(config.iou_channels, numerics)
 

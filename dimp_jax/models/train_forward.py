@@ -28,6 +28,7 @@ class Prediction(NamedTuple):
 
     scores: jax.Array  # [I + 1, B, T, S, S] of every iterate of the filter, the initial first
     iou: jax.Array  # [B, T, P] predicted 2 IoU - 1
+    optimality: jax.Array | None = None  # [B] `Solve.optimality`; of the adjoint "implicit" only
 
 
 def _flat(x):
@@ -55,19 +56,18 @@ def _forward(net: DiMP, batch: Batch, train: bool, remat_solver: bool) -> Predic
     config = _predictor(net.config.predictor, remat_solver)
     loss_params = net.loss_parameters()
     weight = jnp.full(n, 1 / n, jnp.float32)
-    solve = lambda f, feat, box: (
-        optimize_filter(
-            loss_params,
-            f,
-            feat,
-            box,
-            weight,
-            config,
-            num_iter=config.num_iter,
-            stride_px=STRIDE_PX,
-        ).iterates
+    solve = lambda f, feat, box: optimize_filter(
+        loss_params,
+        f,
+        feat,
+        box,
+        weight,
+        config,
+        num_iter=config.num_iter,
+        stride_px=STRIDE_PX,
     )
-    iterates = jax.vmap(solve)(filt, train_feat, batch.train_box)  # [B, I + 1, K, K, C]
+    solved = jax.vmap(solve)(filt, train_feat, batch.train_box)
+    iterates = solved.iterates  # [B, I + 1, K, K, C]
     scores = jax.vmap(jax.vmap(correlate, (0, None)))(iterates, test_feat)  # [B, I + 1, T, S, S]
 
     # The target modulates through the first train crop of each sequence only.
@@ -78,7 +78,8 @@ def _forward(net: DiMP, batch: Batch, train: bool, remat_solver: bool) -> Predic
     features = net.iou_features(test_maps["layer2"], test_maps["layer3"], train)
     modulation = jax.tree.map(lambda m: jnp.repeat(m, t, axis=0), modulation)
     iou = net.predict_iou(modulation, features, _flat(batch.proposals), train)
-    return Prediction(scores.swapaxes(0, 1), iou.reshape(b, t, -1))
+    optimality = solved.optimality if config.adjoint == "implicit" else None
+    return Prediction(scores.swapaxes(0, 1), iou.reshape(b, t, -1), optimality)
 
 
 def _predictor(config, remat_solver: bool):

@@ -43,17 +43,17 @@ def checkpointed(objective, iteration, carry, num_iter):
 def truncated(objective, iteration, carry, num_iter, *, every: int):
     """Cut before the iterations `every`, 2 `every`, ...: at most `every` of them are passed.
 
-    The point is detached there, as by the option of the published code; so is the solver's state.
-    Biased, unless `every` is `num_iter` or more.
+    The point is detached there, as by the option of the published code, and so is the solver's
+    state. The iterate itself keeps its gradient, what is made of it (its loss, the steps from it)
+    passes none back. Biased, unless `every` is `num_iter` or more.
 
     Raises:
       ValueError: every is below 1.
     """
     if every < 1:
         raise ValueError(f"truncate_every={every}: expected 1 or more")
-    cut = lambda index: (index % every == 0) & (index > 0)
-    before_last_cut = every * max((num_iter - 1) // every, 0)
-    return _cut(objective, iteration, carry, num_iter, cut, before_last_cut)
+    del objective
+    return _cut(iteration, carry, num_iter, every, every)
 
 
 def one_step(objective, iteration, carry, num_iter):
@@ -61,8 +61,8 @@ def one_step(objective, iteration, carry, num_iter):
 
     As good as the solver is fast: the bias is its contraction of one iteration.
     """
-    cut = lambda index: jnp.bool_(True)
-    return _cut(objective, iteration, carry, num_iter, cut, max(num_iter - 1, 0))
+    del objective
+    return _cut(iteration, carry, num_iter, 0, 1)
 
 
 def implicit(objective, iteration, carry, num_iter, *, max_iterations: int, tolerance: float):
@@ -71,7 +71,9 @@ def implicit(objective, iteration, carry, num_iter, *, max_iterations: int, tole
     B is the Gauss-Newton operator, inverted by conjugate gradients on the cotangent. All iterates
     but the initial one are taken for the solution; the initial point and the solver's parameters
     have no influence on a solution and get no gradient through it, nor do the losses and step
-    lengths of iterations. True where the solve has converged, which `Solve.optimality` tells.
+    lengths of iterations. True where the solve has converged, which `Solve.optimality` tells, and
+    B is the Hessian: of a piecewise linear residual (DiMP's) and of the KL objective, not of
+    others. Of a loss with parameters per iteration, the solution is that of the last ones.
 
     Args:
       max_iterations, tolerance: of the conjugate gradients; tolerance is relative.
@@ -80,7 +82,7 @@ def implicit(objective, iteration, carry, num_iter, *, max_iterations: int, tole
         return unrolled(objective, iteration, carry, num_iter)
     init = carry[0]
     index = jnp.arange(num_iter)
-    iteration = _detached(iteration, carry, jnp.int32(0))
+    iteration = _detached(iteration, carry, index[0])
     (last, _), records = jax.lax.scan(iteration, jax.lax.stop_gradient(carry), index)
     local = objective(last, num_iter)
     # Zero, with the derivative of the gradient by whatever the objective depends on.
@@ -97,20 +99,29 @@ def implicit(objective, iteration, carry, num_iter, *, max_iterations: int, tole
     return minus(last), records._replace(iterate=iterates)
 
 
-def _cut(objective, iteration, carry, num_iter, cut, before_last_cut):
-    """Scans with carries detached where `cut(index)`; what follows the last cut is a second scan,
-    so that the gradient of the last point alone costs nothing for the iterations before it."""
-    del objective
+def _cut(iteration, carry, num_iter, first, every):
+    """Scans with the carry detached before the iterations first, first + every, ...
+
+    What follows the last cut is a second scan, so that the gradient of the last point alone costs
+    nothing for the iterations before it.
+    """
+    cuts = range(first, num_iter, every)
+    last_cut = cuts[-1] if cuts else 0
 
     def gated(carry, index):
-        at = cut(index)
+        at = (index >= first) & ((index - first) % every == 0)
         detach = lambda leaf: jnp.where(at, jax.lax.stop_gradient(leaf), leaf)
-        return iteration(jax.tree.map(detach, carry), index)
+        following, record = iteration(jax.tree.map(detach, carry), index)
+        return following, record._replace(iterate=carry[0])
 
-    carry, records = jax.lax.scan(gated, carry, jnp.arange(before_last_cut))
-    rest = jnp.arange(before_last_cut, num_iter)
-    (last, _), more = jax.lax.scan(gated, carry, rest)
-    return last, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), records, more)
+    carry, records = jax.lax.scan(gated, carry, jnp.arange(last_cut))
+    start = jax.lax.stop_gradient(carry) if cuts else carry
+    (last, _), more = jax.lax.scan(iteration, start, jnp.arange(last_cut, num_iter))
+    records = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), records, more)
+    if cuts:
+        put = lambda stack, point: stack.at[last_cut].set(point)
+        records = records._replace(iterate=jax.tree.map(put, records.iterate, carry[0]))
+    return last, records
 
 
 def _detached(function, *example):

@@ -1,5 +1,6 @@
 """The parts that a config can name: solvers, objectives, adjoints, and those of other packages."""
 
+import difflib
 import importlib
 
 from dimp_jax.predictor import adjoints, objectives
@@ -26,6 +27,7 @@ ADJOINTS = {
     "one_step": adjoints.one_step,
     "implicit": adjoints.implicit,
 }
+FIELDS = {"solver": SOLVERS, "objective": OBJECTIVES, "adjoint": ADJOINTS}
 
 
 def find(field: str, name: str, ours: dict):
@@ -36,22 +38,46 @@ def find(field: str, name: str, ours: dict):
     """
     if name in ours:
         return ours[name]
-    module, colon, function = name.partition(":")
-    expected = f"expected one of {', '.join(ours)}, or module:function"
-    if not colon:
-        raise ValueError(f"predictor.{field}={name!r}: {expected}")
+    _check_form(field, name, ours)
+    module, _, function = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), function, None)
     except ImportError as error:
-        raise ValueError(f"predictor.{field}={name!r}: {error}; {expected}") from error
+        raise ValueError(f"predictor.{field}={name!r}: {error}; {_expected(ours)}") from error
     if not callable(found):
         raise ValueError(
-            f"predictor.{field}={name!r}: {module} has no function {function!r}; {expected}"
+            f"predictor.{field}={name!r}: {module} has no function {function!r}; {_expected(ours)}"
         )
     return found
 
 
+def check_names(config) -> None:
+    """Refuses a `PredictorConfig` with a part of ours that does not exist; imports nothing.
+
+    Raises:
+      ValueError: as `find`.
+    """
+    for field, ours in FIELDS.items():
+        name = getattr(config, field)
+        if name not in ours:
+            _check_form(field, name, ours)
+
+
+def _check_form(field, name, ours):
+    """Raises ValueError unless `name`, which is none of `ours`, looks like "module:function"."""
+    module, colon, function = name.partition(":")
+    if colon and module and function:
+        return
+    near = difflib.get_close_matches(name, ours, n=1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"predictor.{field}={name!r}: {meant}{_expected(ours)}")
+
+
+def _expected(ours):
+    return f"expected one of {', '.join(ours)}, or module:function"
+
+
 def of_others(config) -> tuple[str, ...]:
     """The "module:function" names of a `PredictorConfig`: code that using it would import."""
-    names = (config.solver, config.objective, config.adjoint)
+    names = (getattr(config, field) for field in FIELDS)
     return tuple(name for name in names if ":" in name)

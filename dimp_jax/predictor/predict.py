@@ -14,6 +14,7 @@ from dimp_jax.predictor.solve import Solve, at_iteration
 # Leaves of the loss that the config can fix, share or set back (`config.LearnedParts`).
 LEARNED_PARTS = ("label", "mask", "weight", "filter_reg", "log_step_length")
 WITHOUT_MAPS = ("l2", "kl")  # their labels are not learned
+SOLVER_ARGUMENTS = ("step_length", "damping", "adjoint")  # what every solver takes by name
 
 
 def init_params(config):
@@ -26,7 +27,11 @@ def init_params(config):
       dict: label, mask, weight [num_bins]; log_step_length, filter_reg [] and what
       `solver_parameters` and `objective_parameters` name []. A part that is learned per iteration
       has a leading [num_iter].
+
+    Raises:
+      ValueError: a part that does not exist, or a parameter's name that is taken.
     """
+    parts.check_names(config)
     values = initial_values(config)
     for name in LEARNED_PARTS:
         if name in values and getattr(config.learned, name) == "per_iteration":
@@ -50,8 +55,11 @@ def initial_values(config):
     }
     more = dict(config.objective_parameters) | dict(config.solver_parameters)
     for name in more:
-        if name in scalars or name in maps:
-            raise ValueError(f"predictor parameter {name!r}: the name is taken by the loss")
+        if name in scalars or name in maps or name in SOLVER_ARGUMENTS:
+            raise ValueError(
+                f"predictor parameter {name!r}: the name is taken by the loss or the solver; "
+                "choose another one in solver_parameters or objective_parameters"
+            )
     scalars |= {name: jnp.float32(value) for name, value in more.items()}
     return scalars if config.objective in WITHOUT_MAPS else maps | scalars
 
@@ -59,22 +67,37 @@ def initial_values(config):
 def adapt_params(params, config):
     """Parameters of one predictor config (of a checkpoint) for another one.
 
-    What the config adds (a solver's own parameters) starts at its initial value, what it has no use
-    for is left out, and a shared part that is now learned per iteration starts as that many copies.
+    What the config adds (a solver's own parameters) starts at its initial value, and what it has no
+    use for is left out. A shared part that is now learned per iteration starts as that many copies;
+    more iterations than before start with the last one's values.
 
     Args:
       params: dict of arrays.
 
     Returns:
       (params, names of those that are at their initial values because there were none).
+
+    Raises:
+      ValueError: a part was learned per iteration, and is to be one for all.
     """
     wanted = init_params(config)
     missing = sorted(set(wanted) - set(params))
     adapted = {}
     for name, initial in wanted.items():
         value = params.get(name, initial)
-        spread = jnp.ndim(initial) == jnp.ndim(value) + 1
-        adapted[name] = jnp.stack([jnp.asarray(value)] * len(initial)) if spread else value
+        mode = getattr(config.learned, name, "shared")
+        more_axes = jnp.ndim(value) - (jnp.ndim(initial) - (mode == "per_iteration"))
+        if mode == "per_iteration":
+            stack = jnp.asarray(value) if more_axes else jnp.asarray(value)[None]
+            value = at_iteration(stack, jnp.arange(len(initial)))
+        elif more_axes and mode == "initial":
+            value = initial
+        elif more_axes == 1:
+            raise ValueError(
+                f"predictor/{name} was learned per iteration, {jnp.shape(value)}: the config has "
+                f"learned.{name}={mode!r}, expected 'per_iteration' or 'initial'"
+            )
+        adapted[name] = value
     return adapted, missing
 
 
@@ -158,9 +181,12 @@ def _adjoint(config):
 
 def _check_arguments(name, solver, given):
     taken = inspect.signature(solver).parameters
-    unknown = sorted(set(given) - set(taken))
-    if unknown and not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
-        raise ValueError(
-            f"predictor.solver_parameters: {name} has no argument {unknown[0]!r}; "
-            f"it takes {', '.join(taken)}"
-        )
+    if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        return
+    for argument in (*SOLVER_ARGUMENTS, *given):
+        if argument not in taken:
+            field = "solver_parameters" if argument in given else "solver"
+            raise ValueError(
+                f"predictor.{field}: {name} has no argument {argument!r}, which it is given; "
+                f"it takes {', '.join(taken)}"
+            )

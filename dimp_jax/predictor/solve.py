@@ -46,9 +46,12 @@ class Solve(NamedTuple):
     def optimality(self):
         """Norm of the gradient at the last iterate by that at the first one: 0 is a solution.
 
+        []; of a `Solve` that was made under `vmap`, one each.
+
         The implicit gradient is that of a solution, and so as good as this is small.
         """
-        return self.grad_norms[-1] / jnp.maximum(self.grad_norms[0], jnp.finfo(jnp.float32).tiny)
+        first, last = self.grad_norms[..., 0], self.grad_norms[..., -1]
+        return last / jnp.maximum(first, jnp.finfo(jnp.float32).tiny)
 
 
 def iterate(objective, update, init, state, num_iter: int, adjoint) -> Solve:

@@ -107,8 +107,8 @@ def label_density(
     """
     if sigma_cells == 0:
         center = target_center_yx(box_xywh, stride_px, filter_cells)
-        offset = lambda axis: jnp.arange(size_hw[axis], dtype=center.dtype) - center[:, axis, None]
-        nearest = lambda axis: jnp.argmin(abs(offset(axis)), axis=-1)
+        cells = lambda axis: jnp.arange(size_hw[axis], dtype=center.dtype)[None, :]
+        nearest = lambda axis: jnp.argmin(abs(cells(axis) - center[:, axis, None]), axis=-1)
         rows, cols = (jax.nn.one_hot(nearest(i), size_hw[i], dtype=center.dtype) for i in (0, 1))
         return rows[:, :, None] * cols[:, None, :]
     label = gaussian_label(box_xywh, sigma_cells, size_hw, stride_px, filter_cells)

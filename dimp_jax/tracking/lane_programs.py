@@ -96,11 +96,15 @@ def build(model: ModelConfig, tracker: TrackerConfig, form: Form) -> LaneProgram
         insert = lambda m, f, b, r, s: memories.insert(m, f, b, r, minimum, stored=s)
         return jax.vmap(insert)(memory, feat, box_xywh, rate, stored)
 
-    def update(params, filt, memory, lanes, *, num_iter):
-        """lanes int32 [G]; a number past the last lane stands for none."""
+    def update(params, filt, memory, sample, lanes, *, num_iter):
+        """lanes int32 [G]; a number past the last lane stands for none.
+
+        Learns from memory or from sample (feat, box_xywh, rate of every lane); the other is None.
+        """
         learn = functools.partial(single.learn, insert=False, num_iter=num_iter)
-        chosen = jax.tree.map(lambda leaf: leaf.at[lanes].get(mode="clip"), (filt, memory))
-        learned = jax.vmap(lambda f, m: learn(params, f, m, None, None, None)[0])(*chosen)
+        every = (filt, memory, sample or (None, None, None))
+        chosen = jax.tree.map(lambda leaf: leaf.at[lanes].get(mode="clip"), every)
+        learned = jax.vmap(lambda f, m, s: learn(params, f, m, *s)[0])(*chosen)
         return filt.at[lanes].set(learned, mode="drop")
 
     # Patches are the same for all lanes; boxes and dropout are not.

@@ -210,6 +210,9 @@ class Lanes:
         memories, filt = stack.memory, stack.filt
         if stored.any():
             memories = self.programs.store(memories, seen.feat, seen.box_xywh, rate, stored)
+        memory, sample = memories, None
+        if self.tracker.config.tracker.memory.update == "moving_average":
+            memory, sample = None, (seen.feat, seen.box_xywh, rate)
         together = lane_programs.UPDATED_TOGETHER[self._form]
         for num_iter, lanes in sorted(due.items()):
             for first in range(0, len(lanes), together):
@@ -217,7 +220,7 @@ class Lanes:
                 part = lanes[first : first + together]
                 chosen[: len(part)] = part
                 filt = self.programs.update(
-                    self.tracker.network.params, filt, memories, chosen, num_iter=num_iter
+                    self.tracker.network.params, filt, memory, sample, chosen, num_iter=num_iter
                 )
         return stack.replace(filt=filt, memory=memories)
 

@@ -229,14 +229,20 @@ def sample_crops(config: TrackerConfig, pose: Pose, image, network: Network):
 def plan_learning(config, frame: int, verdict: Verdict, score: float):
     """(store the sample?, iterations, learning rate) of a frame (behaviour 6.8 and 6.9).
 
+    A moving average stores nothing, runs its iterations when the memory's would be run, and its
+    rate is the share of the new filter.
+
     Args:
       config: `MemoryConfig`. frame: the first frame is 1.
     """
     hard = verdict == Verdict.HARD_NEGATIVE
-    rate = config.hard_negative_learning_rate if hard else config.learning_rate
-    if verdict not in (Verdict.NORMAL, Verdict.HARD_NEGATIVE):
+    if config.update == "moving_average":
+        rate = config.average_rate
+    else:
+        rate = config.hard_negative_learning_rate if hard else config.learning_rate
+    if config.update == "none" or verdict not in (Verdict.NORMAL, Verdict.HARD_NEGATIVE):
         return False, 0, rate
-    insert = hard or frame % config.sample_interval == 0
+    insert = config.update == "memory" and (hard or frame % config.sample_interval == 0)
     low = config.low_score_threshold is not None and score < config.low_score_threshold
     if hard:
         num_iter = config.hard_negative_iterations

@@ -20,6 +20,8 @@ from dimp_jax.tracking import memory as memories
 from dimp_jax.tracking.localize import Verdict, localize, subcell_offset_yx
 from dimp_jax.tracking.refine import refine_pose
 
+UPDATES = ("memory", "moving_average", "none")
+
 
 class Look(NamedTuple):
     """What a frame shows. `report` is the only part that the host waits for."""
@@ -54,11 +56,29 @@ def scale_factors(refine) -> tuple[float, ...]:
     return (1.0,)
 
 
+def check_update(config) -> None:
+    """Raises ValueError unless a `MemoryConfig` names an update there is, and a share for it."""
+    if config.update not in UPDATES:
+        expected = ", ".join(UPDATES)
+        raise ValueError(f"memory.update={config.update!r}: expected one of {expected}")
+    if not 0 < config.average_rate <= 1:
+        raise ValueError(
+            f"memory.average_rate={config.average_rate:g}: the share of the new filter in the "
+            "moving average, expected above 0 and at most 1"
+        )
+
+
 @functools.lru_cache(maxsize=32)
 def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
-    """The programs; the same configuration gives the same, already compiled ones."""
+    """The programs; the same configuration gives the same, already compiled ones.
+
+    Raises:
+      ValueError: as `check_update`.
+    """
+    check_update(tracker.memory)
     net = DiMP(model, folded=True)
     uses_iou = tracker.refine.method != "scale_search"
+    averages = tracker.memory.update == "moving_average"
     crop_px = tracker.crop_size_px
     predictor = dataclasses.replace(model.predictor, adjoint="unrolled")  # nothing passes back
 
@@ -94,7 +114,9 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
             modulation = apply(
                 params, maps["layer2"][:1], maps["layer3"][:1], box_xywh[:1], method="modulation"
             )
-        memory = memories.create(feat, box_xywh, tracker.memory.size)
+        # Without later samples, slots for them would be of no use.
+        size = tracker.memory.size if tracker.memory.update == "memory" else count
+        memory = memories.create(feat, box_xywh, size)
         return Start(descent.last, memory, modulation, descent.losses)
 
     def refine_iou(params, modulation, maps, pose, sample_pos, sample_scale, uniforms):
@@ -173,7 +195,16 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
         return Look(report, feat[best], box, found.scores)
 
     def learn(params, filt, memory, feat, box_xywh, rate, *, insert, num_iter):
-        """Stores the sample if `insert`, then runs `num_iter` iterations on the whole memory."""
+        """Stores the sample if `insert`, then runs `num_iter` iterations on the whole memory.
+
+        As a moving average, instead: on a new filter, predicted from the sample alone, of which
+        the share `rate` is mixed into `filt`; the memory is of no matter.
+        """
+        if averages:
+            one, box = feat[None], box_xywh[None]
+            new = apply(params, one, box, method="initial_filter")
+            descent = solve(params, new, one, box, jnp.ones(1), num_iter)
+            return (1 - rate) * filt + rate * descent.last, memory, descent.losses
         if insert:
             memory = memories.insert(
                 memory, feat, box_xywh, rate, tracker.memory.init_samples_minimum_weight

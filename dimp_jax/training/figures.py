@@ -1,37 +1,89 @@
 """Pictures of a run: what the loss has learned, and how the metrics went."""
 
+from typing import NamedTuple
+
 import numpy as np
 from matplotlib.figure import Figure  # no pyplot: no window, and no state
+
+TITLES = {"label": "target label y", "mask": "target mask m", "weight": "spatial weight v"}
+FAINTEST = 0.35  # opacity of the first of several iterations
+
+
+class LossFunctions(NamedTuple):
+    """The functions of the distance to the target that the loss is made of.
+
+    The first axis of each has one entry, or one for every iteration.
+    """
+
+    distance_cells: np.ndarray  # [D]
+    label: np.ndarray  # [I, D]
+    mask: np.ndarray  # [I, D] after its activation
+    weight: np.ndarray  # [I, D]
 
 
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
+def loss_functions(params, config) -> LossFunctions | None:
+    """The learned functions of `params`; None for an objective without any (L2, KL).
+
+    Args:
+      params: dict with `label`, `mask`, `weight` [num_bins] or, per iteration, [I, num_bins].
+      config: `PredictorConfig`.
+    """
+    if not set(TITLES) <= set(params):
+        return None
+    label, mask, weight = (np.atleast_2d(np.asarray(params[n], np.float64)) for n in TITLES)
+    if config.mask_activation == "sigmoid":
+        mask = sigmoid(mask)
+    return LossFunctions(np.arange(config.num_bins) * config.bin_width_cells, label, mask, weight)
+
+
+def draw_functions(axes, initial: LossFunctions, series) -> None:
+    """Draws label, mask and weight into three axes, dashed as they were initially.
+
+    Args:
+      series: (text of the legend, colour, `LossFunctions`); of several iterations the last one is
+        the darkest.
+    """
+    for axis, (name, title) in zip(axes, TITLES.items(), strict=True):
+        for curve in getattr(initial, name):
+            axis.plot(initial.distance_cells, curve, "--", color="0.6", label="initial")
+        for text, color, functions in series:
+            curves = getattr(functions, name)
+            faint = np.linspace(FAINTEST, 1, len(curves)) if len(curves) > 1 else [1.0]
+            for alpha, curve in zip(faint, curves, strict=True):
+                axis.plot(functions.distance_cells, curve, color=color, alpha=alpha, label=text)
+        axis.set_xlabel("distance to the target centre (cells)")
+        axis.set_title(title)
+        axis.grid(alpha=0.3)
+
+
+def legend(axis, owner=None, **options):
+    """A legend that names every text of `axis` once; of `owner`, a figure, instead of the axis."""
+    handles, texts = axis.get_legend_handles_labels()
+    once = dict(zip(texts, handles, strict=True))
+    return (owner or axis).legend(once.values(), once.keys(), **options)
+
+
 def learned_loss(path, params, initial, config, title: str) -> None:
     """Draws label, target mask and spatial weight over the distance to the target centre.
 
+    Writes nothing for an objective without them.
+
     Args:
       path: the PNG file to write.
-      params, initial: dicts with `label`, `mask`, `weight` [num_bins], now and at the start.
+      params, initial: as for `loss_functions`, now and at the start.
       config: `PredictorConfig`.
     """
-    distance = np.arange(config.num_bins) * config.bin_width_cells
-    masked = sigmoid if config.mask_activation == "sigmoid" else lambda x: x
-    shown = (
-        ("label", "target label y", lambda x: x),
-        ("mask", "target mask m", masked),
-        ("weight", "spatial weight v", lambda x: x),
-    )
+    learned, before = (loss_functions(p, config) for p in (params, initial))
+    if learned is None or before is None:
+        return
     figure = Figure(figsize=(10, 3), layout="tight")
     axes = figure.subplots(1, 3)
-    for axis, (name, label, function) in zip(axes, shown, strict=True):
-        axis.plot(distance, function(np.asarray(initial[name])), "--", color="0.6", label="initial")
-        axis.plot(distance, function(np.asarray(params[name])), color="C0", label="learned")
-        axis.set_xlabel("distance to the target centre (cells)")
-        axis.set_title(label)
-        axis.grid(alpha=0.3)
-    axes[0].legend()
+    draw_functions(axes, before, [("learned", "C0", learned)])
+    legend(axes[0])
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
 

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from dimp_jax import config as configs
-from dimp_jax.checkpoints import run, store
+from dimp_jax.checkpoints import card_config, run, store
 from dimp_jax.config import Config
 
 # What may change between a run and its continuation: how long, how often, how fast, where the
@@ -120,9 +120,11 @@ def card(config: Config, start_name: str) -> dict:
 
 
 def architecture(model: configs.ModelConfig) -> str:
-    """ "dimp18" and "dimp50" for the published networks, else a name made from the backbone."""
+    """The name of a published network ("dimp18", "prdimp50"), else one made from the backbone."""
     sizes = (model.backbone, model.clf_blocks, model.clf_channels, model.filter_size_cells)
     published = {("resnet18", 1, 256, 4): "dimp18", ("resnet50", 0, 512, 4): "dimp50"}
-    if model.iou_channels == 256 and sizes in published:
-        return published[sizes]
-    return f"dimp-{model.backbone}"
+    if model.iou_channels != 256 or sizes not in published:
+        return f"dimp-{model.backbone}"
+    if model.predictor.objective == "kl":
+        return f"pr{published[sizes]}"
+    return card_config.meant(published[sizes], model)

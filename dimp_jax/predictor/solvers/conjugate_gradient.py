@@ -5,7 +5,6 @@ import jax.numpy as jnp
 
 from dimp_jax.predictor import adjoints
 from dimp_jax.predictor.solve import Solve, at_iteration, iterate, moved, squared_norm, vdot
-from dimp_jax.predictor.solvers.steepest_descent import MIN_CURVATURE
 
 
 def conjugate_gradient(
@@ -29,7 +28,9 @@ def conjugate_gradient(
         direction = jax.tree.map(lambda d, g: beta * d - g, direction, local.grad)
         curvature = local.curvature(direction) + damping * squared_norm(direction)
         slope = -vdot(local.grad, direction)
-        length = slope / jnp.maximum(curvature, MIN_CURVATURE)
+        # No floor as in `steepest_descent`: it would stop far from a solution in float64.
+        curved = curvature > 0
+        length = jnp.where(curved, slope / jnp.where(curved, curvature, 1.0), 0.0)
         length = at_iteration(step_length, iteration) * length
         return moved(point, length, direction), (direction, local.grad, square), length
 

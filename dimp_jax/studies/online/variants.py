@@ -15,9 +15,36 @@ from dimp_jax.evaluation.images import InputError
 
 DEFAULT = "default"
 
-# One thing at a time around the default; what equals the config's own value is left out. With a
-# crop of 288 px a search area of 5 shows a target at 58 x 58 px; the first two keep that.
-LISTED = {
+# What is measured unless others are asked for: one thing at a time around the default. What equals
+# the config's own value is left out.
+GRID = {
+    "no update": {"memory.update": "none"},
+    # Averages of every frame's filter, as the paper's comparison, and at the usual interval.
+    "moving average": {"memory.update": "moving_average", "memory.train_interval": 1},
+    "moving average every 20": {"memory.update": "moving_average", "memory.train_interval": 20},
+    "update: 1 iteration": {"memory.update_iterations": 1},
+    "update: 2 iterations": {"memory.update_iterations": 2},
+    "update: 4 iterations": {"memory.update_iterations": 4},
+    "update: 8 iterations": {"memory.update_iterations": 8},
+    "update every 5": {"memory.train_interval": 5},
+    "update every 10": {"memory.train_interval": 10},
+    "update every 20": {"memory.train_interval": 20},
+    "update every 40": {"memory.train_interval": 40},
+    "memory 20": {"memory.size": 20},
+    "memory 30": {"memory.size": 30},
+    "memory 50": {"memory.size": 50},
+    "memory 100": {"memory.size": 100},
+    "first frame: 0 iterations": {"memory.init_iterations": 0},
+    "first frame: 2 iterations": {"memory.init_iterations": 2},
+    "first frame: 5 iterations": {"memory.init_iterations": 5},
+    "first frame: 10 iterations": {"memory.init_iterations": 10},
+    "first frame: 20 iterations": {"memory.init_iterations": 20},
+}
+QUICK = ("no update", "moving average", "update: 4 iterations", "update every 10")
+
+# More, to be named after --only. With a crop of 288 px a search area of 5 shows a target at
+# 58 x 58 px; the first two keep that.
+LISTED = GRID | {
     "crop 224, area 4": {"crop_size_px": 224, "search_area_scale": 4.0},
     "crop 256, area 4.5": {"crop_size_px": 256, "search_area_scale": 4.5},
     "crop 224": {"crop_size_px": 224},
@@ -27,11 +54,6 @@ LISTED = {
     "area 4.5": {"search_area_scale": 4.5},
     "area 5": {"search_area_scale": 5.0},
     "area 6": {"search_area_scale": 6.0},
-    "memory 30": {"memory.size": 30},
-    "memory 50": {"memory.size": 50},
-    "first frame: 5 iterations": {"memory.init_iterations": 5},
-    "first frame: 10 iterations": {"memory.init_iterations": 10},
-    "first frame: 20 iterations": {"memory.init_iterations": 20},
     "refine 3 steps": {"refine.iterations": 3},
     "refine 5 steps": {"refine.iterations": 5},
     "refine 10 steps": {"refine.iterations": 10},
@@ -47,11 +69,6 @@ LISTED = {
     "mean of 1 box": {"refine.top_k": 1},
     "mean of 3 boxes": {"refine.top_k": 3},
     "mean of 5 boxes": {"refine.top_k": 5},
-    "update every 10": {"memory.train_interval": 10},
-    "update every 20": {"memory.train_interval": 20},
-    "update every 30": {"memory.train_interval": 30},
-    "update: 1 iteration": {"memory.update_iterations": 1},
-    "update: 4 iterations": {"memory.update_iterations": 4},
     "first frame: no shifts": {"augment.shifts": ()},
     "first frame: no flip": {"augment.flip": False},
     "first frame: no blur": {"augment.blur_sigmas_px": ()},
@@ -131,7 +148,7 @@ def choose(config: TrackerConfig, *, only, add, file) -> dict[str, TrackerConfig
     """The configurations to measure by name, the default first; each of them once.
 
     Args:
-      only: names of `LISTED`; None: all of them.
+      only: names of `LISTED`; None: all of `GRID`.
       add: texts for `parse`. file: for `read`, or None.
 
     Raises:
@@ -141,7 +158,7 @@ def choose(config: TrackerConfig, *, only, add, file) -> dict[str, TrackerConfig
     if unknown:
         near = difflib.get_close_matches(unknown[0], LISTED, n=3) or list(LISTED)
         raise InputError(f"--only {unknown[0]!r}: expected one of: {'; '.join(near)}")
-    variants = {name: LISTED[name] for name in (LISTED if only is None else only)}
+    variants = {name: LISTED[name] for name in (GRID if only is None else only)}
     more = {text: parse(text) for text in add} | (read(file) if file else {})
     for name in more:
         if name == DEFAULT or name in variants:

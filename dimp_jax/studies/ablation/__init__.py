@@ -1,0 +1,137 @@
+"""The paper's ablations as configs, trained together from one frozen backbone and compared.
+
+python -m dimp_jax.studies ablation --out OUT --data SEQUENCES --data-dir BUILT --seeds 2
+
+All arms see the same batches, features of one pool, and share backbone and box network; heads of
+the classifier, filter initialiser and learned loss are trained from fresh numbers, k arms and
+seeds in one program.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from dimp_jax.evaluation.images import InputError
+from dimp_jax.studies import study as studies
+
+QUICK = {
+    "arms": None,
+    "seeds": 1,
+    "steps": 40,
+    "global_batch": 4,
+    "samples": 48,
+    "held_out": 16,
+    "frames": 16,
+    "repeats": 1,
+}
+QUICK_CROP_PX, QUICK_CHANNELS, QUICK_ITERATIONS = 96, 16, 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments(studies.Common):
+    """The paper's ablations, trained together from one frozen backbone and compared.
+
+    The files of configs/ablations say what each arm changes of dimp_lite0; the same is changed of
+    --config. Data are those of its training. With --quick: procedural data, a small head, a few
+    steps and frames.
+    """
+
+    arms: tuple[str, ...] = ()
+    """Names in configs/ablations, or further configs. Default: all. The base is always there."""
+
+    seeds: int = 2
+    """Of the heads' first values and of the tracker, from --seed on; the batches are the same."""
+
+    steps: int = 400
+    """Updates of each arm; warm-up and decay of the config's rates shrink in proportion."""
+
+    global_batch: int = 8
+    """Sequences a step."""
+
+    samples: int = 1920
+    """In the pool of features, a multiple of 16."""
+
+    held_out: int = 64
+    """Samples for the held-out loss, a multiple of 16."""
+
+    pool: Path | None = None
+    """Folder of the pool, to share one between studies. Default: OUT/pool."""
+
+    data_dir: Path | None = None
+    """Folder of built data sets. Default: $TFDS_DATA_DIR."""
+
+    cutouts_dir: Path | None = None
+    """Of the source "composite". Default: DATA_DIR/composite/cutouts."""
+
+    backgrounds_dir: Path | None = None
+    """Of the source "composite". Default: DATA_DIR/composite/backgrounds."""
+
+    frames: int | None = None
+    """Track only the first frames of each sequence."""
+
+    save_every: int = 50
+    """Steps between two checkpoints."""
+
+    repeats: int = 5
+    """Steps that are timed for the table of costs; 0 for none."""
+
+
+def run(args: Arguments, argv, console) -> None:
+    """Trains, tracks, and writes the study; see `studies.Common.out`.
+
+    Raises:
+      InputError, FileNotFoundError, ValueError: input that cannot be used; finished work stays.
+    """
+    given = args
+    args = quickened(args)
+    check(args)
+
+    from dimp_jax.studies.ablation import arms as table_of_arms
+    from dimp_jax.studies.ablation import settings
+
+    names = table_of_arms.QUICK if args.quick and not args.arms else args.arms
+    arms = table_of_arms.select(names)
+    base = settings.base_config(args)
+    configs = {arm.name: table_of_arms.config_of(arm, base) for arm in arms}
+    settings.check_arms(arms, configs)
+
+    from dimp_jax.studies import accuracy
+
+    sequences = accuracy.load_sequences(args.data, args.frames)
+    if args.quick:
+        sequences = sequences[:1]
+
+    from dimp_jax.studies.ablation import whole  # jax, from here on
+
+    made_from = settings.made_from(args, configs, sequences)
+    study = studies.open_study("ablation", given, made_from, argv)
+    whole.train_and_compare(study, args, arms, configs, sequences, console)
+
+
+def quickened(args: Arguments) -> Arguments:
+    """The arguments with the sizes of --quick, if it was given and they were not."""
+    if not args.quick:
+        return args
+    defaults = {field.name: field.default for field in dataclasses.fields(Arguments)}
+    small = {name: v for name, v in QUICK.items() if getattr(args, name) == defaults[name]}
+    return dataclasses.replace(args, **(small | {"arms": args.arms}))
+
+
+def check(args: Arguments) -> None:
+    """Raises InputError for a number out of its range: names the option."""
+    for option in ("seeds", "steps", "global_batch", "samples", "held_out", "save_every"):
+        if getattr(args, option) < 1:
+            name = option.replace("_", "-")
+            raise InputError(f"--{name} {getattr(args, option)}: expected at least 1")
+    if args.repeats < 0:
+        raise InputError(f"--repeats {args.repeats}: expected at least 0")
+    for option in ("samples", "held_out"):
+        value = getattr(args, option)
+        if value % 16:
+            nearest = max(round(value / 16), 1) * 16
+            name = option.replace("_", "-")
+            raise InputError(f"--{name} {value}: expected a multiple of 16; nearest: {nearest}")
+    if args.samples - args.held_out < args.global_batch or args.held_out < args.global_batch:
+        raise InputError(
+            f"--samples {args.samples}, --held-out {args.held_out}: both the samples to train on "
+            f"and those held out must fill a batch of {args.global_batch}"
+        )

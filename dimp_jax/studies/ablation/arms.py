@@ -1,0 +1,93 @@
+"""The arms of the ablations: which configs, which question each answers, what was published.
+
+Published: success AUC in percent, OTB-100, NFS and UAV123 pooled, ResNet-18. Bhat et al. (ICCV
+2019), tables 1 to 3; the objectives from the baseline study of Danelljan et al. (CVPR 2020).
+"""
+
+import dataclasses
+
+from dimp_jax import config as configs
+from dimp_jax.config import Config
+from dimp_jax.evaluation.images import InputError
+from dimp_jax.training.workdir import differences
+
+BASE = "steepest_descent"  # the reference of every question
+CONFIG_OF_ARMS = "dimp_lite0"  # what the files in configs/ablations change
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One row of a table."""
+
+    name: str  # configs/ablations/NAME.py, or any config
+    question: str
+    published_percent: float | None = None
+    tracks_base: bool = False  # the base's weights with another tracker: nothing is trained
+
+
+QUESTIONS = {
+    "model prediction": "How the filter is predicted (paper, table 1).",
+    "learned loss": "Which part of the loss is learned; `no_` leaves it at its initial value. "
+    "Published is the paper's table of incremental parts, without and with the learned loss.",
+    "objective": "What the filter minimises. Published are baselines of the PrDiMP paper, whose "
+    "`kl` was trained on a divergence as well, with another box network; here all arms are "
+    "trained on DiMP's loss.",
+    "online update": "How the filter learns during tracking (paper, table 3); one training.",
+    "other": "Further configs.",
+}
+PUBLISHED_BASE_PERCENT = 63.8
+ARMS = (
+    Arm("initializer_only", "model prediction", 58.2),
+    Arm("gradient_descent", "model prediction", 61.6),
+    Arm("no_label", "learned loss"),
+    Arm("no_mask", "learned loss"),
+    Arm("no_weight", "learned loss"),
+    Arm("no_regularizer", "learned loss"),
+    Arm("no_step_length", "learned loss"),
+    Arm("no_learned_loss", "learned loss", 63.3),
+    Arm("l2", "objective", 63.1),
+    Arm("kl", "objective", 65.5),
+    Arm("update_none", "online update", 61.7, tracks_base=True),
+    Arm("update_moving_average", "online update", 61.7, tracks_base=True),
+)
+QUICK = ("initializer_only", "no_learned_loss", "update_none")
+
+
+def select(names) -> tuple[Arm, ...]:
+    """The arms of these names, the base first; none: all that are listed here.
+
+    Raises:
+      InputError: a name that is no arm and no config, or one twice.
+    """
+    listed = {arm.name: arm for arm in ARMS}
+    chosen = [Arm(BASE, "")]
+    for name in names or listed:
+        if name == BASE:
+            continue
+        if name not in listed:
+            try:
+                configs.load(name)
+            except FileNotFoundError as error:
+                raise InputError(
+                    f"--arms {name}: expected some of {', '.join([BASE, *listed])}, or a config"
+                ) from error
+        chosen.append(listed.get(name, Arm(name, "other")))
+    names = [arm.name for arm in chosen]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(f"--arms: {twice[0]} is given twice")
+    return tuple(chosen)
+
+
+def config_of(arm: Arm, base: Config) -> Config:
+    """`base`, changed as the arm's config changes dimp_lite0."""
+    name = arm.name if arm.question in ("other",) else f"ablations/{arm.name}"
+    changed = configs.to_dict(configs.load(name))
+    values = configs.to_dict(base)
+    for path, _, new in differences(configs.to_dict(configs.load(CONFIG_OF_ARMS)), changed):
+        *parents, leaf = path.split(".")
+        node = values
+        for parent in parents:
+            node = node[parent]
+        node[leaf] = new
+    return configs.from_dict(Config, values)

@@ -1,0 +1,92 @@
+"""What a step of all arms costs, together and as trainings of their own."""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from dimp_jax import steps
+from dimp_jax.machine import machine
+from dimp_jax.studies.ablation import train
+from dimp_jax.studies.ablation.fit import compiled, measured_seconds
+
+TEXT = (
+    "Seconds of a step, the median of {repeats} after one that is not counted: all {members} "
+    "trainings in one program, then {members} times the step of one training (of the base arm). "
+    "`train.py` trains the box network as well; from crops it also runs the backbone. Reading and "
+    "cutting images is in none of them. `compile_s`: of all trainings, the program from the cache "
+    "of an earlier run is faster. Valid only if nothing else ran: the load was {load}; the "
+    "processor's seconds, over all cores, depend less on it."
+)
+
+
+def measure(
+    groups, states, pooled_batch, config, variables, repeats: int, *, train_py: bool
+) -> list[dict]:
+    """Times a step of each kind.
+
+    Args:
+      config: of the base arm, as a training of its own has it. variables: of a whole network.
+      train_py: also a step of train.py, whose programs take a while to compile.
+
+    Returns:
+      Rows for a table.
+    """
+    members = sum(len(group.members) for group in groups)
+    rows = [
+        _row("all arms in one program", 1, train.make_step(groups), states, pooled_batch, repeats)
+    ]
+    base = train.Group(groups[0].config, groups[0].members[:1])
+    first = jax.tree.map(lambda leaf: leaf[:1], train.own_part(states[0]))
+    alone = (train.with_own(states[0], first),)
+    step = train.make_step((base,))
+    rows.append(_row("each arm by itself", members, step, alone, pooled_batch, repeats))
+    if train_py:
+        rows += _train_py_rows(members, pooled_batch, config, variables, repeats)
+    load = machine()["load"]
+    fastest = rows[0]
+    for row in rows:
+        row["times_as_long"] = row["step_s"] / fastest["step_s"]
+        row["times_the_processor"] = row["processor_s"] / fastest["processor_s"]
+        row["load"] = load
+    return rows
+
+
+def _train_py_rows(members, pooled_batch, config, variables, repeats):
+    # Proposals as the box network's loss has them; where the boxes are does not change the time.
+    count = config.training.data.proposals.count
+    widened = {
+        name: np.repeat(getattr(pooled_batch, name), count, axis=2)
+        for name in ("proposals", "proposal_value", "proposal_target")
+    }
+    pooled_batch = pooled_batch._replace(**widened)
+    optim = dataclasses.replace(config.training.optim, frozen=("backbone",))
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, optim=optim))
+    state = steps.init_state(variables, config)
+    plain = steps.make_train_step(config)
+    rows = []
+    for name, batch in (
+        ("each by train.py, features of a pool", pooled_batch),
+        ("each by train.py, crops", _on_crops(pooled_batch, config.training.data.crop.size_px)),
+    ):
+        rows.append(_row(name, members, plain, state, batch, repeats, fast=False))
+    return rows
+
+
+def _row(name, times, step, state, batch, repeats, *, fast=True):
+    jitted = compiled(step) if fast else jax.jit(step)
+    seconds = measured_seconds(jitted, state, batch, repeats)
+    return {
+        "what": name,
+        "programs": times,
+        "step_s": times * seconds["wall_s"],
+        "processor_s": times * seconds["processor_s"],
+        "compile_s": times * seconds["compile_s"],
+    }
+
+
+def _on_crops(batch, size_px: int):
+    """The batch with noise for images: they take as long as any others."""
+    rng = np.random.default_rng(0)
+    noise = lambda box: rng.integers(0, 256, (*box.shape[:2], size_px, size_px, 3), np.uint8)
+    return batch._replace(train_crops=noise(batch.train_box), test_crops=noise(batch.test_box))

@@ -1,0 +1,84 @@
+"""The batches of all arms: features of one pool, and held-out ones."""
+
+import dataclasses
+import itertools
+
+from dimp_jax.config import Config
+from dimp_jax.training import feature_pool
+from dimp_jax.training.feature_pool import CHUNK, FeaturePool
+from dimp_jax.training.log import counted
+from dimp_jax.training.validation import SEED as HELD_OUT_SEED
+
+ONE_PROCESS = {"process_index": 0, "process_count": 1}
+
+
+def pool_config(config: Config, samples: int, folder) -> Config:
+    """`config` with a pool of its own number of frames, and one box proposal, of no use here."""
+    training = config.training
+    sampler = training.data.sampler
+    pool = dataclasses.replace(
+        training.feature_pool,
+        samples=samples,
+        train_frames=sampler.train_frames,
+        test_frames=sampler.test_frames,
+        dir=str(folder),
+    )
+    data = dataclasses.replace(
+        training.data, proposals=dataclasses.replace(training.data.proposals, count=1)
+    )
+    return dataclasses.replace(
+        config, training=dataclasses.replace(training, feature_pool=pool, data=data)
+    )
+
+
+def pools(config: Config, variables, out, held_out: int, console):
+    """Builds what is missing of the pools.
+
+    Args:
+      config: from `pool_config`.
+      variables: with the frozen backbone.
+      held_out: samples that no arm is trained on: of `validation_sources`, if there are any, or the
+        last ones of the pool, which are other frames of the same videos.
+
+    Returns:
+      (pool to train on, held-out pool), `FeaturePool`s.
+    """
+    feature_pool.check(config, 1)
+    pool = _build(config, variables, out, "features", console)
+    data = config.training.data
+    if not data.validation_sources:
+        cut = len(pool.layer3) - held_out
+        return _part(pool, slice(cut)), _part(pool, slice(cut, None))
+    data = dataclasses.replace(data, sources=data.validation_sources, validation_sources=())
+    other = dataclasses.replace(
+        config.training.feature_pool, samples=held_out, dir=str(out / "held_out")
+    )
+    training = dataclasses.replace(config.training, data=data, feature_pool=other)
+    other = dataclasses.replace(config, training=training, seed=HELD_OUT_SEED)
+    return pool, _build(other, variables, out, "held-out features", console)
+
+
+def batches(pool: FeaturePool, config: Config, start: int):
+    """Yields `Sample`s of features from step `start` on, a function of the seed and the step."""
+    return feature_pool.batches(pool, config, start_step=start, **ONE_PROCESS)
+
+
+def held_out_batches(pool: FeaturePool, config: Config):
+    """Each sample of the pool once, as far as whole batches go."""
+    return itertools.islice(
+        batches(pool, config, 0), len(pool.layer3) // config.training.global_batch
+    )
+
+
+def rounded(samples: int) -> int:
+    """The nearest number of samples that a pool can have."""
+    return max(round(samples / CHUNK), 1) * CHUNK
+
+
+def _build(config, variables, out, what, console):
+    with counted(console, what) as progress:
+        return feature_pool.build(config, variables, out, progress=progress, **ONE_PROCESS)
+
+
+def _part(pool, which):
+    return FeaturePool(*(array[which] for array in pool))

@@ -1,0 +1,119 @@
+"""Plots of the study learned_loss."""
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure  # no pyplot: no window, and no state
+
+from dimp_jax.models.dimp import STRIDE_PX
+from dimp_jax.training.figures import draw_functions, legend, loss_functions
+
+DPI = 110
+LOGGED = {"predictor/step_length": "step length", "predictor/regularization": "lambda"}
+MAP_TITLES = ("label y", "$v^2$: scores above 0", "$(m v)^2$: scores below 0")
+
+
+def functions(path, losses, *, along_training: bool, title: str) -> None:
+    """Draws the functions of several losses over their initial ones.
+
+    Args:
+      losses: `Loss`es with functions. along_training: they are steps of one training, in order.
+    """
+    colors = [f"C{index % 10}" for index in range(len(losses))]
+    if along_training:
+        colors = list(matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(losses))))
+    text = lambda loss: f"step {loss.step}" if along_training else loss.title
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    axes = figure.subplots(1, 3)
+    first = losses[0]
+    initial = loss_functions(first.initial, first.config)
+    series = [(text(loss), c, loss.functions) for loss, c in zip(losses, colors, strict=True)]
+    draw_functions(axes, initial, series)
+    for axis in axes:
+        scale = (lambda cells: cells * STRIDE_PX, lambda px: px / STRIDE_PX)
+        axis.secondary_xaxis("top", functions=scale).set_xlabel("crop px", fontsize="small")
+    figure.suptitle(title)
+    handles, texts = axes[0].get_legend_handles_labels()
+    once = dict(zip(texts, handles, strict=True))
+    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=3, fontsize="small")
+    figure.savefig(path, dpi=DPI)
+
+
+def maps(path, rows) -> None:
+    """Draws the loss of every cell around the target.
+
+    Args:
+      rows: (title, `LossMaps`); one colour scale a column.
+    """
+    figure = Figure(figsize=(9, 2.3 * len(rows) + 0.3), layout="constrained")
+    axes = figure.subplots(len(rows), 3, squeeze=False)
+    for column, title in enumerate(MAP_TITLES):
+        low = min(0.0, *(values[column].min() for _, values in rows))
+        high = max(values[column].max() for _, values in rows)
+        for row, (name, values) in enumerate(rows):
+            axis, half = axes[row, column], values[column].shape[0] / 2
+            shown = axis.imshow(
+                values[column], vmin=low, vmax=high, extent=(-half, half, half, -half)
+            )
+            axis.set_title(title if row == 0 else "", fontsize="medium")
+            axis.set_ylabel(f"{name}\ncells" if column == 0 else "", fontsize="small")
+        figure.colorbar(shown, ax=axes[:, column])
+    figure.savefig(path, dpi=DPI)
+
+
+def along(path, records, initial: dict, title: str) -> bool:
+    """Draws what a training logged of step length and lambda; False if it logged nothing.
+
+    Args:
+      records: the objects of its metrics.jsonl.
+      initial: `scalars` of the initial parameters.
+    """
+    series = {key: [(r["step"], r[key]) for r in records if r.get(key)] for key in LOGGED}
+    if not all(series.values()):
+        return False
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for axis, (key, points), value in zip(axes, series.items(), initial, strict=True):
+        axis.axhline(value, linestyle="--", color="0.6", label="initial")
+        axis.plot(*zip(*points, strict=True), color="C0", label=LOGGED[key])
+        axis.set_xlabel("step")
+        axis.set_title(LOGGED[key])
+        axis.grid(alpha=0.3)
+    legend(axes[0])
+    figure.suptitle(title)
+    figure.savefig(path, dpi=DPI)
+    return True
+
+
+def sensitivity(path, effects) -> None:
+    """Draws the differences in AUC: mean, interval, and a point for every sequence."""
+    figure = Figure(figsize=(7.5, 0.55 * len(effects) + 1.4), layout="constrained")
+    axis = figure.subplots()
+    axis.axvline(0, color="0.6", linestyle="--")
+    for place, effect in enumerate(effects):
+        points = list(effect.by_sequence.values())
+        axis.plot(points, [place] * len(points), "o", color="0.6", markersize=4, alpha=0.7)
+        if effect.interval is not None:
+            axis.plot(effect.interval, [place] * 2, color="C0", linewidth=2)
+        axis.plot(effect.difference, place, "D", color="C0")
+    axis.set_yticks(range(len(effects)), [effect.arm for effect in effects])
+    axis.invert_yaxis()
+    axis.set_ylabel("set back to its initial value")
+    axis.set_xlabel("success AUC, less that of the trained loss")
+    axis.grid(alpha=0.3, axis="x")
+    figure.savefig(path, dpi=DPI)
+
+
+def score_maps(path, by_arm: dict, title: str) -> None:
+    """Draws score maps [S, S] side by side on one colour scale."""
+    figure = Figure(figsize=(1.9 * len(by_arm) + 0.6, 2.5), layout="constrained")
+    axes = figure.subplots(1, len(by_arm), squeeze=False)[0]
+    low = min(scores.min() for scores in by_arm.values())
+    high = max(scores.max() for scores in by_arm.values())
+    for axis, (arm, scores) in zip(axes, by_arm.items(), strict=True):
+        shown = axis.imshow(scores, vmin=low, vmax=high)
+        axis.set_title(arm, fontsize="small")
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.colorbar(shown, ax=axes)
+    figure.suptitle(title, fontsize="medium")
+    figure.savefig(path, dpi=DPI)

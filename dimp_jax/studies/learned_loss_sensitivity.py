@@ -1,0 +1,205 @@
+"""What tracking loses when a learned part of the loss is set back to its initial value.
+
+The parts are swapped in the parameters, not in the config: all arms then run the same compiled
+programs. `--model.predictor.learned.PART initial` gives the same tracker.
+"""
+
+import dataclasses
+import statistics as standard
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from dimp_jax.evaluation.report.statistics import INTERVAL, RESAMPLES, SEED
+from dimp_jax.predictor import predict
+from dimp_jax.studies import accuracy
+from dimp_jax.tracking import draws, online
+
+TRAINED, ALL = "trained", "all"
+
+
+class Effect(NamedTuple):
+    """Success AUC with parts set back, less that of the trained loss."""
+
+    arm: str
+    auc: float  # mean over sequences and seeds
+    spread: float | None  # of the means of the seeds, standard deviation; None: one seed
+    difference: float
+    difference_spread: float | None  # over the seeds, as `spread`
+    interval: tuple[float, float] | None  # 95 %, paired, over sequences; None: one sequence
+    by_sequence: dict[str, float]  # differences, means over seeds
+
+
+def parts_of(config, params) -> list[str]:
+    """The learned parts that `params` has and `config` does not set back anyway."""
+    learned = lambda name: name in params and getattr(config.learned, name) != "initial"
+    return [name for name in predict.LEARNED_PARTS if learned(name)]
+
+
+def set_back(params, config, parts):
+    """`params` with some parts at their initial values; shapes and types stay."""
+    initial = predict.initial_values(config)
+    swapped = dict(params)
+    for name in parts:
+        value = jax.numpy.asarray(initial[name], params[name].dtype)
+        swapped[name] = jax.numpy.broadcast_to(value, params[name].shape)
+    return swapped
+
+
+def arms(parts) -> dict[str, list[str]]:
+    """Name of each arm: the parts that it sets back."""
+    found = {TRAINED: [], **{part: [part] for part in parts}}
+    return found | ({ALL: list(parts)} if len(parts) > 1 else {})
+
+
+def trackers(tracker, parts) -> dict:
+    """A tracker for each of `arms`; they share the compiled programs."""
+    network, config = tracker.network, tracker.config.model.predictor
+    params = network.params["predictor"]
+
+    def changed(names):
+        swapped = set_back(params, config, names)
+        return dataclasses.replace(
+            tracker,
+            network=network._replace(params=network.params | {"predictor": swapped}),
+        )
+
+    return {arm: changed(names) for arm, names in arms(parts).items()}
+
+
+def auc_key(arm, sequence, seed) -> str:
+    return f"auc-{arm}-seed{seed}-{sequence.name}"
+
+
+def scores_key(arm, sequence) -> str:
+    return f"scores-{arm}-{sequence.name}"
+
+
+def measure(study, by_arm, sequences, seeds, progress) -> None:
+    """Finishes the units that are missing: AUC of every arm, seed and sequence; score maps.
+
+    Args:
+      by_arm: arm -> tracker.
+      progress: called with a text before each unit, and with None after it.
+    """
+    for seed in seeds:
+        for sequence in sequences:
+            for arm, tracker in by_arm.items():
+                progress(f"{sequence.name}, {arm}")
+                key = auc_key(arm, sequence, seed)
+                if study.unit(key) is None:
+                    study.record(key, {"auc": accuracy.success_auc(tracker, sequence, seed)})
+                if seed == seeds[0] and study.unit(scores_key(arm, sequence)) is None:
+                    scores = second_frame_scores(tracker, sequence, seed)
+                    study.record(scores_key(arm, sequence), scores.tolist())
+                progress(None)
+
+
+def second_frame_scores(tracker, sequence, seed: int) -> np.ndarray:
+    """[S, S] score map of the second frame: the filter of the first frame, the same crop always."""
+    images = (image for _, image in sequence.images())
+    state = tracker.init(next(images), sequence.init_box, seed=seed)
+    numbers, refine = None, tracker.config.tracker.refine
+    if refine.method != "scale_search":
+        numbers = draws.for_frame(state.key, 0, refine.num_random_boxes)
+    _, _, details = online.step_with(
+        tracker.network, tracker.config.tracker, state, next(images), numbers
+    )
+    return np.asarray(details.look.scores[0], np.float64)
+
+
+def effects(study, names, sequences, seeds) -> list[Effect]:
+    """The arms `names`, of which the first is the trained loss, from finished units."""
+    values = np.array(
+        [
+            [[study.unit(auc_key(n, s, seed))["auc"] for s in sequences] for seed in seeds]
+            for n in names
+        ]
+    )  # [arms, seeds, sequences]
+    return [
+        Effect(
+            name,
+            *accuracy.mean_and_spread(list(value.mean(axis=1))),
+            *accuracy.mean_and_spread(list((value - values[0]).mean(axis=1))),
+            interval((value - values[0]).mean(axis=0)),
+            dict(
+                zip(
+                    [s.name for s in sequences],
+                    (value - values[0]).mean(axis=0).tolist(),
+                    strict=True,
+                )
+            ),
+        )
+        for name, value in zip(names, values, strict=True)
+    ]
+
+
+def interval(differences) -> tuple[float, float] | None:
+    """95 % percentile interval of the mean of paired differences [sequences] by bootstrap.
+
+    The resamples are those of dimp_jax.evaluation.report; None for a single sequence.
+    """
+    count = len(differences)
+    if count < 2:
+        return None
+    drawn = np.random.default_rng(SEED).integers(count, size=(RESAMPLES, count))
+    low, high = np.percentile(np.asarray(differences)[drawn].mean(axis=1), INTERVAL)
+    return float(low), float(high)
+
+
+def auc_rows(study, names, sequences, seeds) -> list[dict]:
+    """One row a sequence, arm and seed."""
+    rows = []
+    for sequence in sequences:
+        for seed in seeds:
+            auc = {name: study.unit(auc_key(name, sequence, seed))["auc"] for name in names}
+            for name in names:
+                row = {"sequence": sequence.name, "set back": name, "seed": seed}
+                rows.append(row | {"auc": auc[name], "difference": auc[name] - auc[names[0]]})
+    return rows
+
+
+def stored_scores(study, names, sequence) -> dict[str, np.ndarray]:
+    """The score maps [S, S] of finished units, by arm."""
+    return {name: np.array(study.unit(scores_key(name, sequence))) for name in names}
+
+
+def score_rows(study, names, sequences) -> list[dict]:
+    """How the score maps of the second frames compare with those of the trained loss."""
+    rows, by_sequence = [], [stored_scores(study, names, s) for s in sequences]
+    for name in names:
+        correlations = [correlation(maps[names[0]], maps[name]) for maps in by_sequence]
+        peaks = [float(maps[name].max()) for maps in by_sequence]
+        ratios = [side_peak_ratio(maps[name]) for maps in by_sequence]
+        rows.append(
+            {
+                "set back": name,
+                "correlation": standard.fmean(correlations),
+                "lowest": min(correlations),
+                "peak": standard.fmean(peaks),
+                "side peak / peak": standard.fmean(ratios),
+            }
+        )
+    return rows
+
+
+def correlation(a, b) -> float:
+    """Pearson's, over all cells; 0 if one of them is constant."""
+    a, b = a - a.mean(), b - b.mean()
+    norm = np.sqrt((a**2).sum() * (b**2).sum())
+    return float((a * b).sum() / norm) if norm > 0 else 0.0
+
+
+def side_peak_ratio(scores, apart_cells: int = 3) -> float:
+    """Largest score `apart_cells` or more from the peak (in rows or columns), as a share of it.
+
+    1 if the peak is not positive: nothing stands out. 0 if no cell is that far away.
+    """
+    peak = scores.max()
+    row, col = np.unravel_index(np.argmax(scores), scores.shape)
+    rows, cols = np.indices(scores.shape)
+    far = np.maximum(abs(rows - row), abs(cols - col)) >= apart_cells
+    if peak <= 0:
+        return 1.0
+    return float(scores[far].max(initial=0.0) / peak)

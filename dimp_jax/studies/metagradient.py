@@ -1,0 +1,106 @@
+"""How good and how dear each way of differentiating through the solver is.
+
+Every problem is a training sample of a real sequence; the gradient is that of the training's
+classification loss by what the solve depends on. The exact one passes through all iterations.
+"""
+
+import dataclasses
+from typing import Literal
+
+from dimp_jax import config as configs
+from dimp_jax.evaluation import inputs
+from dimp_jax.evaluation.images import InputError
+from dimp_jax.predictor_config import PredictorConfig
+from dimp_jax.studies import accuracy, study
+
+EXACT = "unrolled"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments(study.Common):
+    """Direction, size, time and memory of each adjoint's gradient against the unrolled one."""
+
+    frames: int | None = None
+    """Only the first frames of each sequence."""
+
+    samples: int = 4
+    """Training samples of each sequence."""
+
+    iterations: tuple[int, ...] = (1, 2, 5, 10, 20, 50)
+    """Numbers of iterations of the solver."""
+
+    truncate: tuple[int, ...] = (2, 5, 10, 25)
+    """Lengths of truncation; each is tried where it divides the number of iterations."""
+
+    losses: tuple[Literal["final", "whole"], ...] = ("final", "whole")
+    """Of the last iterate alone, and of all iterates as the training weighs them."""
+
+    repeats: int = 7
+    """Timed runs, of which the median counts."""
+
+
+def run(args: Arguments, argv, console) -> None:
+    """Runs the study, or what is missing of it; see `study`."""
+    args = checked(quick(args) if args.quick else args)
+    config = configs.load(args.config)
+    if args.checkpoint is not None:
+        config = dataclasses.replace(config, checkpoint=args.checkpoint)
+    found = accuracy.load_sequences(args.data, args.frames)
+    source = inputs.Source(data=None if args.data is None else str(args.data), frames=args.frames)
+    options = {k: v for k, v in dataclasses.asdict(args).items() if k not in ("out", "data")}
+    made_from = {
+        "config": configs.to_dict(config),
+        "input": inputs.describe(source, checkpoint=config.checkpoint),
+        "options": options,
+    }
+    opened = study.open_study("metagradient", args, made_from, argv)
+
+    from dimp_jax.studies import metagradient_report  # these import jax, which takes seconds
+    from dimp_jax.studies.metagradient_measure import measure
+
+    measured = measure(config, found, args, opened, console)
+    metagradient_report.write(opened, measured, args, config)
+
+
+def checked(args: Arguments) -> Arguments:
+    """Raises InputError for numbers that cannot be."""
+    for name in ("samples", "repeats"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name} {getattr(args, name)}: expected 1 or more")
+    for name in ("iterations", "truncate"):
+        for value in getattr(args, name):
+            if value < 1:
+                raise InputError(f"--{name} {value}: expected numbers of 1 or more")
+    for name in ("iterations", "losses"):
+        if not getattr(args, name):
+            raise InputError(f"--{name}: expected one or more")
+    return args
+
+
+def quick(args: Arguments) -> Arguments:
+    """Smaller sizes, unless still smaller ones are given."""
+    few = tuple(n for n in args.iterations if n in (2, 10)) or args.iterations[:2]
+    return dataclasses.replace(
+        args,
+        samples=min(args.samples, 2),
+        iterations=few,
+        truncate=args.truncate[:2],
+        losses=args.losses[:1],
+        repeats=min(args.repeats, 3),
+        frames=40 if args.frames is None else min(args.frames, 40),
+    )
+
+
+def adjoints_of(own: PredictorConfig, num_iter: int, truncate) -> dict[str, PredictorConfig]:
+    """The config of each adjoint by its name in the tables, the exact one first."""
+    named = {
+        name: dataclasses.replace(own, adjoint=name)
+        for name in (EXACT, "checkpointed", "implicit", "one_step")
+    }
+    for length in sorted(set(truncate)):
+        # Another length would leave a shorter stretch than its name says after the last cut.
+        if length < num_iter and num_iter % length == 0:
+            named[f"truncated({length})"] = dataclasses.replace(
+                own, adjoint="truncated", truncate_every=length
+            )
+    return named

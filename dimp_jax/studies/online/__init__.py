@@ -1,0 +1,126 @@
+"""Accuracy against speed of the online parameters: variants of the tracker around its default.
+
+python -m dimp_jax.studies online --out OUT --data DIR
+python -m dimp_jax.studies online --out OUT --data DIR --add "crop_size_px=256,memory.size=30"
+"""
+
+import dataclasses
+from pathlib import Path
+
+from dimp_jax import config as configs
+from dimp_jax.evaluation import inputs
+from dimp_jax.evaluation.images import InputError
+from dimp_jax.machine import busy_notice, machine
+from dimp_jax.studies import accuracy
+from dimp_jax.studies import study as studies
+from dimp_jax.studies.online import figures, measure, results, variants
+
+QUICK_FRAMES = 45  # two regular updates
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments(studies.Common):
+    """Accuracy against speed of the online parameters, one variant after the other.
+
+    By default: iterations of an update, frames between updates, slots of the memory, iterations on
+    the first frame, each on its own, and the ways to update. With --quick four variants, one seed,
+    one round and 45 frames of one sequence.
+    """
+
+    only: tuple[str, ...] | None = None
+    """Names of listed variants; none after it: only those of --add and --variants."""
+
+    add: tuple[str, ...] = ()
+    """More variants: "refine.iterations=3,crop_size_px=256"."""
+
+    variants: Path | None = None
+    """A file of more variants, one a line: `refine.iterations=3` or `name: refine.iterations=3`."""
+
+    seeds: int = 3
+    """Number of tracker seeds, from --seed on."""
+
+    frames: int | None = None
+    """Use only the first frames of each sequence."""
+
+    rounds: int = 5
+    """Times that default and variant are timed in turns; the ratio is the median."""
+
+
+def run(args: Arguments, argv, console) -> None:
+    """Checks the input, measures what is missing, and writes tables, plots and the report.
+
+    Raises:
+      InputError: input that cannot be used; finished units stay.
+    """
+    args = quickened(args)
+    for option in ("seeds", "rounds"):
+        if getattr(args, option) < 1:
+            raise InputError(f"--{option} {getattr(args, option)}: expected at least 1")
+    config = configs.load(args.config)
+    if args.checkpoint is not None:
+        config = dataclasses.replace(config, checkpoint=args.checkpoint)
+    chosen = variants.choose(config.tracker, only=args.only, add=args.add, file=args.variants)
+    found = accuracy.load_sequences(args.data, args.frames)
+    if args.quick:
+        found = found[:1]
+    study = studies.open_study("online", args, made_from(config, args), argv)
+    busy = busy_notice(machine())
+    if busy:
+        console.print(busy, markup=False)
+    measure.measure(
+        study,
+        config,
+        chosen,
+        found,
+        seeds=range(args.seed, args.seed + args.seeds),
+        rounds=args.rounds,
+        busy=busy,
+        console=console,
+    )
+    records = results.collect(study)
+    report(study, records, f"{Path(args.config).stem} on {name_of(args)}")
+
+
+def quickened(args: Arguments) -> Arguments:
+    """The arguments with the sizes of --quick, if it was given."""
+    if not args.quick:
+        return args
+    return dataclasses.replace(
+        args,
+        seeds=1,
+        rounds=1,
+        frames=QUICK_FRAMES if args.frames is None else args.frames,
+        only=variants.QUICK if args.only is None else args.only,
+    )
+
+
+def made_from(config: configs.Config, args: Arguments) -> dict:
+    """All that the figures depend on but the variant and the tracker's seed."""
+    whole = configs.to_dict(config)
+    del whole["training"], whole["seed"]
+    source = inputs.Source(data=None if args.data is None else str(args.data), frames=args.frames)
+    described = inputs.describe(source, checkpoint=config.checkpoint)
+    return {"config": whole, "inputs": described, "rounds": args.rounds, "quick": args.quick}
+
+
+def name_of(args: Arguments) -> str:
+    """What was tracked, for titles."""
+    return "the demo clip" if args.data is None else args.data.resolve().name
+
+
+def report(study: studies.Study, records, title: str) -> None:
+    """Writes online.csv, sequences.csv, online.png, parameters.png and report.md."""
+    rows = results.rows(records)
+    study.table("online", rows)
+    study.table("sequences", results.sequence_rows(records))
+    figures.trade_off(study.folder / "online.png", records, f"{title}: AUC against speed")
+    sections = [results.SUMMARY, studies.markdown_table(rows), results.noise(records)]
+    sections += ["## AUC against speed", figures.TRADE_OFF, "![AUC against speed](online.png)"]
+    if figures.parameters(study.folder / "parameters.png", records, title):
+        image = "![AUC and time of each parameter](parameters.png)"
+        sections += ["## One parameter at a time", figures.PARAMETERS, image]
+    modes = results.update_rows(records)
+    if len(modes) > 1:
+        table = studies.markdown_table(modes)
+        sections += ["## How the filter is updated", results.UPDATES, table]
+    study.report(f"Online parameters: {title}", sections)

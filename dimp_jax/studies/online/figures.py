@@ -1,0 +1,159 @@
+"""The plots of the study: AUC against speed, and each parameter on its own."""
+
+import statistics
+import textwrap
+
+from matplotlib.figure import Figure  # no pyplot: no window, and no state
+
+from dimp_jax.studies.accuracy import mean_and_spread
+from dimp_jax.studies.online.results import frames_per_second, pareto_front, points_of
+from dimp_jax.studies.online.variants import DEFAULT
+
+TRADE_OFF = """Each point is a variant; the grey line joins those that no other one beats in both
+(the Pareto front). Bars: standard deviation over the tracker's seeds."""
+PARAMETERS = """Each panel has the variants that differ from the default (*) in that parameter
+alone. Blue, left: mean AUC, bars as above. Orange, right: milliseconds of a tracked frame, or of
+the first one where the parameter acts there."""
+
+PANELS = (
+    ("memory.update_iterations", "iterations of a regular update"),
+    ("memory.train_interval", "frames between updates"),
+    ("memory.size", "slots of the memory"),
+    ("memory.init_iterations", "iterations on the first frame"),
+)
+LABEL_STEP = 0.034  # of the height of the axes
+LEAST_AUC_RANGE = 0.02  # of an axis: differences below its grid are none
+
+
+def trade_off(path, records, title: str) -> None:
+    """Draws AUC against frames/s with the Pareto front, every point with its name.
+
+    Args:
+      path: the PNG file to write.
+    """
+    points = points_of(records)
+    front = pareto_front(points)
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(*zip(*(points[name] for name in front), strict=True), "-", color="0.7", zorder=1)
+    colors = {name: "C0" if name in front else "0.4" for name in points} | {DEFAULT: "C3"}
+    for record in records:
+        axis.errorbar(
+            *points[record.name],
+            yerr=mean_and_spread(record.auc_of_seeds)[1],
+            fmt="*" if record.name == DEFAULT else "o",
+            markersize=14 if record.name == DEFAULT else 5,
+            color=colors[record.name],
+            elinewidth=0.8,
+        )
+    axis.set_xlabel("frames/s (decoding apart)")
+    axis.set_ylabel("mean success AUC")
+    axis.set_title(title)
+    axis.grid(alpha=0.3)
+    axis.set_ylim(_widened(*axis.get_ylim()))
+    _label(axis, points, colors)
+    figure.savefig(path, dpi=110)
+
+
+def _label(axis, points, colors) -> None:
+    """Names in a column on the right, in the order of their points, so that none hides another."""
+    low, high = axis.get_ylim()
+    ordered = sorted(points, key=lambda name: (points[name][1], points[name][0]))
+    heights = _spread([(points[name][1] - low) / (high - low) for name in ordered], LABEL_STEP)
+    for name, height in zip(ordered, heights, strict=True):
+        line = {"arrowstyle": "-", "relpos": (0, 0.5), "shrinkA": 0, "linewidth": 0.7}
+        axis.annotate(
+            name,
+            points[name],
+            xytext=(1.04, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=8,
+            color=colors[name],
+            arrowprops=line | {"color": colors[name], "alpha": 0.35},
+        )
+
+
+def _spread(heights, step):
+    """Increasing heights, moved as little as keeps them `step` apart (in least squares)."""
+    groups = []  # neighbours that touch move as one: means of heights less their place's share
+    for place, height in enumerate(heights):
+        groups.append([height - place * step])
+        while len(groups) > 1 and statistics.fmean(groups[-1]) < statistics.fmean(groups[-2]):
+            last = groups.pop()
+            groups[-1] += last
+    start = [statistics.fmean(group) for group in groups for _ in group]
+    return [height + place * step for place, height in enumerate(start)]
+
+
+def _widened(low, high):
+    """The limits of an AUC axis, so far apart that noise does not fill it."""
+    more = max(LEAST_AUC_RANGE - (high - low), 0) / 2
+    return low - more, high + more
+
+
+def panel(records, field: str) -> list[tuple]:
+    """(value, record) of the variants that differ from the default in `field` alone, by value."""
+    changed = [(r.changes[field], r) for r in records if set(r.changes) == {field}]
+    if not changed:
+        return []
+    return sorted([*changed, (records[0].values[field], records[0])], key=lambda pair: pair[0])
+
+
+def parameters(path, records, title: str) -> bool:
+    """Draws a panel for each parameter that was varied, and one for the ways to update.
+
+    Args:
+      path: the PNG file to write; nothing is written if no variant belongs to a panel.
+
+    Returns:
+      whether there was something to draw.
+    """
+    panels = [(label, panel(records, field)) for field, label in PANELS]
+    ways = [r for r in records if r.name == DEFAULT or "memory.update" in r.changes]
+    panels = [(label, points) for label, points in panels if points]
+    if len(ways) > 1:
+        panels.append(("way to update", [(textwrap.fill(r.name, 10), r) for r in ways]))
+    if not panels:
+        return False
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.4 * lines), layout="constrained")
+    axes = list(figure.subplots(lines, columns, squeeze=False, sharey=True).flat)
+    speeds = frames_per_second(records)
+    for axis, (label, points) in zip(axes, panels, strict=False):
+        first = label == "iterations on the first frame"
+        ms = lambda r, first=first: 1e3 * (r.init_s if first else 1 / speeds[r.name])
+        _draw_panel(axis, label, points, ms, "ms of the first frame" if first else "ms a frame")
+    axes[0].set_ylim(_widened(*axes[0].get_ylim()))  # the same for all
+    for axis in axes[::columns]:
+        axis.set_ylabel("mean success AUC", color="C0")
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)
+    return True
+
+
+def _draw_panel(axis, label, points, ms, ms_label) -> None:
+    values = [value for value, _ in points]
+    named = isinstance(values[0], str)
+    places = range(len(values))  # evenly: the values double from one to the next
+    statistic = [mean_and_spread(record.auc_of_seeds) for _, record in points]
+    axis.errorbar(
+        places,
+        [mean for mean, _ in statistic],
+        yerr=None if statistic[0][1] is None else [spread or 0.0 for _, spread in statistic],
+        fmt="o" if named else "o-",
+        color="C0",
+    )
+    for place, ((_, record), (mean, _)) in enumerate(zip(points, statistic, strict=True)):
+        if record.name == DEFAULT:
+            axis.plot(place, mean, "*", color="C0", markersize=13)
+    right = axis.twinx()
+    right.plot(places, [ms(record) for _, record in points], "s" if named else "s--", color="C1")
+    right.set_ylim(0, 1.2 * max(ms(record) for _, record in points))
+    right.set_ylabel(ms_label, color="C1")
+    axis.set_xticks(places, values, fontsize=8)
+    axis.set_xlabel(label)
+    axis.grid(alpha=0.3)

@@ -1,0 +1,191 @@
+"""What the units of the study say: a record for each variant, and the rows of its tables."""
+
+import dataclasses
+import math
+import statistics
+
+from dimp_jax.studies.accuracy import mean_and_spread
+from dimp_jax.studies.online.measure import seed_name, unit_key
+from dimp_jax.studies.online.variants import DEFAULT
+
+SUMMARY = """Success AUC (rule `visible`): mean over the sequences, then mean and standard deviation
+(sd) over the tracker's seeds; worst: the lowest AUC of a sequence, mean over seeds. difference: to
+the default on the same sequences and seeds, with its standard error over the sequences: what is
+less than twice that error is no difference. ratio: frames/s by the default's, both timed in turns
+in one process without decoding, median over the rounds; frames/s: this ratio times one figure of
+the default, the median over all its timings; first frame: the initialisation. *: no other variant
+is both faster and better."""
+UPDATES = """AUC by the way in which the filter is updated, beside the published AUC of DiMP-18
+(Bhat et al., ICCV 2019, OTB-100, NFS and UAV123 together; other data and another network, so only
+the order can be compared). The paper's moving average takes in every frame."""
+PUBLISHED = {"none": 61.7, "moving_average": 61.7, "memory": 63.8}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """One variant, measured."""
+
+    name: str
+    values: dict  # of the tracker's configuration: {"memory.size": 50, ...}
+    changes: dict  # {"memory.size": 30}: where it is not the default
+    auc: dict[int, dict[str, float]]  # of each seed and sequence
+    speed_ratio: float
+    default_frames_per_s: float
+    init_s: float
+    busy: str | None  # the notice, if other programs ran during the timing
+
+    @property
+    def auc_of_seeds(self) -> list[float]:
+        """Mean over the sequences, for each seed."""
+        return [statistics.fmean(scores.values()) for scores in self.auc.values()]
+
+    @property
+    def mean_auc(self) -> float:
+        return statistics.fmean(self.auc_of_seeds)
+
+    @property
+    def auc_of_sequences(self) -> dict[str, float]:
+        """Mean over the seeds, for each sequence."""
+        each = list(self.auc.values())
+        return {name: statistics.fmean(scores[name] for scores in each) for name in each[0]}
+
+
+def collect(study) -> list[Record]:
+    """All variants with a speed and an AUC, those of earlier commands included; default first.
+
+    A variant has the seeds from the study's first one to the first that is missing.
+    """
+    trackers = study.unit("variants")
+    default, records = flat(trackers[DEFAULT]), []
+    for name, tracker in trackers.items():
+        speed = study.unit(unit_key(name, tracker, "speed"))
+        auc, seed = {}, study.seed
+        while (scores := study.unit(unit_key(name, tracker, seed_name(seed)))) is not None:
+            auc[seed], seed = scores, seed + 1
+        if speed is None or not auc:
+            continue
+        values = flat(tracker)
+        changes = {field: values[field] for field in values if values[field] != default[field]}
+        speed = {field: speed[field] for field in SPEED_FIELDS}
+        records.append(Record(name=name, values=values, changes=changes, auc=auc, **speed))
+    return sorted(records, key=lambda record: record.name != DEFAULT)
+
+
+SPEED_FIELDS = ("speed_ratio", "default_frames_per_s", "init_s", "busy")
+
+
+def flat(values: dict, prefix: str = "") -> dict:
+    """{"memory": {"size": 30}} as {"memory.size": 30}."""
+    fields = {}
+    for name, value in values.items():
+        inside = isinstance(value, dict)
+        fields |= flat(value, f"{prefix}{name}.") if inside else {f"{prefix}{name}": value}
+    return fields
+
+
+def frames_per_second(records) -> dict[str, float]:
+    """{variant: frames/s}: the ratio of each to the default, times one figure of the default.
+
+    That figure is the median over all records: the default was timed beside every variant. Its own
+    ratio is 1; what was measured against itself is the noise of a ratio.
+    """
+    default = statistics.median(record.default_frames_per_s for record in records)
+    ratios = {record.name: record.speed_ratio for record in records} | {DEFAULT: 1.0}
+    return {name: ratio * default for name, ratio in ratios.items()}
+
+
+def pareto_front(points: dict) -> list[str]:
+    """Names of the points (speed, AUC) that no other one reaches in both; slowest first.
+
+    Of equal points all are kept.
+    """
+    front = []
+    for name, (speed, auc) in points.items():
+        beaten = any(
+            other[0] >= speed and other[1] >= auc and other != (speed, auc)
+            for other in points.values()
+        )
+        if not beaten:
+            front.append(name)
+    return sorted(front, key=lambda name: points[name])
+
+
+def points_of(records) -> dict[str, tuple[float, float]]:
+    """{variant: (frames/s, mean AUC)}."""
+    speeds = frames_per_second(records)
+    return {record.name: (speeds[record.name], record.mean_auc) for record in records}
+
+
+def difference(record: Record, default: Record) -> tuple[float, float | None]:
+    """AUC less the default's, paired; its standard error over sequences, None for a single one."""
+    seeds = sorted(set(record.auc) & set(default.auc))
+    names = record.auc[seeds[0]]
+    each = [
+        statistics.fmean(record.auc[seed][name] - default.auc[seed][name] for seed in seeds)
+        for name in names
+    ]
+    mean, spread = mean_and_spread(each)
+    return mean, None if spread is None else spread / math.sqrt(len(each))
+
+
+def rows(records) -> list[dict]:
+    """One for each variant, best AUC first."""
+    points = points_of(records)
+    front, default = pareto_front(points), records[0]
+    made = []
+    for record in sorted(records, key=lambda record: -record.mean_auc):
+        mean, spread = mean_and_spread(record.auc_of_seeds)
+        own = record.name == DEFAULT
+        more, error = (None, None) if own else difference(record, default)
+        frames_per_s = points[record.name][0]
+        made.append(
+            {
+                "variant": record.name,
+                "seeds": len(record.auc),
+                "AUC": mean,
+                "sd": spread,
+                "worst": min(record.auc_of_sequences.values()),
+                "difference": more,
+                "its error": error,
+                "ratio": frames_per_s / points[DEFAULT][0],
+                "frames/s": frames_per_s,
+                "first frame (ms)": round(1e3 * record.init_s),
+                "front": "*" if record.name in front else "",
+            }
+        )
+    return made
+
+
+def sequence_rows(records) -> list[dict]:
+    """AUC of every variant, seed and sequence."""
+    return [
+        {"variant": record.name, "seed": seed, "sequence": sequence, "AUC": auc}
+        for record in records
+        for seed, scores in record.auc.items()
+        for sequence, auc in scores.items()
+    ]
+
+
+def update_rows(records) -> list[dict]:
+    """The variants that differ in how the filter is updated, and the default."""
+    default = records[0]
+    return [
+        {
+            "variant": record.name,
+            "AUC": record.mean_auc,
+            "sd": mean_and_spread(record.auc_of_seeds)[1],
+            "difference": None if record is default else difference(record, default)[0],
+            "published AUC (%)": PUBLISHED[record.changes.get("memory.update", "memory")],
+        }
+        for record in records
+        if record is default or "memory.update" in record.changes
+    ]
+
+
+def noise(records) -> str:
+    """How far the speeds can be trusted."""
+    busy = [record for record in records if record.busy]
+    text = f"The default timed in turns with itself: ratio {records[0].speed_ratio:.2f}, of noise."
+    if busy:
+        text += f" {len(busy)} of {len(records)} speeds are not to be relied on: {busy[0].busy}."
+    return text
