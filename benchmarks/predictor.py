@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.measure import figure, median_s, versus_gemm
 from dimp_jax.config import PredictorConfig
-from dimp_jax.predictor import correlation, predict, residuals
+from dimp_jax.predictor import correlation, predict
 from dimp_jax.predictor.objectives import least_squares
 from dimp_jax.predictor.solvers.steepest_descent import steepest_descent
 from dimp_jax.predictor.target_maps import TargetMaps
@@ -57,7 +57,7 @@ def plain_convolution_s(samples: int, channels: int, num_iter: int) -> float:
 
     def residual(filt, feat):
         scores = correlation.correlate_conv(filt, feat)
-        activated = residuals.leaky_activation(scores, maps.mask)
+        activated = objectives.leaky_activation(scores, maps.mask)
         return maps.weight * (activated - maps.label), 0.1 * filt
 
     run = lambda filt, feat: (

@@ -21,7 +21,7 @@ from dimp_jax.training.workdir import differences
 FOLDER = configs.config_dir() / "ablations"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 PREDICTOR, MEMORY = "model.predictor.", "tracker.memory."
-LEARNED = PREDICTOR + "learned."
+LEARNED, LOSS = PREDICTOR + "learned.", "training.loss."
 PARTS = ("label", "mask", "weight", "filter_reg", "log_step_length")
 CHANGES = {  # all that each arm changes of dimp_lite0
     "steepest_descent": {},
@@ -38,7 +38,11 @@ CHANGES = {  # all that each arm changes of dimp_lite0
     "no_step_length": {LEARNED + "log_step_length": "initial"},
     "no_learned_loss": {LEARNED + part: "initial" for part in PARTS},
     "l2": {PREDICTOR + "objective": "l2"},
-    "kl": {PREDICTOR + "objective": "kl", PREDICTOR + "solver": "newton"},
+    "kl": {
+        **{PREDICTOR + "objective": "kl", PREDICTOR + "solver": "newton"},
+        **{LOSS + "classification": "kl", LOSS + "final": 0.25},
+        **{LOSS + "initial": 0.25, LOSS + "iterates": 1.0},
+    },
     "update_none": {MEMORY + "update": "none"},
     "update_moving_average": {MEMORY + "update": "moving_average", MEMORY + "train_interval": 1},
 }
@@ -288,8 +292,8 @@ def test_table_has_differences_of_the_same_seed():
 def test_plots_are_written(tmp_path):
     groups = train.grouped(members("steepest_descent", "l2", seeds=(0, 1)))
     curves = {name: np.linspace(2, 1, 28, dtype=np.float32).reshape(7, 4) for name in train.METRICS}
-    rows = report.curve_rows(groups, curves, 10)
-    assert [row["step"] for row in rows[:5]] == [10, 10, 10, 10, 20]
+    rows = report.curve_rows(groups, curves, 10, 65)
+    assert [row["step"] for row in rows[:5]] == [10, 10, 10, 10, 20] and rows[-1]["step"] == 65
     assert rows[2]["arm"] == "l2" and rows[3]["seed"] == 1
     report.draw_curves(tmp_path / "curves.png", rows)
     chosen = arms.select(("l2",))

@@ -106,6 +106,7 @@ def test_record_of_a_problem(monkeypatch, tmp_path):
         convergence.Arm("cg", convergence.solver_of(own, "conjugate_gradient"), 1.0)
     ]
     monkeypatch.setattr(convergence_measure, "own_objective_arms", own_arms)
+    monkeypatch.setattr(convergence_measure, "REFERENCE_ITERATIONS", 6)
     model = dataclasses.replace(
         small_tracker.MODEL, predictor=PredictorConfig(num_bins=10, objective="kl", alpha_eps=0.1)
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dimp_jax.config import PredictorConfig
-from dimp_jax.predictor import correlation, residuals
+from dimp_jax.predictor import correlation, objectives
 from dimp_jax.predictor import target_maps as maps_lib
 from dimp_jax.predictor.objectives import bentpar_activation, leaky_activation
 from dimp_jax.predictor.predict import init_params
@@ -17,8 +17,8 @@ correlate = jax.jit(correlation.correlate)
 distance_basis = jax.jit(maps_lib.distance_basis, static_argnums=(1, 2, 3))
 gaussian_label = jax.jit(maps_lib.gaussian_label, static_argnums=(1, 2, 3, 4))
 target_maps = jax.jit(maps_lib.target_maps, static_argnames="mask_activation")
-dimp_residual = jax.jit(residuals.dimp_residual, static_argnames="activation")
-l2_residual = jax.jit(residuals.l2_residual, static_argnames="hinge_threshold")
+dimp_residual = jax.jit(objectives.dimp_residual, static_argnames="activation")
+l2_residual = jax.jit(objectives.l2_residual, static_argnames="hinge_threshold")
 
 BINS, WIDTH = 12, 0.5  # the last bin begins at a distance of 5.5 cells
 

@@ -20,7 +20,7 @@ QUICK = {
     "global_batch": 4,
     "samples": 48,
     "held_out": 16,
-    "frames": 16,
+    "frames": 30,
     "repeats": 1,
 }
 QUICK_CROP_PX, QUICK_CHANNELS, QUICK_ITERATIONS = 96, 16, 2

@@ -29,9 +29,9 @@ QUESTIONS = {
     "model prediction": "How the filter is predicted (paper, table 1).",
     "learned loss": "Which part of the loss is learned; `no_` leaves it at its initial value. "
     "Published is the paper's table of incremental parts, without and with the learned loss.",
-    "objective": "What the filter minimises. Published are baselines of the PrDiMP paper, whose "
-    "`kl` was trained on a divergence as well, with another box network; here all arms are "
-    "trained on DiMP's loss.",
+    "objective": "What the filter minimises. `kl` is also trained on a divergence, so its losses "
+    "cannot be compared with the others'. Published are baselines of the PrDiMP paper, whose `kl` "
+    "has another box network as well.",
     "online update": "How the filter learns during tracking (paper, table 3); one training.",
     "other": "Further configs.",
 }

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 
 from dimp_jax import steps
-from dimp_jax.machine import machine
 from dimp_jax.studies.ablation import train
 from dimp_jax.studies.ablation.fit import compiled, measured_seconds
 
@@ -15,18 +14,19 @@ TEXT = (
     "trainings in one program, then {members} times the step of one training (of the base arm). "
     "`train.py` trains the box network as well; from crops it also runs the backbone. Reading and "
     "cutting images is in none of them. `compile_s`: of all trainings, the program from the cache "
-    "of an earlier run is faster. Valid only if nothing else ran: the load was {load}; the "
-    "processor's seconds, over all cores, depend less on it."
+    "of an earlier run is faster. Valid only if nothing else ran: the load before "
+    "the study was {load}; the processor's seconds, over all cores, depend less on it."
 )
 
 
 def measure(
-    groups, states, pooled_batch, config, variables, repeats: int, *, train_py: bool
+    groups, states, pooled_batch, config, variables, repeats: int, *, load, train_py: bool
 ) -> list[dict]:
     """Times a step of each kind.
 
     Args:
       config: of the base arm, as a training of its own has it. variables: of a whole network.
+      load: of the machine before the study began: its own training is load, too.
       train_py: also a step of train.py, whose programs take a while to compile.
 
     Returns:
@@ -43,7 +43,6 @@ def measure(
     rows.append(_row("each arm by itself", members, step, alone, pooled_batch, repeats))
     if train_py:
         rows += _train_py_rows(members, pooled_batch, config, variables, repeats)
-    load = machine()["load"]
     fastest = rows[0]
     for row in rows:
         row["times_as_long"] = row["step_s"] / fastest["step_s"]

@@ -16,7 +16,7 @@ TABLE_TEXT = (
 )
 CURVES_TEXT = (
     "Weighted loss of the final filter on the test crops of the training batches, mean over the "
-    "seeds, smoothed over {points} points."
+    "seeds, smoothed over up to {points} points."
 )
 BARS_TEXT = "AUC of each arm: mean, and each seed as a dot. The line is the base arm."
 SMOOTHED = 5  # points
@@ -58,12 +58,12 @@ def run_rows(scores) -> list[dict]:
     ]
 
 
-def curve_rows(groups, curves, log_every: int) -> list[dict]:
-    """One row a point of the curves and training."""
+def curve_rows(groups, curves, log_every: int, steps: int) -> list[dict]:
+    """One row a point of the curves and training; the last point may be of fewer steps."""
     members = [member for group in groups for member in group.members]
     return [
         {
-            "step": (point + 1) * log_every,
+            "step": min((point + 1) * log_every, steps),
             "arm": member.arm,
             "seed": member.seed,
             **{name: float(values[point, index]) for name, values in curves.items()},
@@ -95,7 +95,7 @@ def _mean_curve(rows):
     means = np.array(
         [np.mean([r["loss/final"] for r in rows if r["step"] == step]) for step in steps]
     )
-    width = min(SMOOTHED, len(means))
+    width = min(SMOOTHED, max(len(means) // 4, 1))
     smooth = np.convolve(means, np.full(width, 1 / width), mode="valid")
     return steps[width - 1 :], smooth
 

@@ -7,6 +7,7 @@ import numpy as np
 from dimp_jax.checkpoints import CheckpointError, weights_file
 from dimp_jax.checkpoints.publish import without_folders
 from dimp_jax.evaluation.images import InputError
+from dimp_jax.machine import machine
 from dimp_jax.studies.ablation import cost, data, fit, report, score, train
 from dimp_jax.tracking import weights
 from dimp_jax.training import workdir
@@ -18,7 +19,7 @@ def train_and_compare(study, args, arms, configs, sequences, console) -> None:
     Args:
       configs: {arm: `Config`}, the base first.
     """
-    out = study.folder
+    out, load = study.folder, machine()["load"]
     base = configs[arms[0].name]
     seeds = range(args.seed, args.seed + args.seeds)
     shared = shared_variables(args, base)
@@ -42,13 +43,13 @@ def train_and_compare(study, args, arms, configs, sequences, console) -> None:
         save_every=args.save_every,
         console=console,
     )
-    costs = _costs(study, args, groups, states, pool, base, shared, heads)
+    costs = _costs(study, args, groups, states, pool, base, shared, heads, load)
     losses = _held_out(study, groups, states, held_out, pooled(base))
     publish(out, groups, states, base, console)
     scores = score.score(study, arms, configs, groups, states, seeds, sequences, console)
 
     table = report.rows(arms, seeds, scores, losses)
-    points = report.curve_rows(groups, curves, fit.LOG_EVERY)
+    points = report.curve_rows(groups, curves, fit.LOG_EVERY, args.steps)
     study.table("arms", table)
     study.table("runs", report.run_rows(scores))
     study.table("curves", points)
@@ -132,7 +133,7 @@ def cost_text(costs, repeats, groups) -> str:
     return cost.TEXT.format(repeats=repeats, members=members, load=costs[0]["load"])
 
 
-def _costs(study, args, groups, states, pool, base, shared, heads):
+def _costs(study, args, groups, states, pool, base, shared, heads, load):
     if args.repeats == 0:
         return study.unit("cost") or []
     if study.unit("cost") is None:
@@ -140,7 +141,14 @@ def _costs(study, args, groups, states, pool, base, shared, heads):
         one = heads[args.seed]
         variables = {g: shared[g] | one.get(g, {}) for g in shared}
         rows = cost.measure(
-            groups, states, batch, base, variables, args.repeats, train_py=not args.quick
+            groups,
+            states,
+            batch,
+            base,
+            variables,
+            args.repeats,
+            load=load,
+            train_py=not args.quick,
         )
         study.record("cost", rows)
     return study.unit("cost")
