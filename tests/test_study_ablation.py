@@ -21,16 +21,14 @@ from dimp_jax.training.workdir import differences
 FOLDER = configs.config_dir() / "ablations"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 PREDICTOR, MEMORY = "model.predictor.", "tracker.memory."
+SOLVER = PREDICTOR + "solver"
 LEARNED, LOSS = PREDICTOR + "learned.", "training.loss."
 PARTS = ("label", "mask", "weight", "filter_reg", "log_step_length")
 CHANGES = {  # all that each arm changes of dimp_lite0
     "steepest_descent": {},
     "update_memory": {},
-    "initializer_only": {PREDICTOR + "solver": "initializer_only"},
-    "gradient_descent": {
-        PREDICTOR + "solver": "gradient_descent",
-        PREDICTOR + "init_step_length": 0.16,
-    },
+    "initializer_only": {SOLVER: "initializer_only"},
+    "gradient_descent": {SOLVER: "gradient_descent", PREDICTOR + "init_step_length": 0.16},
     "no_label": {LEARNED + "label": "initial"},
     "no_mask": {LEARNED + "mask": "initial"},
     "no_weight": {LEARNED + "weight": "initial"},
@@ -39,7 +37,7 @@ CHANGES = {  # all that each arm changes of dimp_lite0
     "no_learned_loss": {LEARNED + part: "initial" for part in PARTS},
     "l2": {PREDICTOR + "objective": "l2"},
     "kl": {
-        **{PREDICTOR + "objective": "kl", PREDICTOR + "solver": "newton"},
+        **{PREDICTOR + "objective": "kl", SOLVER: "newton"},
         **{LOSS + "classification": "kl", LOSS + "final": 0.25},
         **{LOSS + "initial": 0.25, LOSS + "iterates": 1.0},
     },
@@ -226,7 +224,7 @@ def test_a_stopped_training_goes_on_to_the_same_end(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fit.train, "make_step", make_step)
     monkeypatch.setattr(fit, "LOG_EVERY", 2)
-    numbers = lambda pool, config, start: (jnp.float32(n + 1) for n in itertools.count(start))
+    numbers = lambda pool, config, start: map(jnp.float32, itertools.count(start + 1))
     monkeypatch.setattr(fit.data, "batches", numbers)
     console = rich.console.Console(quiet=True)
 
@@ -245,9 +243,7 @@ def test_a_stopped_training_goes_on_to_the_same_end(tmp_path, monkeypatch):
     run(tmp_path / "stopped", 4)
     resumed, same = run(tmp_path / "stopped", 6)
     jax.tree.map(np.testing.assert_array_equal, resumed, straight)
-    assert {name: values.tolist() for name, values in same.items()} == {
-        name: values.tolist() for name, values in curves.items()
-    }
+    jax.tree.map(np.testing.assert_array_equal, same, curves)
     assert int(resumed[0].step) == 6
     own = train.member_variables(straight[1], 0)
     assert own["params"]["clf"]["conv"]["kernel"].shape == kernel.shape

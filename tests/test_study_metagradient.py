@@ -118,6 +118,7 @@ def made_up_record(num_iter):
         "samples": 2,
         "load": 0.25,
         "sizes": groups,
+        "norm": {"label": [0.2, 0.3], "filter_reg": [1.5, 2.5]},
         "optimality": [0.5, 0.3],
         "adjoints": {
             EXACT: adjoint(1.0, 1.0),
@@ -158,6 +159,7 @@ def test_stopped_it_goes_on_and_then_reports(monkeypatch, tmp_path, capsys):
     assert "| 10 | 5 |" in text  # iterations, least truncation for the label
     assert "| 10 | 0.4 | - |" in text  # iterations, optimality, cosine of the implicit gradient
     assert "| final | 10 | one_step | 50 | 0.5 | 0.01 | 1 |" in text
+    assert "| 10 | 0.25 | 2 |" in text  # iterations, norms of the exact gradient
     assert "began: 0.25 to 0.25" in text
     for name in ("cosine_final", "ratio_whole", "cost_final"):
         assert f"({name}.png)" in text and (out / f"{name}.png").stat().st_size > 1000

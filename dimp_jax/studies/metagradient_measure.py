@@ -25,8 +25,9 @@ def measure(config, sequences, args, opened, console) -> dict:
     """Records by (loss, iterations), from the study's folder or measured now.
 
     A record: {"samples": n, "load": of the machine, "optimality": [n], "sizes": {group: numbers in
-    it}, "adjoints": {name: {"cosine", "ratio": {group: [n]}, "seconds", "temporary_bytes",
-    "loss_difference"}}}. A cosine is None where a gradient is zero.
+    it}, "norm": {group: [n]} of the exact gradient, "adjoints": {name: {"cosine", "ratio": {group:
+    [n]}, "seconds", "temporary_bytes", "loss_difference"}}}. A cosine is None where a gradient is
+    zero.
     """
     units = {(loss, n): f"{loss}-{n}" for loss in args.losses for n in args.iterations}
     missing = [which for which, key in units.items() if opened.unit(key) is None]
@@ -76,6 +77,10 @@ def compare(config, learned, drawn, loss: str, num_iter: int, args, tell) -> dic
         if name == EXACT:
             exact, exact_values = groups, values
             record["sizes"] = {group: vector.size for group, vector in exact[0].items()}
+            record["norm"] = {
+                group: [float(np.linalg.norm(vectors[group])) for vectors in exact]
+                for group in exact[0]
+            }
             record["optimality"] = [float(optimality) for (_, optimality), _ in results]
         pairs = list(zip(groups, exact, strict=True))
         record["adjoints"][name] = {

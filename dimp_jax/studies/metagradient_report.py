@@ -85,6 +85,14 @@ def _loss(loss, records):
             markdown_table(ratios),
             f"![One less the cosine, against iterations](cosine_{loss}.png)",
             f"![Ratio of the norms against iterations](ratio_{loss}.png)",
+            "Norm of the exact gradient: where it grows with the iterations, the solve has become "
+            "sensitive to what it starts from, and the directions of shorter passes say little.",
+            markdown_table(
+                [
+                    {"iterations": n, **{g: middle(record["norm"][g]) for g in groups}}
+                    for n, record in records.items()
+                ]
+            ),
             "Where truncation starts to matter: the least number of iterations to pass through for "
             f"a median cosine of {ENOUGH:g} (1 is `one_step`; `all`: no tried length below the "
             "number of iterations does).",
@@ -169,6 +177,7 @@ def _rows(measured):
                             "sample": sample,
                             "cosine": cosine,
                             "norm_ratio": ratio,
+                            "exact_norm": record["norm"][group][sample],
                             "optimality": record["optimality"][sample],
                             "seconds": found["seconds"],
                             "temporary_bytes": found["temporary_bytes"],
