@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.measure import figure, median_s, versus_gemm
 from dimp_jax.config import PredictorConfig
-from dimp_jax.predictor import correlation, predict
+from dimp_jax.predictor import correlation, objectives, predict
 from dimp_jax.predictor.objectives import least_squares
 from dimp_jax.predictor.solvers.steepest_descent import steepest_descent
 from dimp_jax.predictor.target_maps import TargetMaps

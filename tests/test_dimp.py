@@ -10,10 +10,11 @@ import small_tracker
 
 from dimp_jax import config
 from dimp_jax.models import dimp, resnet
-from dimp_jax.models.classifier import ClassifierFeatures, FilterInitializer, instance_l2_norm
+from dimp_jax.models.classifier import ClassifierFeatures, instance_l2_norm
 from dimp_jax.models.dimp import DiMP
-from dimp_jax.models.layers import Numerics
-from dimp_jax.models.roi_pool import roi_pool
+from dimp_jax.models.filter_init import FilterInitializer
+from dimp_jax.models.layers import Conv, Numerics
+from dimp_jax.models.roi_pool import roi_pool, xywh_to_xyxy
 from dimp_jax.models.train_forward import Batch, forward
 
 ARCHITECTURES = {
@@ -127,6 +128,28 @@ def test_classifier_features():
     np.testing.assert_allclose((out**2).mean((1, 2, 3)), 1 / (8 * 16), rtol=1e-4)
     assert variables["params"]["block0"]["conv1"]["conv"]["kernel"].shape == (3, 3, 5, 5)
     assert set(variables["params"]) == {"block0", "conv"}
+
+
+def test_filter_initializer_convolves_then_pools():
+    """As the paper puts it; the module does both in the other order."""
+    rng = np.random.default_rng(0)
+    feat = rng.standard_normal((3, 9, 7, 5)).astype(np.float32)
+    # Inside, half outside, narrower than a cell.
+    box = np.array([[20, 30, 50, 60], [-30, 90, 80, 90], [40, 40, 3, 8]], np.float32)
+    kernel = rng.standard_normal((3, 3, 5, 5)).astype(np.float32)
+    bias = rng.standard_normal(5).astype(np.float32)
+    found = FilterInitializer(4).apply(
+        {"params": {"conv": {"kernel": kernel, "bias": bias}}}, feat, box
+    )
+
+    @jax.jit
+    def expected(feat, box):
+        module = Conv(5, use_bias=True)
+        out = module.apply({"params": {"kernel": kernel, "bias": bias}}, feat)
+        corners = xywh_to_xyxy(box)
+        return sum(roi_pool(out[i], corners[i, None], 4, 1 / 16)[0] for i in range(3)) / 3
+
+    np.testing.assert_allclose(found, expected(feat, box), atol=2e-5)
 
 
 def test_filter_initializer_is_the_mean_of_the_pooled_targets():

@@ -11,7 +11,7 @@ from small_training import tiny_network  # noqa: F401  (a fixture)
 
 from dimp_jax import config as configs
 from dimp_jax import steps
-from dimp_jax.models.classifier import FilterInitializer
+from dimp_jax.models.filter_init import FilterInitializer
 from dimp_jax.training_config import OptimConfig
 
 PRDIMP = configs.load("prdimp18")

@@ -11,7 +11,6 @@ import rich.console
 
 from dimp_jax import config as configs
 from dimp_jax.evaluation.images import InputError
-from dimp_jax.models.classifier import FilterInitializer
 from dimp_jax.studies import __main__ as command
 from dimp_jax.studies import ablation
 from dimp_jax.studies.ablation import arms, data, fit, report, settings, train
@@ -129,29 +128,6 @@ def test_the_schedule_shrinks_with_the_steps(tmp_path):
     quick = ablation.quickened(ablation.Arguments(out=tmp_path, quick=True, steps=7))
     assert (quick.steps, quick.samples) == (7, ablation.QUICK["samples"])
     assert settings.base_config(quick).training.data.sources == (("synthetic", 1.0),)
-
-
-# ------------------------------------------------------------------------ the initialiser
-
-
-def test_pooled_initializer_is_the_same_filter():
-    rng = np.random.default_rng(0)
-    feat = rng.standard_normal((3, 9, 7, 5)).astype(np.float32)
-    # Inside, half outside, narrower than a cell.
-    box = np.array([[20, 30, 50, 60], [-30, 90, 80, 90], [40, 40, 3, 8]], np.float32)
-    net = FilterInitializer(4)
-    variables = {
-        "params": {
-            "conv": {
-                "kernel": rng.standard_normal((3, 3, 5, 5)).astype(np.float32),
-                "bias": rng.standard_normal(5).astype(np.float32),
-            }
-        }
-    }
-    expected = jax.jit(net.apply)(variables, feat, box)
-    found = fit.compiled(lambda: net.apply(variables, feat, box))()
-    assert not np.array_equal(found, expected)  # it was another computation
-    np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
 # ----------------------------------------------------------------- checkpoints and going on

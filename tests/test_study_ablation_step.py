@@ -10,7 +10,7 @@ from small_training import assert_close, tiny_network  # noqa: F401  (a fixture)
 from dimp_jax import steps
 from dimp_jax.data.source import FeatureMaps
 from dimp_jax.predictor_config import LearnedParts
-from dimp_jax.studies.ablation import fit, train
+from dimp_jax.studies.ablation import train
 from dimp_jax.training_config import OptimConfig
 
 ARMS = {"base": LearnedParts(), "no_label": LearnedParts(label="initial")}
@@ -68,7 +68,7 @@ def test_together_as_alone():
 
     ends = {}
     for at_once in (1, 2):
-        step = fit.compiled(train.make_step(groups, at_once))
+        step = jax.jit(train.make_step(groups, at_once))
         states = train.init_states(groups, shared, lambda seed: heads)
         metrics = []
         for batch in batches:

@@ -1,12 +1,10 @@
-"""Features of the target classifier, and the first guess of its filter."""
+"""Features of the target classifier."""
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dimp_jax.models.layers import Conv, Numerics, fan_out_init, full_precision
+from dimp_jax.models.layers import Conv, Numerics, full_precision
 from dimp_jax.models.resnet import BasicBlock
-from dimp_jax.models.roi_pool import roi_pool, xywh_to_xyxy
 
 
 def instance_l2_norm(x, scale: float, eps: float = 1e-5):
@@ -32,19 +30,3 @@ class ClassifierFeatures(nn.Module):
         x = Conv(self.features, dtype=self.numerics.dtype, name="conv")(x)
         scale = (self.features * self.filter_size_cells**2) ** -0.5
         return instance_l2_norm(full_precision(x), scale)
-
-
-class FilterInitializer(nn.Module):
-    """3x3 convolution, pooling of the target box, mean over the images (paper, section 3.2)."""
-
-    filter_size_cells: int
-    stride_px: int = 16
-    zero_init: bool = False  # the first filter of a new network is zero (PrDiMP)
-
-    @nn.compact
-    def __call__(self, feat, box_xywh):
-        """feat [N, H, W, C] and box_xywh [N, 4] in crop pixels -> filter [K, K, C]."""
-        init = nn.initializers.zeros if self.zero_init else fan_out_init
-        feat = Conv(feat.shape[-1], use_bias=True, kernel_init=init, name="conv")(feat)
-        pool = lambda f, b: roi_pool(f, b[None], self.filter_size_cells, 1 / self.stride_px)[0]
-        return jax.vmap(pool)(feat, xywh_to_xyxy(box_xywh)).mean(0)

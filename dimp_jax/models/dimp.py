@@ -9,7 +9,8 @@ from flax import linen as nn
 
 from dimp_jax.config import ModelConfig, PredictorConfig
 from dimp_jax.models import efficientnet, resnet
-from dimp_jax.models.classifier import ClassifierFeatures, FilterInitializer
+from dimp_jax.models.classifier import ClassifierFeatures
+from dimp_jax.models.filter_init import FilterInitializer
 from dimp_jax.models.iou_net import IoUNet
 from dimp_jax.models.layers import Numerics, fold_batch_norm
 from dimp_jax.predictor import predict

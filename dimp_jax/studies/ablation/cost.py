@@ -7,7 +7,7 @@ import numpy as np
 
 from dimp_jax import steps
 from dimp_jax.studies.ablation import train
-from dimp_jax.studies.ablation.fit import compiled, measured_seconds
+from dimp_jax.studies.ablation.fit import measured_seconds
 
 TEXT = (
     "Seconds of a step, the median of {repeats} after one that is not counted: all {members} "
@@ -68,13 +68,12 @@ def _train_py_rows(members, pooled_batch, config, variables, repeats):
         ("each by train.py, features of a pool", pooled_batch),
         ("each by train.py, crops", _on_crops(pooled_batch, config.training.data.crop.size_px)),
     ):
-        rows.append(_row(name, members, plain, state, batch, repeats, fast=False))
+        rows.append(_row(name, members, plain, state, batch, repeats))
     return rows
 
 
-def _row(name, times, step, state, batch, repeats, *, fast=True):
-    jitted = compiled(step) if fast else jax.jit(step)
-    seconds = measured_seconds(jitted, state, batch, repeats)
+def _row(name, times, step, state, batch, repeats):
+    seconds = measured_seconds(jax.jit(step), state, batch, repeats)
     return {
         "what": name,
         "programs": times,

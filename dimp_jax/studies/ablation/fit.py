@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.numpy
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dimp_jax.studies.ablation import data, pooled, train
+from dimp_jax.studies.ablation import data, train
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG_EVERY = 10  # steps whose mean is one point of a curve
@@ -30,7 +30,7 @@ def fit(states, groups, pool, config, out, *, steps: int, save_every: int, conso
     states, curves, first = restored(out / CHECKPOINT, states)
     if first >= steps:
         return states, curves
-    step = compiled(train.make_step(groups), donate=True)
+    step = jax.jit(train.make_step(groups), donate_argnums=0)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     members = sum(len(group.members) for group in groups)
     window, in_flight = [], collections.deque()
@@ -56,16 +56,6 @@ def fit(states, groups, pool, config, out, *, steps: int, save_every: int, conso
                 save(out / CHECKPOINT, states, curves, number)
             progress.update(task, completed=number)
     return states, curves
-
-
-def compiled(function, *, donate: bool = False):
-    """jit with the fast form of the filter initialiser; `donate`: the first argument's buffers."""
-
-    def in_fast_form(*args):
-        with pooled.instead():
-            return function(*args)
-
-    return jax.jit(in_fast_form, donate_argnums=(0,) if donate else ())
 
 
 def measured_seconds(step, states, batch, repeats: int) -> dict:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 
 from dimp_jax.checkpoints import CheckpointError, weights_file
@@ -157,7 +158,7 @@ def _costs(study, args, groups, states, pool, base, shared, heads, load):
 def _held_out(study, groups, states, pool, config):
     """{(arm, seed): mean held-out loss of the final filter}; NaN of a training that diverged."""
     if study.unit("held out") is None:
-        measure = fit.compiled(train.make_held_out(groups))
+        measure = jax.jit(train.make_held_out(groups))
         batches = [measure(states, batch) for batch in data.held_out_batches(pool, config)]
         of_group = lambda index: np.mean([np.asarray(b[index]["loss/final"]) for b in batches], 0)
         study.record("held out", [of_group(index).tolist() for index in range(len(groups))])
