@@ -72,6 +72,7 @@ def make_train_step(config: Config, axis_name: str | None = None):
         norm_axis=axis_name if mode == "cross_replica" else None,
         frozen=training.optim.frozen,
         remat_backbone=training.parallel.remat_backbone,
+        pool_first=True,
     )
 
     def objective(trained, frozen, stats, sample):
@@ -126,7 +127,7 @@ def make_eval_step(config: Config, axis_name: str | None = None):
 
     Args, metrics and errors are those of `make_train_step`, less the gradients.
     """
-    net = DiMP(config.model)
+    net = DiMP(config.model, pool_first=True)
 
     def step(state: TrainState, batch: Sample):
         variables = {"params": state.params, "batch_stats": state.batch_stats}

@@ -131,25 +131,31 @@ def test_classifier_features():
 
 
 def test_filter_initializer_convolves_then_pools():
-    """As the paper puts it; the module does both in the other order."""
+    """Also where it does both in the other order, as in training."""
     rng = np.random.default_rng(0)
     feat = rng.standard_normal((3, 9, 7, 5)).astype(np.float32)
     # Inside, half outside, narrower than a cell.
     box = np.array([[20, 30, 50, 60], [-30, 90, 80, 90], [40, 40, 3, 8]], np.float32)
-    kernel = rng.standard_normal((3, 3, 5, 5)).astype(np.float32)
-    bias = rng.standard_normal(5).astype(np.float32)
-    found = FilterInitializer(4).apply(
-        {"params": {"conv": {"kernel": kernel, "bias": bias}}}, feat, box
-    )
+    conv = {
+        "kernel": rng.standard_normal((3, 3, 5, 5)).astype(np.float32),
+        "bias": rng.standard_normal(5).astype(np.float32),
+    }
 
     @jax.jit
     def expected(feat, box):
-        module = Conv(5, use_bias=True)
-        out = module.apply({"params": {"kernel": kernel, "bias": bias}}, feat)
+        out = Conv(5, use_bias=True).apply({"params": conv}, feat)
         corners = xywh_to_xyxy(box)
         return sum(roi_pool(out[i], corners[i, None], 4, 1 / 16)[0] for i in range(3)) / 3
 
-    np.testing.assert_allclose(found, expected(feat, box), atol=2e-5)
+    for pool_first in (False, True):
+        module = FilterInitializer(4, pool_first=pool_first)
+        found = jax.jit(module.apply)({"params": {"conv": conv}}, feat, box)
+        np.testing.assert_allclose(found, expected(feat, box), atol=2e-5)
+    shapes = [
+        jax.eval_shape(FilterInitializer(4, pool_first=p).init, jax.random.key(0), feat, box)
+        for p in (False, True)
+    ]
+    assert shapes[0] == shapes[1]
 
 
 def test_filter_initializer_is_the_mean_of_the_pooled_targets():

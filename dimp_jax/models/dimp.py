@@ -37,6 +37,7 @@ class DiMP(nn.Module):
     norm_axis: str | None = None  # these three: see `layers.Numerics`
     frozen: tuple[str, ...] = ()
     remat_backbone: bool = False
+    pool_first: bool = False  # see `FilterInitializer`
 
     def setup(self):
         config = self.config
@@ -57,7 +58,10 @@ class DiMP(nn.Module):
             config.clf_channels, config.clf_blocks, config.filter_size_cells, numerics
         )
         self.filter_init = FilterInitializer(
-            config.filter_size_cells, STRIDE_PX, zero_init=config.filter_init == "zero"
+            config.filter_size_cells,
+            STRIDE_PX,
+            zero_init=config.filter_init == "zero",
+            pool_first=self.pool_first,
         )
         self.predictor = LossParameters(config.predictor)
         self.iou = IoUNet(config.iou_channels, numerics)

@@ -1,17 +1,11 @@
-"""The first guess of the target filter (paper, section 3.2).
+"""The first guess of the target filter (paper, section 3.2)."""
 
-A 3x3 convolution of the features, pooling of the target box, mean over the images: all linear, and
-done in the other order here. The box is pooled from the features first, once for every tap of the
-kernel, and averaged over the images; of the convolution one small matmul is left. The same filter
-but for rounding, with some 20 times fewer operations. Mapped over kernels it stays a matmul, where
-XLA's CPU backend would run a grouped convolution, slower than one after the other.
-"""
-
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dimp_jax.models.layers import fan_out_init
-from dimp_jax.models.roi_pool import axis_weights, xywh_to_xyxy
+from dimp_jax.models.layers import Conv, fan_out_init
+from dimp_jax.models.roi_pool import axis_weights, roi_pool, xywh_to_xyxy
 
 KERNEL_SIZE = 3
 
@@ -31,23 +25,37 @@ class ConvParameters(nn.Module):
 
 
 class FilterInitializer(nn.Module):
-    """Features and boxes of the first samples to the filter that the predictor starts from."""
+    """3x3 convolution, pooling of the target box, mean over the images.
+
+    All three are linear. With `pool_first` they are done in the other order, see
+    `pool_then_convolve`: the same filter but for rounding. The tracker keeps the published order,
+    because 25 iterations from there are chaotic enough to tell the two apart.
+    """
 
     filter_size_cells: int
     stride_px: int = 16
     zero_init: bool = False  # the first filter of a new network is zero (PrDiMP)
+    pool_first: bool = False
 
     @nn.compact
     def __call__(self, feat, box_xywh):
         """feat [N, H, W, C] and box_xywh [N, 4] in crop pixels -> filter [K, K, C]."""
-        kernel, bias = ConvParameters(feat.shape[-1], self.zero_init, name="conv")()
-        return pool_then_convolve(
-            kernel, bias, feat, box_xywh, self.filter_size_cells, self.stride_px
-        )
+        cells = self.filter_size_cells
+        if self.pool_first:
+            kernel, bias = ConvParameters(feat.shape[-1], self.zero_init, name="conv")()
+            return pool_then_convolve(kernel, bias, feat, box_xywh, cells, self.stride_px)
+        init = nn.initializers.zeros if self.zero_init else fan_out_init
+        conv = Conv(feat.shape[-1], KERNEL_SIZE, use_bias=True, kernel_init=init, name="conv")
+        pool = lambda f, b: roi_pool(f, b[None], cells, 1 / self.stride_px)[0]
+        return jax.vmap(pool)(conv(feat), xywh_to_xyxy(box_xywh)).mean(0)
 
 
 def pool_then_convolve(kernel, bias, feat, box_xywh, filter_cells: int, stride_px: int):
-    """The mean over the images of the pooled convolution.
+    """The mean over the images of the pooled convolution, with some 20 times fewer operations.
+
+    The box is pooled from the features, once for every tap of the kernel, and averaged over the
+    images; of the convolution one small matmul is left. Mapped over kernels it stays a matmul,
+    where XLA's CPU backend would run a grouped convolution, slower than one after the other.
 
     Args:
       kernel: [k, k, C, C], k odd, padding k // 2. bias: [C].
