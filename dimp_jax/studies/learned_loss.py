@@ -50,12 +50,9 @@ def run(args: Arguments, argv, console) -> None:
     if args.seeds is not None and args.seeds < 1:
         raise InputError(f"--seeds {args.seeds}: expected at least 1")
     from dimp_jax import config as configs
-    from dimp_jax.evaluation import inputs
     from dimp_jax.studies import accuracy
 
-    config = configs.load(args.config)
-    if args.checkpoint is not None:
-        config = dataclasses.replace(config, checkpoint=args.checkpoint)
+    config = studies.config_of(args)
     frames = QUICK_FRAMES if args.quick and args.frames is None else args.frames
     sequences = accuracy.load_sequences(args.data, frames) if args.sensitivity else []
 
@@ -64,11 +61,10 @@ def run(args: Arguments, argv, console) -> None:
     own = learned.of_tracker(config)
     runs = {where: learned.read(where) for where in args.checkpoints}
     # Functions and seeds may be added to a study: only what a finished unit depends on counts.
-    source = inputs.Source(data=None if args.data is None else str(args.data), frames=frames)
     made_from = {
         "model": configs.to_dict(config.model),
         "tracker": configs.to_dict(config.tracker),
-        "input": inputs.describe(source, checkpoint=config.checkpoint),
+        "input": studies.input_of(args, config, frames),
         "seed": args.seed,
     }
     parts = _parts(args.parts, own) if args.sensitivity else []

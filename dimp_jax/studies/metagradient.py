@@ -8,7 +8,6 @@ import dataclasses
 from typing import Literal
 
 from dimp_jax import config as configs
-from dimp_jax.evaluation import inputs
 from dimp_jax.evaluation.images import InputError
 from dimp_jax.predictor_config import PredictorConfig
 from dimp_jax.studies import accuracy, study
@@ -42,16 +41,12 @@ class Arguments(study.Common):
 def run(args: Arguments, argv, console) -> None:
     """Runs the study, or what is missing of it; see `study`."""
     args = checked(quick(args) if args.quick else args)
-    config = configs.load(args.config)
-    if args.checkpoint is not None:
-        config = dataclasses.replace(config, checkpoint=args.checkpoint)
+    config = study.config_of(args)
     found = accuracy.load_sequences(args.data, args.frames)
-    source = inputs.Source(data=None if args.data is None else str(args.data), frames=args.frames)
-    options = {k: v for k, v in dataclasses.asdict(args).items() if k not in ("out", "data")}
     made_from = {
         "config": configs.to_dict(config),
-        "input": inputs.describe(source, checkpoint=config.checkpoint),
-        "options": options,
+        "input": study.input_of(args, config, args.frames),
+        "options": study.options_of(args),
     }
     opened = study.open_study("metagradient", args, made_from, argv)
 

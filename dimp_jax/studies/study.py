@@ -15,6 +15,8 @@ import re
 import shlex
 from pathlib import Path
 
+from dimp_jax import config as configs
+from dimp_jax.evaluation import inputs
 from dimp_jax.evaluation.images import InputError
 from dimp_jax.machine import machine
 
@@ -86,6 +88,26 @@ class Study:
 
     def _path(self, key):
         return self.folder / "units" / f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', key)}.json"
+
+
+def config_of(common: Common):
+    """The config that the options name, with their weights."""
+    config = configs.load(common.config)
+    if common.checkpoint is not None:
+        config = dataclasses.replace(config, checkpoint=common.checkpoint)
+    return config
+
+
+def input_of(common: Common, config, frames: int | None) -> dict:
+    """What a study's figures depend on beside the config: frames and weights, as JSON values."""
+    data = None if common.data is None else str(common.data)
+    return inputs.describe(inputs.Source(data=data, frames=frames), checkpoint=config.checkpoint)
+
+
+def options_of(common: Common) -> dict:
+    """The options that figures depend on."""
+    options = dataclasses.asdict(common)
+    return {name: value for name, value in options.items() if name not in ("out", "data")}
 
 
 def open_study(name: str, common: Common, made_from: dict, argv) -> Study:

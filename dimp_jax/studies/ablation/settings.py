@@ -6,6 +6,7 @@ from dimp_jax import config as configs
 from dimp_jax.config import Config
 from dimp_jax.data import sources
 from dimp_jax.evaluation.images import InputError
+from dimp_jax.studies import study as studies
 from dimp_jax.studies.ablation import QUICK_CHANNELS, QUICK_CROP_PX, QUICK_ITERATIONS
 from dimp_jax.training_config import CropConfig, SamplerConfig
 
@@ -17,9 +18,7 @@ def base_config(args) -> Config:
       InputError: it needs data sets, and no folder of them is given.
       FileNotFoundError, ValueError: no such config.
     """
-    config = configs.load(args.config)
-    if args.checkpoint is not None:
-        config = dataclasses.replace(config, checkpoint=args.checkpoint)
+    config = studies.config_of(args)
     if args.quick:
         config = _small(config)
     training = config.training

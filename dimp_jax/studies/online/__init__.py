@@ -8,7 +8,6 @@ import dataclasses
 from pathlib import Path
 
 from dimp_jax import config as configs
-from dimp_jax.evaluation import inputs
 from dimp_jax.evaluation.images import InputError
 from dimp_jax.machine import busy_notice, machine
 from dimp_jax.studies import accuracy
@@ -56,9 +55,7 @@ def run(args: Arguments, argv, console) -> None:
     for option in ("seeds", "rounds"):
         if getattr(args, option) < 1:
             raise InputError(f"--{option} {getattr(args, option)}: expected at least 1")
-    config = configs.load(args.config)
-    if args.checkpoint is not None:
-        config = dataclasses.replace(config, checkpoint=args.checkpoint)
+    config = studies.config_of(args)
     chosen = variants.choose(config.tracker, only=args.only, add=args.add, file=args.variants)
     found = accuracy.load_sequences(args.data, args.frames)
     if args.quick:
@@ -98,8 +95,7 @@ def made_from(config: configs.Config, args: Arguments) -> dict:
     """All that the figures depend on but the variant and the tracker's seed."""
     whole = configs.to_dict(config)
     del whole["training"], whole["seed"]
-    source = inputs.Source(data=None if args.data is None else str(args.data), frames=args.frames)
-    described = inputs.describe(source, checkpoint=config.checkpoint)
+    described = studies.input_of(args, config, args.frames)
     return {"config": whole, "inputs": described, "rounds": args.rounds, "quick": args.quick}
 
 
