@@ -22,7 +22,10 @@ MIRRORED = [np.ascontiguousarray(frame[:200, ::-1]) for frame in FRAMES]
 MIRRORED_BOX = (320 - BOX[0] - BOX[2], *BOX[1:])
 CLIPS = [(FRAMES, BOX), (MIRRORED, MIRRORED_BOX)]
 # Not every pair: each takes some ten seconds to compile.
-FORMS_AND_METHODS = [("loop", "scale_search"), ("vmap", "iou")]
+FORMS_AND_METHODS = [
+    pytest.param("loop", "scale_search", marks=pytest.mark.long),
+    ("vmap", "iou"),
+]
 
 
 def tracker(method):

@@ -116,6 +116,7 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_training_goes_on_from_the_shipped_weights(quick_compilation):
     config = tiny_training()

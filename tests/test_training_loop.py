@@ -157,6 +157,7 @@ def test_sigterm_saves_and_exits_with_0(environment, straight, tmp_path):
         assert digests(tmp_path, 20) == digests(straight, 20)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_processes_end_together_and_one_goes_on(environment, straight, tmp_path):
     """SIGTERM to one of two processes of one device; then one process of two devices."""
@@ -263,6 +264,7 @@ def test_another_config_is_refused(main, straight, capsys):
     assert sorted(straight.rglob("*")) == before
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_debug_config_learns(environment, tmp_path):
     """The README's first training: the loss of 60 steps falls to less than half."""
