@@ -114,7 +114,7 @@ def test_forward_and_loss(case):
             golden.check(key, after[key.removeprefix(f"{case}/bn/")])
 
 
-# 100 s of compiling each; in the repository, dimp18_eval differs from dimp18_train in batch norm alone.
+# 100 s of compiling each; dimp18_eval differs from dimp18_train in its batch norms alone.
 SAVED = [] if "DIMP_GOLDENS" in os.environ else ["dimp18_eval"]
 
 
