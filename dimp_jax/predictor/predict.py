@@ -114,6 +114,31 @@ def effective_params(params, config):
     return effective
 
 
+def objective_of(params, samples: Samples, config):
+    """The objective that the config names: (filter, iteration) -> `solve.Local`.
+
+    Args:
+      params: as from `effective_params`.
+
+    Raises:
+      ValueError: there is no such objective.
+    """
+    make = parts.find("objective", config.objective, parts.OBJECTIVES)
+    each = {
+        name: params[name]
+        for name in ("label", "mask", "weight", "filter_reg")
+        if name in params and getattr(config.learned, name) == "per_iteration"
+    }
+    if not each:
+        return make(params, samples, config)  # the maps are made once, outside the loop
+
+    def objective(filt, iteration):
+        now = {name: at_iteration(values, iteration) for name, values in each.items()}
+        return make(params | now, samples, config)(filt, iteration)
+
+    return objective
+
+
 def optimize_filter(
     params, filt, feat, box_xywh, sample_weight, config, *, num_iter: int, stride_px: int = 16
 ) -> Solve:
@@ -136,22 +161,9 @@ def optimize_filter(
       ValueError: at trace time, a part that does not exist or does not take what the config gives.
     """
     samples = Samples(feat, box_xywh, sample_weight, stride_px, filt.shape[0])
-    make = parts.find("objective", config.objective, parts.OBJECTIVES)
     solver = parts.find("solver", config.solver, parts.SOLVERS)
     params = effective_params(params, config)
-    each = {
-        name: params[name]
-        for name in ("label", "mask", "weight", "filter_reg")
-        if name in params and getattr(config.learned, name) == "per_iteration"
-    }
-    if each:
-
-        def objective(filt, iteration):
-            now = {name: at_iteration(values, iteration) for name, values in each.items()}
-            return make(params | now, samples, config)(filt, iteration)
-
-    else:  # the maps are made once, outside the loop
-        objective = make(params, samples, config)
+    objective = objective_of(params, samples, config)
     given = {name: params[name] for name, _ in config.solver_parameters}
     _check_arguments(config.solver, solver, given)
     return solver(

@@ -15,10 +15,9 @@ from dimp_jax.data.source import Frame
 from dimp_jax.evaluation.images import InputError
 from dimp_jax.evaluation.metrics import present
 from dimp_jax.models.dimp import STRIDE_PX, DiMP
-from dimp_jax.predictor import parts, predict
+from dimp_jax.predictor import predict
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.predictor.objectives import Samples
-from dimp_jax.predictor.solve import at_iteration
 from dimp_jax.predictor.target_maps import target_center_yx
 from dimp_jax.tracking import online
 from dimp_jax.tracking.state import initial_pose
@@ -96,14 +95,10 @@ def objective_of(params, problem: Problem, predictor, iteration: int = 0):
     Args:
       params: as from `predict.adapt_params`. iteration: of parts that are learned per iteration.
     """
-    params = dict(predict.effective_params(params, predictor))
-    for name in predict.LEARNED_PARTS:
-        if name in params and getattr(predictor.learned, name) == "per_iteration":
-            params[name] = at_iteration(params[name], iteration)
-    make = parts.find("objective", predictor.objective, parts.OBJECTIVES)
     cells = problem.initial.shape[0]
     samples_of = Samples(problem.feat, problem.box_xywh, problem.weight, STRIDE_PX, cells)
-    objective = make(params, samples_of, predictor)
+    params = predict.effective_params(params, predictor)
+    objective = predict.objective_of(params, samples_of, predictor)
     return lambda filt: objective(filt, iteration)
 
 
