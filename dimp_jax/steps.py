@@ -190,12 +190,17 @@ def label_map(sample: Sample, config: Config):
         )
     filter_cells = config.model.filter_size_cells
     side = score_size(crop_px // STRIDE_PX, filter_cells)
-    loss = config.training.loss
-    grid = (loss.label_sigma_cells, (side, side), STRIDE_PX, filter_cells)
+    label = lambda box: sequence_label(box, config.training.loss, (side, side), filter_cells)
+    return jax.vmap(label)(sample.test_box)
+
+
+def sequence_label(box_xywh, loss, score_hw, filter_cells: int):
+    """`label_map` of one sequence: [T, S, S] of boxes [T, 4]; `loss` is a `LossConfig`."""
+    grid = (loss.label_sigma_cells, score_hw, STRIDE_PX, filter_cells)
     if loss.classification == "hinge":
-        return jax.vmap(lambda box: gaussian_label(box, *grid))(sample.test_box)
-    density = lambda box: label_density(box, *grid, threshold=loss.label_threshold)
-    return losses.normalized_density(jax.vmap(density)(sample.test_box))
+        return gaussian_label(box_xywh, *grid)
+    density = label_density(box_xywh, *grid, threshold=loss.label_threshold)
+    return losses.normalized_density(density)
 
 
 def _loss_terms(net, variables, sample, config, *, train):

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from rich.progress import Progress
 
-from dimp_jax import losses
+from dimp_jax import losses, steps
 from dimp_jax.machine import machine
 from dimp_jax.predictor import predict
 from dimp_jax.predictor.correlation import correlate
-from dimp_jax.predictor.target_maps import gaussian_label, label_density
 from dimp_jax.studies import problems
 from dimp_jax.studies.metagradient import EXACT, adjoints_of
 from dimp_jax.tracking import tracker as trackers
@@ -117,21 +116,12 @@ def make_loss(config, predictor, loss: str, num_iter: int):
             scores = jnp.stack([scores, scores])
         else:
             scores = jax.vmap(lambda filt: correlate(filt, problem.test_feat))(solved.iterates)
-        label = test_label(problem.test_box_xywh, weights, scores.shape[2:], filter_cells)
+        label = steps.sequence_label(problem.test_box_xywh, weights, scores.shape[2:], filter_cells)
         terms = losses.loss_terms(scores, label, jnp.float32(0.0), weights)
         total = terms["final"] if loss == "final" else sum(terms.values())
         return total, solved.optimality
 
     return value
-
-
-def test_label(box_xywh, weights, score_hw, filter_cells):
-    """[T, S, S] as `steps.label_map` makes it for a batch."""
-    grid = (weights.label_sigma_cells, score_hw, problems.STRIDE_PX, filter_cells)
-    if weights.classification == "hinge":
-        return gaussian_label(box_xywh, *grid)
-    density = label_density(box_xywh, *grid, threshold=weights.label_threshold)
-    return losses.normalized_density(density)
 
 
 def by_group(gradients) -> dict:
