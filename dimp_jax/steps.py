@@ -7,8 +7,9 @@ from flax import struct
 
 from dimp_jax import losses, optim
 from dimp_jax.config import Config
-from dimp_jax.data.source import FeatureMaps, Sample
+from dimp_jax.data.source import Sample
 from dimp_jax.models.dimp import STRIDE_PX, DiMP
+from dimp_jax.models.feature_maps import FeatureMaps
 from dimp_jax.models.train_forward import Batch, forward
 from dimp_jax.predictor.correlation import score_size
 from dimp_jax.predictor.predict import effective_params
@@ -181,7 +182,7 @@ def prepare(net: DiMP, sample: Sample) -> Batch:
 def label_map(sample: Sample, config: Config):
     """The classification label [B, T, S, S] of the test frames, or their label density."""
     if isinstance(sample.test_crops, FeatureMaps):
-        crop_px = sample.test_crops.layer3.shape[2] * STRIDE_PX
+        crop_px = config.training.data.crop.size_px
     else:
         crop_px = sample.test_crops.shape[2]
     if crop_px % STRIDE_PX:

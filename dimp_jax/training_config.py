@@ -150,13 +150,16 @@ class ParallelConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeaturePoolConfig:
-    """Features of a frozen backbone, computed once and trained on again and again.
+    """Features of a backbone that is frozen up to some part, made once and used again and again.
 
     Proposals are drawn anew whenever a pooled sample is used, and so is which of its frames are the
     train and the test frames, and which of them the target modulates through.
     """
 
-    samples: int = 0  # of the whole run, shared by its processes; 0: no pool
+    samples: int = 0  # in use at a time, shared by the processes of a run; 0: no pool
+    # How often a sample is used, on average, before a new one takes its place. None: the samples
+    # that the run begins with are kept.
+    uses: float | None = None
     train_frames: int = 3  # crops of a pooled sample, at least `sampler.train_frames`
     test_frames: int = 3
     dtype: Literal["float16", "float32"] = "float16"

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import json
+import re
 
 import jax
 import numpy as np
@@ -13,8 +14,10 @@ from small_training import assert_close, tiny_network  # noqa: F401  (a fixture)
 from dimp_jax import steps
 from dimp_jax.data import loader
 from dimp_jax.data.proposals import iou_xywh
-from dimp_jax.data.source import FeatureMaps, Sample
+from dimp_jax.data.source import Sample
+from dimp_jax.models.feature_maps import FeatureMaps
 from dimp_jax.training import feature_pool
+from dimp_jax.training.feature_pool import maker, ring
 from dimp_jax.training_config import (
     CropConfig,
     DataConfig,
@@ -46,9 +49,16 @@ def settings(pool=POOL, **changes):
     return small_training.settings(small_training.TINY, feature_pool=pool, **changes)
 
 
-def build(config, folder, process=PROCESS, progress=lambda done, total: None):
+def opened(config, folder, first_step=0, process=PROCESS, progress=lambda done, total: None):
     variables = small_training.variables(small_training.TINY)
-    return feature_pool.build(config, variables, folder, progress=progress, **process)
+    return feature_pool.opened(
+        config, variables, folder, first_step=first_step, progress=progress, **process
+    )
+
+
+def build(config, folder, process=PROCESS):
+    with opened(config, folder, process=process) as pool:
+        return pool
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +76,15 @@ def equal(first, second):
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
-def test_the_step_is_that_on_crops(pool_dir):
+@pytest.mark.parametrize("frozen", [("backbone",), ("backbone/conv1", "backbone/layer1_0")])
+def test_the_step_is_that_on_crops(frozen, tmp_path):
     """Losses and updates on pooled features are those on the crops that they were made from."""
-    config = settings(parallel=ParallelConfig(batch_norm="per_device"))
-    pool = build(config, pool_dir)
+    optim = OptimConfig(learning_rates=(("default", 1e-3),), frozen=frozen)
+    config = settings(parallel=ParallelConfig(batch_norm="per_device"), optim=optim)
+    pool = build(config, tmp_path)
+    assert set(pool.maps) == ({"layer2_0", "layer3_0"} if frozen == ("backbone",) else {"layer1_0"})
     pooled = batch(config, pool, 0)
-    data = feature_pool._pool_data(config)
+    data = maker.pool_data(config)
     sampler = loader.open_sampler(data, seed=config.seed, training=True)
     with loader.batches(
         sampler, data, seed=0, global_batch=32, start_step=0, training=True, **PROCESS
@@ -110,8 +123,8 @@ def test_batches_are_a_function_of_the_step(pool_dir):
     for step in (0, 3, 9):
         equal(first[step], batch(config, pool, step))
     assert isinstance(first[0], Sample) and isinstance(first[0].train_crops, FeatureMaps)
-    assert first[0].train_crops.layer3.shape[:2] == (4, 2)
-    assert first[0].test_crops.layer2.shape[:2] == (4, 1)
+    assert first[0].train_crops["layer3_0"].shape[:2] == (4, 2)
+    assert first[0].test_crops["layer2_0"].shape[:2] == (4, 1)
     # Each pooled sample once an epoch: every train frame belongs to another one of them.
     names = {tuple(box) for b in first[:8] for box in b.train_box[:, 0]}
     assert len(names) == 32
@@ -127,20 +140,63 @@ def test_proposals_belong_to_their_frames(pool_dir):
         np.testing.assert_allclose(overlaps, sample.proposal_value[b, 0], atol=1e-5)
 
 
-def test_an_interrupted_pool_is_gone_on_with(pool_dir, tmp_path):
+def test_an_interrupted_pool_is_gone_on_with(pool_dir, tmp_path, monkeypatch):
     class Interrupted(Exception):
         pass
 
-    def stop(done, total):
-        assert (done, total) == (16, 32)
-        raise Interrupted
+    store, numbers = maker.store, []
 
+    def interrupted(made, *args):
+        if numbers:
+            raise Interrupted
+        numbers.append(made.done)
+        store(made, *args)
+
+    monkeypatch.setattr(maker, "store", interrupted)
     with pytest.raises(Interrupted):
-        build(settings(), tmp_path, progress=stop)
-    calls = []
-    resumed = build(settings(), tmp_path, progress=lambda *numbers: calls.append(numbers))
-    assert calls == [(32, 32)]
-    equal(tuple(resumed), tuple(build(settings(), pool_dir)))
+        build(settings(), tmp_path)
+    monkeypatch.setattr(
+        maker, "store", lambda made, *a: numbers.append(made.done) or store(made, *a)
+    )
+    resumed = build(settings(), tmp_path)
+    assert numbers == [0, 16]
+    whole = build(settings(), pool_dir)
+    equal((resumed.maps, resumed.box_xywh), (whole.maps, whole.box_xywh))
+
+
+ROLLING = settings(dataclasses.replace(POOL, samples=16, uses=2.0))  # a new sample for each two
+
+
+def test_a_rolling_pool_replaces_its_oldest_samples(tmp_path):
+    """Step k uses samples 16 (k // 8) on: the boxes of the pool that keeps them all."""
+    whole = build(settings(dataclasses.replace(POOL, samples=64)), tmp_path / "whole")
+    names = {tuple(box): n for n, boxes in enumerate(whole.box_xywh) for box in boxes}
+    with opened(ROLLING, tmp_path / "rolling") as pool:
+        assert len(pool.box_xywh) == 48  # in use, and two chunks more
+        stream = feature_pool.batches(pool, ROLLING, start_step=0, **PROCESS)
+        for step in range(24):
+            sample = next(stream)
+            numbers = {names[tuple(box)] for boxes in sample.train_box for box in boxes}
+            oldest = 16 * (step // 8)
+            assert len(numbers) == 4 and numbers <= set(range(oldest, oldest + 16)), step
+            number = names[tuple(sample.train_box[0, 0])]
+            frame = int(
+                np.flatnonzero((whole.box_xywh[number] == sample.train_box[0, 0]).all(1))[0]
+            )
+            expected = whole.maps["layer3_0"][number, frame]
+            np.testing.assert_array_equal(sample.train_crops["layer3_0"][0, 0], expected)
+
+
+@pytest.mark.parametrize("resumed_at", [17, 3])
+def test_a_resumed_rolling_pool_gives_the_same_batches(resumed_at, tmp_path):
+    """From a step whose samples are there, and from one whose samples were overwritten."""
+    with opened(ROLLING, tmp_path) as pool:
+        stream = feature_pool.batches(pool, ROLLING, start_step=0, **PROCESS)
+        whole = [next(stream) for _ in range(36)]
+    with opened(ROLLING, tmp_path, first_step=resumed_at) as pool:
+        stream = feature_pool.batches(pool, ROLLING, start_step=resumed_at, **PROCESS)
+        for expected in whole[resumed_at:]:
+            equal(next(stream), expected)
 
 
 def test_another_pool_is_refused(pool_dir):
@@ -150,7 +206,7 @@ def test_another_pool_is_refused(pool_dir):
     variables = small_training.variables(small_training.TINY)
     changed = jax.tree.map(lambda leaf: leaf + 1, variables)
     with pytest.raises(ValueError, match="features of another weights"):
-        feature_pool.build(settings(), changed, pool_dir, progress=print, **PROCESS)
+        maker.open_ring(settings(), changed, pool_dir / "feature_pool" / "0-of-1", 32)
 
 
 def test_processes_share_the_samples(tmp_path):
@@ -158,21 +214,29 @@ def test_processes_share_the_samples(tmp_path):
         build(settings(), tmp_path, process={"process_index": p, "process_count": 2})
         for p in range(2)
     ]
-    assert [len(share.layer2) for share in shares] == [16, 16]
+    assert [len(share.box_xywh) for share in shares] == [16, 16]
     assert not np.array_equal(shares[0].box_xywh, shares[1].box_xywh)
 
 
 def test_half_precision_halves_the_file(pool_dir, tmp_path):
     small = build(settings(dataclasses.replace(POOL, dtype="float16")), tmp_path)
     large = build(settings(), pool_dir)
-    assert small.layer2.nbytes * 2 == large.layer2.nbytes
-    np.testing.assert_allclose(small.layer3, large.layer3, rtol=1e-3, atol=1e-3)
+    assert small.maps["layer2_0"].nbytes * 2 == large.maps["layer2_0"].nbytes
+    np.testing.assert_allclose(small.maps["layer3_0"], large.maps["layer3_0"], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
         ({"optim": OptimConfig()}, "the backbone is trained: set training.optim.frozen"),
+        (
+            {"optim": OptimConfig(frozen=("backbone/layer1_0",))},  # not from the beginning
+            "or its first parts (backbone/conv1 backbone/layer1_0 ...)",
+        ),
+        (
+            {"pool": dataclasses.replace(POOL, uses=0.5)},
+            "feature_pool.uses=0.5: expected 1 or more",
+        ),
         ({"pool": dataclasses.replace(POOL, samples=40)}, "expected a multiple of 16; nearest: "),
         (
             {"pool": dataclasses.replace(POOL, train_frames=1)},
@@ -181,13 +245,13 @@ def test_half_precision_halves_the_file(pool_dir, tmp_path):
     ],
 )
 def test_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         feature_pool.check(settings(**changes), 1)
 
 
 def test_a_full_disk_is_told_before(tmp_path, monkeypatch):
     usage = collections.namedtuple("usage", "free")
-    monkeypatch.setattr(feature_pool.shutil, "disk_usage", lambda folder: usage(1000))
+    monkeypatch.setattr(ring.shutil, "disk_usage", lambda folder: usage(1000))
     with pytest.raises(ValueError, match="GB are free: set training.feature_pool.dir"):
         build(settings(), tmp_path)
     assert not list(tmp_path.rglob("*.npy"))

@@ -1,5 +1,6 @@
 """The study `ablation`: arms as configs, the same numbers as single trainings, going on, tables."""
 
+import contextlib
 import dataclasses
 import itertools
 
@@ -227,11 +228,12 @@ def test_a_stopped_training_goes_on_to_the_same_end(tmp_path, monkeypatch):
 
 
 def test_held_out_samples_are_not_trained_on(monkeypatch, tmp_path):
-    whole = FeaturePool(*(np.arange(32)[:, None] for _ in range(3)))
-    monkeypatch.setattr(data.feature_pool, "build", lambda *_, **__: whole)
+    whole = FeaturePool({"block10": np.arange(32)[:, None]}, np.arange(32)[:, None], 32)
+    opened = lambda *_, **__: contextlib.nullcontext(whole)
+    monkeypatch.setattr(data.feature_pool, "opened", opened)
     config = data.pool_config(configs.load("dimp_lite0"), 32, tmp_path)
     pool, held = data.pools(config, None, tmp_path, 16, rich.console.Console(quiet=True))
-    assert pool.layer3.ravel().tolist() == list(range(16))
+    assert pool.maps["block10"].ravel().tolist() == list(range(16))
     assert held.box_xywh.ravel().tolist() == list(range(16, 32))
 
 

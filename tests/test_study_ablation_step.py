@@ -8,10 +8,9 @@ import small_training
 from small_training import assert_close, tiny_network  # noqa: F401  (a fixture)
 
 from dimp_jax import steps
-from dimp_jax.data.source import FeatureMaps
 from dimp_jax.predictor_config import LearnedParts
 from dimp_jax.studies.ablation import train
-from dimp_jax.training_config import OptimConfig
+from dimp_jax.training_config import CropConfig, DataConfig, OptimConfig
 
 ARMS = {"base": LearnedParts(), "no_label": LearnedParts(label="initial")}
 CELLS, CHANNELS = 4, small_training.WIDTHS
@@ -24,7 +23,8 @@ def settings(learned):
     )
     # With the usual epsilon Adam makes a whole step of the rounding of a gradient that is 0.
     optim = OptimConfig(learning_rates=(("default", 1e-3),), frozen=("backbone",), adam_eps=1e-2)
-    return small_training.settings(model, global_batch=2, optim=optim)
+    data = DataConfig(crop=CropConfig(size_px=16 * CELLS))
+    return small_training.settings(model, global_batch=2, optim=optim, data=data)
 
 
 def features(seed):
@@ -35,10 +35,10 @@ def features(seed):
     def maps(box):
         shape = box.shape[:2]
         draw = lambda cells, channels: rng.standard_normal((*shape, cells, cells, channels))
-        return FeatureMaps(
-            draw(2 * CELLS, CHANNELS[1]).astype(np.float32),
-            draw(CELLS, CHANNELS[2]).astype(np.float32),
-        )
+        return {
+            "layer2_0": draw(2 * CELLS, CHANNELS[1]).astype(np.float32),
+            "layer3_0": draw(CELLS, CHANNELS[2]).astype(np.float32),
+        }
 
     return sample._replace(train_crops=maps(sample.train_box), test_crops=maps(sample.test_box))
 

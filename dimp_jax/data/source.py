@@ -4,6 +4,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from dimp_jax.models.feature_maps import FeatureMaps
+
 
 class Frame(NamedTuple):
     """One decoded frame."""
@@ -39,19 +41,12 @@ class BrokenFrame(Exception):
     """An image of a source that cannot be decoded, named for the person who can mend it."""
 
 
-class FeatureMaps(NamedTuple):
-    """What a frozen backbone made of crops of S x S pixels."""
-
-    layer2: np.ndarray  # [F, S / 8, S / 8, C2] float16 or float32
-    layer3: np.ndarray  # [F, S / 16, S / 16, C3]
-
-
 class Sample(NamedTuple):
     """One training sample: N train and T test crops of one target, numpy, fixed shapes.
 
     A batch is the same with a leading [B]. `brightness` is applied on the device, before the
     normalisation: ``clip(crop * brightness, 0, 255)``. In a sample of a feature pool the crops are
-    `FeatureMaps` of crops with the brightness applied.
+    `FeatureMaps` of the frozen part of the backbone, of crops with the brightness applied.
     """
 
     train_crops: np.ndarray | FeatureMaps  # [N, S, S, 3] uint8 RGB

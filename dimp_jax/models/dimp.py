@@ -16,6 +16,15 @@ from dimp_jax.models.layers import Numerics, fold_batch_norm
 from dimp_jax.predictor import predict
 
 STRIDE_PX = 16
+RESNET_DEPTHS = {"resnet18": 18, "resnet50": 50}
+
+
+def backbone_parts(backbone: str):
+    """(names of its parts in order, the parts behind `layer2` and `layer3`)."""
+    if backbone == "efficientnet_lite0":
+        return efficientnet.PARTS, efficientnet.TAPS
+    depth = RESNET_DEPTHS[backbone]
+    return resnet.parts(depth), resnet.taps(depth)
 
 
 class LossParameters(nn.Module):
@@ -52,8 +61,7 @@ class DiMP(nn.Module):
             )
             self.backbone = efficientnet.EfficientNetLite0(in_backbone)
         else:
-            depth = {"resnet18": 18, "resnet50": 50}[config.backbone]
-            self.backbone = resnet.ResNet(depth, in_backbone)
+            self.backbone = resnet.ResNet(RESNET_DEPTHS[config.backbone], in_backbone)
         self.clf = ClassifierFeatures(
             config.clf_channels, config.clf_blocks, config.filter_size_cells, numerics
         )
@@ -76,7 +84,10 @@ class DiMP(nn.Module):
         return (images / 255.0 - mean) / std
 
     def features(self, inputs, train: bool = False):
-        """Backbone maps of normalised images; `layer2` and `layer3` are strides 8 and 16."""
+        """Backbone maps of normalised images, or of the `FeatureMaps` of its frozen part.
+
+        `layer2` and `layer3` are strides 8 and 16.
+        """
         return self.backbone(inputs, train)
 
     def clf_features(self, layer3, train: bool = False):

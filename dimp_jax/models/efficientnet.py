@@ -5,11 +5,15 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dimp_jax.models.feature_maps import resumed
 from dimp_jax.models.layers import ConvNorm, Numerics, remat_block
 
 NORM_EPS = 1e-3
 NORM_MOMENTUM = 0.99
 STRIDE8_BLOCK, STRIDE16_BLOCK = 4, 10  # the last blocks of 40 and of 112 channels
+# What is computed one after the other up to stride 16; each is a module and a map of this name.
+PARTS = ("stem", *(f"block{index}" for index in range(STRIDE16_BLOCK + 1)))
+TAPS = {"layer2": f"block{STRIDE8_BLOCK}", "layer3": f"block{STRIDE16_BLOCK}"}
 
 
 class Stage(NamedTuple):
@@ -82,17 +86,19 @@ class EfficientNetLite0(nn.Module):
 
     @nn.compact
     def __call__(self, x, train: bool = False):
-        """x: [N, H, W, 3] in (RGB - 127) / 128."""
+        """x: [N, H, W, 3] in (RGB - 127) / 128, or `FeatureMaps` to go on from."""
         block, stem = (remat_block(part, self.numerics) for part in (MBConv, ConvNorm))
-        x = stem(32, self.numerics, 3, 2, padding="same", activation=nn.relu6, name="stem")(
-            x, train
-        )
-        maps = {"stem": x}
+        maps, x, done = resumed(x, PARTS)
+        if not done:
+            x = stem(32, self.numerics, 3, 2, padding="same", activation=nn.relu6, name="stem")(
+                x, train
+            )
+            maps["stem"] = x
         for index, spec in enumerate(block_specs()[: self.num_blocks]):
-            x = block(spec, self.numerics, name=f"block{index}")(x, train)
-            maps[f"block{index}"] = x
-        maps["layer2"] = maps[f"block{STRIDE8_BLOCK}"]
-        maps["layer3"] = maps[f"block{STRIDE16_BLOCK}"]
+            if f"block{index}" not in done:
+                x = block(spec, self.numerics, name=f"block{index}")(x, train)
+                maps[f"block{index}"] = x
+        maps |= {name: maps[part] for name, part in TAPS.items() if part in maps}
         if self.num_classes is not None:
             x = ConvNorm(1280, self.numerics, 1, activation=nn.relu6, name="head")(x, train)
             maps["logits"] = nn.Dense(self.num_classes, name="fc")(jnp.mean(x, (1, 2)))

@@ -2,6 +2,7 @@
 
 from flax import linen as nn
 
+from dimp_jax.models.feature_maps import resumed
 from dimp_jax.models.layers import ConvNorm, Numerics, remat_block
 
 WIDTHS = (64, 128, 256)
@@ -51,23 +52,40 @@ def shortcut(block, x, y, train):
 BLOCKS = {18: (BasicBlock, (2, 2, 2)), 50: (Bottleneck, (3, 4, 6))}
 
 
+def parts(depth: int) -> tuple[str, ...]:
+    """What is computed one after the other; each is a module and a map of this name."""
+    counts = BLOCKS[depth][1]
+    blocks = (f"layer{level}_{i}" for level, count in enumerate(counts, 1) for i in range(count))
+    return ("conv1", *blocks)
+
+
+def taps(depth: int) -> dict[str, str]:
+    """The part that ends each of the levels that a tracker uses."""
+    counts = BLOCKS[depth][1]
+    return {f"layer{level}": f"layer{level}_{counts[level - 1] - 1}" for level in (2, 3)}
+
+
 class ResNet(nn.Module):
-    """Returns the maps `conv1` (/2), `layer1` (/4), `layer2` (/8) and `layer3` (/16)."""
+    """Returns the maps `conv1` (/2), those of all blocks, `layer2` (/8) and `layer3` (/16)."""
 
     depth: int  # 18 or 50
     numerics: Numerics
 
     @nn.compact
     def __call__(self, x, train: bool = False):
-        """x: [N, H, W, 3], normalised by `IMAGENET_MEAN` and `IMAGENET_STD`."""
+        """x: [N, H, W, 3], normalised by `IMAGENET_MEAN` and `IMAGENET_STD`, or `FeatureMaps`."""
         block, counts = BLOCKS[self.depth]
         block, stem = (remat_block(part, self.numerics) for part in (block, ConvNorm))
-        x = stem(64, self.numerics, 7, 2, name="conv1")(x, train)
-        maps = {"conv1": x}
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        maps, x, done = resumed(x, parts(self.depth))
+        if "conv1" not in done:
+            x = maps["conv1"] = stem(64, self.numerics, 7, 2, name="conv1")(x, train)
+        if len(done) < 2:
+            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         for level, (width, count) in enumerate(zip(WIDTHS, counts, strict=True), start=1):
             for index in range(count):
-                stride = 2 if level > 1 and index == 0 else 1
-                x = block(width, self.numerics, stride, name=f"layer{level}_{index}")(x, train)
-            maps[f"layer{level}"] = x
+                name = f"layer{level}_{index}"
+                if name not in done:
+                    stride = 2 if level > 1 and index == 0 else 1
+                    x = maps[name] = block(width, self.numerics, stride, name=name)(x, train)
+        maps |= {name: maps[part] for name, part in taps(self.depth).items() if part in maps}
         return maps

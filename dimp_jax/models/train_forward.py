@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dimp_jax.data.source import FeatureMaps
 from dimp_jax.models.dimp import STRIDE_PX, DiMP
+from dimp_jax.models.feature_maps import FeatureMaps
 from dimp_jax.models.layers import full_precision
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.predictor.predict import optimize_filter
@@ -38,8 +38,10 @@ def _flat(x):
 def _maps(net: DiMP, inputs, train: bool):
     """Backbone maps of [B, F, ...] inputs, flat over B and F."""
     if isinstance(inputs, FeatureMaps):
-        return {name: full_precision(_flat(x)) for name, x in inputs._asdict().items()}
-    return net.features(_flat(inputs), train)
+        inputs = {name: full_precision(_flat(x)) for name, x in inputs.items()}
+    else:
+        inputs = _flat(inputs)
+    return net.features(inputs, train)
 
 
 def _forward(net: DiMP, batch: Batch, train: bool, remat_solver: bool) -> Prediction:

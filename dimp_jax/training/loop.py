@@ -70,7 +70,9 @@ def train(config: Config, directory, console) -> Outcome:
             return Outcome(first, None)
 
         if training.feature_pool.samples:
-            read = _pooled_batches(config, variables, directory, first, console)
+            read = stack.enter_context(
+                _pooled_batches(config, variables, directory, first, console)
+            )
         else:
             read = stack.enter_context(_batches(sampler, config, first))
         batches = _place_ahead(read, placement, training.data.prefetch_batches)
@@ -139,11 +141,22 @@ def _batches(sampler, config, start_step):
     )
 
 
+@contextlib.contextmanager
 def _pooled_batches(config, variables, directory, start_step, console):
     processes = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-    with counted(console, "features") as progress:
-        pool = feature_pool.build(config, variables, directory, progress=progress, **processes)
-    return feature_pool.batches(pool, config, start_step=start_step, **processes)
+    with contextlib.ExitStack() as stack:
+        with counted(console, "features") as progress:
+            pool = stack.enter_context(
+                feature_pool.opened(
+                    config,
+                    variables,
+                    directory,
+                    first_step=start_step,
+                    progress=progress,
+                    **processes,
+                )
+            )
+        yield feature_pool.batches(pool, config, start_step=start_step, **processes)
 
 
 def _place_ahead(batches, placement, count: int):

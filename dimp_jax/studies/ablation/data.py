@@ -5,7 +5,8 @@ import itertools
 
 from dimp_jax.config import Config
 from dimp_jax.training import feature_pool
-from dimp_jax.training.feature_pool import CHUNK, FeaturePool
+from dimp_jax.training.feature_pool import FeaturePool
+from dimp_jax.training.feature_pool.ring import CHUNK
 from dimp_jax.training.log import counted
 from dimp_jax.training.validation import SEED as HELD_OUT_SEED
 
@@ -19,6 +20,7 @@ def pool_config(config: Config, samples: int, folder) -> Config:
     pool = dataclasses.replace(
         training.feature_pool,
         samples=samples,
+        uses=None,
         train_frames=sampler.train_frames,
         test_frames=sampler.test_frames,
         dir=str(folder),
@@ -47,7 +49,7 @@ def pools(config: Config, variables, out, held_out: int, console):
     pool = _build(config, variables, out, "features", console)
     data = config.training.data
     if not data.validation_sources:
-        cut = len(pool.layer3) - held_out
+        cut = pool.samples - held_out
         return _part(pool, slice(cut)), _part(pool, slice(cut, None))
     data = dataclasses.replace(data, sources=data.validation_sources, validation_sources=())
     other = dataclasses.replace(
@@ -65,9 +67,7 @@ def batches(pool: FeaturePool, config: Config, start: int):
 
 def held_out_batches(pool: FeaturePool, config: Config):
     """Each sample of the pool once, as far as whole batches go."""
-    return itertools.islice(
-        batches(pool, config, 0), len(pool.layer3) // config.training.global_batch
-    )
+    return itertools.islice(batches(pool, config, 0), pool.samples // config.training.global_batch)
 
 
 def rounded(samples: int) -> int:
@@ -76,9 +76,15 @@ def rounded(samples: int) -> int:
 
 
 def _build(config, variables, out, what, console):
-    with counted(console, what) as progress:
-        return feature_pool.build(config, variables, out, progress=progress, **ONE_PROCESS)
+    with (
+        counted(console, what) as progress,
+        feature_pool.opened(
+            config, variables, out, first_step=0, progress=progress, **ONE_PROCESS
+        ) as pool,
+    ):
+        return pool
 
 
 def _part(pool, which):
-    return FeaturePool(*(array[which] for array in pool))
+    maps = {name: array[which] for name, array in pool.maps.items()}
+    return FeaturePool(maps, pool.box_xywh[which], len(pool.box_xywh[which]))
