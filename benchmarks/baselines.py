@@ -2,12 +2,14 @@
 
 python -m benchmarks.baselines --data DIR
 python -m benchmarks.baselines --data DIR --config dimp_lite0 dimp_lite0_untrained --threads 0 1
+python -m benchmarks.baselines --data DIR --nano backbone.onnx head.onnx    # files of your own
 
 The first run makes a virtual environment with opencv-contrib-python, which is no dependency of this
 project. OUT/<tracker>/ holds what `evaluate.py` writes; OUT/baselines.json all figures.
 """
 
 import dataclasses
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -48,6 +50,9 @@ class Arguments:
 
     trackers: tuple[Literal["CSRT", "KCF", "MIL"], ...] = ("CSRT", "KCF", "MIL")
     """OpenCV's trackers. May be empty."""
+
+    nano: tuple[Path, Path] | None = None
+    """Backbone and head of OpenCV's TrackerNano, two ONNX files of your own: runs it, too."""
 
     threads: tuple[int, ...] = (0,)
     """Numbers of threads to run OpenCV with, each a run of its own; 0: OpenCV's default."""
@@ -102,10 +107,13 @@ def entrants(args: Arguments, out: Path) -> list[Entrant]:
     if args.checkpoint is not None and len(args.config) != 1:
         raise InputError(f"--checkpoint goes with one --config, not {len(args.config)}")
     found = []
-    for tracker in args.trackers:
+    jobs_of = [{"tracker": name} for name in args.trackers]
+    if args.nano is not None:
+        jobs_of.append({"tracker": "Nano", **network(args.nano)})
+    for job in jobs_of:
         for threads in args.threads:
-            name = f"{tracker}-threads{threads}" if threads else tracker
-            job = {"tracker": tracker, "threads": threads or None}
+            name = f"{job['tracker']}-threads{threads}" if threads else job["tracker"]
+            job = job | {"threads": threads or None}
             found.append(Entrant(name, out / name, made_from(None), job=job))
     for given in args.config:
         try:
@@ -118,17 +126,33 @@ def entrants(args: Arguments, out: Path) -> list[Entrant]:
         found.append(Entrant(name, out / name, made_from(config.checkpoint), config=config))
     names = [entrant.name for entrant in found]
     if not names:
-        raise InputError("--trackers and --config are both empty: nothing to run")
+        raise InputError("--trackers and --config are both empty, and no --nano: nothing to run")
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{name}: given twice")
     return found
 
 
+def network(paths) -> dict:
+    """The job's files of a network, and what identifies them.
+
+    Raises:
+      InputError: a file that is not there.
+    """
+    digests = []
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"--nano {path}: no such file; expected BACKBONE.onnx HEAD.onnx")
+        digests.append(hashlib.sha256(path.read_bytes()).hexdigest())
+    return {"network": [str(path.resolve()) for path in paths], "sha256": digests}
+
+
 def provenance(entrant: Entrant, opencv: dict | None) -> dict:
     """What `results.check_folder` compares before results are taken up again."""
     if entrant.config is None:
-        config = entrant.job | {"opencv": opencv["opencv"]}
+        # Files of a network are known by their digests, wherever they lie.
+        config = {k: v for k, v in entrant.job.items() if k != "network"}
+        config |= {"opencv": opencv["opencv"]}
     else:
         config = configs.to_dict(entrant.config)
         del config["training"]
@@ -186,8 +210,9 @@ def compare(args: Arguments, console: Console) -> dict:
     out = args.out or Path("results") / f"baselines-{args.data.resolve().name}"
     listed = entrants(args, out)
     opencv = None
-    if args.trackers and args.threads:
-        opencv = opencv_env.ensure(args.env, args.trackers, console=console)
+    wanted = sorted({e.job["tracker"] for e in listed if e.job is not None})
+    if wanted:
+        opencv = opencv_env.ensure(args.env, wanted, console=console)
     for entrant in listed:  # all, before hours are spent on the first
         results.check_folder(entrant.folder, **provenance(entrant, opencv))
     notice = busy_notice(here)

@@ -13,13 +13,34 @@ import time
 import cv2
 import numpy as np
 
-TRACKERS = ("CSRT", "KCF", "MIL")
+TRACKERS = ("CSRT", "KCF", "MIL", "Nano")
 
 
 def describe() -> dict:
     """Version of OpenCV, those of `TRACKERS` that it has, and its default number of threads."""
     found = [name for name in TRACKERS if hasattr(cv2, f"Tracker{name}_create")]
     return {"opencv": cv2.__version__, "trackers": found, "threads": cv2.getNumThreads()}
+
+
+def factory(job: dict):
+    """The function that makes the job's tracker.
+
+    Raises:
+      ValueError: this OpenCV lacks the tracker, or cannot read the files of its network.
+    """
+    create = getattr(cv2, f"Tracker{job['tracker']}_create", None)
+    if create is None:
+        raise ValueError(f"OpenCV {cv2.__version__} has no tracker {job['tracker']!r}")
+    if "network" not in job:
+        return create
+    params = cv2.TrackerNano_Params()
+    params.backbone, params.neckhead = job["network"]
+    try:
+        create(params)
+    except cv2.error as error:
+        text = " ".join(str(error).split())
+        raise ValueError(f"{' and '.join(job['network'])}: not read by OpenCV: {text}") from error
+    return lambda: create(params)
 
 
 def integer_box(box_xywh, image_hw) -> tuple[int, int, int, int]:
@@ -36,8 +57,8 @@ def run(job: dict) -> dict:
     """Tracks one sequence; decoding is not timed.
 
     Args:
-      job: "tracker" (one of `TRACKERS`), "images" (N paths), "box_xywh" (first box, pixels) and
-        "threads" (None: OpenCV's default).
+      job: "tracker" (one of `TRACKERS`), "images" (N paths), "box_xywh" (first box, pixels),
+        "threads" (None: OpenCV's default) and for Nano "network" (two ONNX files: backbone, head).
 
     Returns:
       "boxes" [N][4]: the first is the rounded given box; a frame in which the tracker reports
@@ -47,11 +68,9 @@ def run(job: dict) -> dict:
       "threads": number used.
 
     Raises:
-      ValueError: an image cannot be decoded, or this OpenCV lacks the tracker.
+      ValueError: an image cannot be decoded, or the tracker cannot be made.
     """
-    create = getattr(cv2, f"Tracker{job['tracker']}_create", None)
-    if create is None:
-        raise ValueError(f"OpenCV {cv2.__version__} has no tracker {job['tracker']!r}")
+    create = factory(job)
     if job["threads"] is not None:
         cv2.setNumThreads(job["threads"])
     cv2.setRNGSeed(0)

@@ -121,6 +121,17 @@ def test_worker_repeats_the_box_when_a_tracker_fails(tmp_path, monkeypatch):
         opencv_worker.run(job)
 
 
+def test_worker_names_a_network_that_opencv_cannot_read(tmp_path):
+    files = [tmp_path / "backbone.onnx", tmp_path / "head.onnx"]
+    for file in files:
+        file.write_bytes(b"no network")
+    job = {"tracker": "Nano", "network": [str(file) for file in files]}
+    if not hasattr(opencv_worker.cv2, "TrackerNano_create"):
+        pytest.skip("this OpenCV has no TrackerNano")
+    with pytest.raises(ValueError, match="backbone.onnx and .*head.onnx: not read by OpenCV: "):
+        opencv_worker.factory(job)
+
+
 @pytest.fixture
 def env(tmp_path):
     """A "virtual environment" with this interpreter, and a worker without OpenCV."""
@@ -236,6 +247,20 @@ def test_threads_are_runs_of_their_own(data, tmp_path, jobs):
     assert baselines.main([*command, "--threads", "0", "1"]) == 0
     assert jobs == [("CSRT", None, "a"), ("CSRT", 1, "a")]
     assert (out / "CSRT-threads1" / "a.txt").is_file()
+
+
+def test_nano_runs_with_files_of_the_user(data, tmp_path, jobs, capsys):
+    files = [tmp_path / "backbone.onnx", tmp_path / "head.onnx"]
+    command = ["--data", str(data / "a"), "--config", "--trackers", "--out", str(tmp_path / "out")]
+    command += ["--nano", *map(str, files)]
+    assert baselines.main(command) == 2
+    assert "backbone.onnx: no such file; expected BACKBONE.onnx HEAD" in capsys.readouterr().err
+    for file in files:
+        file.write_bytes(b"network")
+    assert baselines.main(command) == 0 and jobs == [("Nano", None, "a")]
+    files[1].write_bytes(b"another network")
+    assert baselines.main(command) == 2
+    assert "holds results of another config" in capsys.readouterr().err
 
 
 def test_ours_is_compared_with_csrt(data, tmp_path, jobs, capsys, monkeypatch):
