@@ -39,6 +39,10 @@ class CropConfig:
     # Log of how much wider than high a frame is stretched, standard deviation. Not published: for
     # little data, whose targets hardly change their shape.
     aspect_jitter: float = 0.0
+    # Of single frames in training, none of it published; see data/degrade.py.
+    blur_probability: float = 0.0  # motion blur
+    coarse_probability: float = 0.0  # a small picture, enlarged
+    contrast_jitter: float = 0.0  # standard deviation of the log of the contrast
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

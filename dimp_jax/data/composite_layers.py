@@ -130,10 +130,11 @@ def alike(objects, index):
 
 
 def occluder(rng, objects, target, target_px, camera):
-    """Something that passes before the target: an object, or a piece of background."""
+    """What passes before the target: an object, one of its kind, or a piece of background."""
     length = len(camera)
     at = int(rng.integers(length))
-    entry = -1 if rng.random() < 0.4 else objects.pick(rng)
+    kind = rng.choice(3, p=(0.35, 0.35, 0.3))
+    entry = (-1, objects.pick(rng), int(rng.choice(alike(objects, target.entry))))[kind]
     size_px = target_px * np.exp(rng.uniform(-0.6, 0.4))
     linear = _shape(rng, size_px, length, turning=0.05)
     angle = rng.uniform(0, 2 * np.pi)

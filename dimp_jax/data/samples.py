@@ -6,6 +6,7 @@ import numpy as np
 
 from dimp_jax import crops, training_crops
 from dimp_jax.data import jitter, proposals
+from dimp_jax.data.degrade import degrade
 from dimp_jax.data.draws import Draws
 from dimp_jax.data.sampler import Sampler
 from dimp_jax.data.source import BrokenFrame, Sample
@@ -49,11 +50,17 @@ def check_config(data: DataConfig):
             f"crop.size_px={crop.size_px}, crop.search_area_scale={crop.search_area_scale}: "
             "expected positive numbers"
         )
-    for name in ("grayscale_probability", "flip_probability", "brightness_jitter"):
+    for name in (
+        "grayscale_probability",
+        "flip_probability",
+        "brightness_jitter",
+        "aspect_jitter",
+        "blur_probability",
+        "coarse_probability",
+        "contrast_jitter",
+    ):
         if not 0 <= getattr(crop, name) <= 1:
             raise ValueError(f"crop.{name}={getattr(crop, name)}: expected a number in 0..1")
-    if not 0 <= crop.aspect_jitter <= 1:
-        raise ValueError(f"crop.aspect_jitter={crop.aspect_jitter}: expected a number in 0..1")
     if not 0 <= data.part_probability <= 1:
         raise ValueError(f"part_probability={data.part_probability}: expected a number in 0..1")
     if boxes.kind not in ("perturb", "gaussian_mixture"):
@@ -78,11 +85,12 @@ def make_sample(
 
     The calls, in order: the frames (`Sampler.draw`; again after a broken image); grayscale, then
     flip of all frames; for the train frames and then for the test frames: the box jitter of each,
-    and in training the brightness of each and the flip of each; the proposals of each test frame.
+    and in training the brightness of each, the flip of each and how each is degraded; the
+    proposals of each test frame.
 
     Args:
       data: its `crop` and `proposals` are used; see `check_config`.
-      training: False leaves out brightness and the single frames' flips.
+      training: False leaves out brightness, flips and degrading of single frames.
       broken: told of images that cannot be read.
 
     Raises:
@@ -176,6 +184,8 @@ def _crop_frames(frames, crop: CropConfig, center_jitter, scale_jitter, draws, t
         cut, box_crop = _cut(image, extract, box, crop)
         if flips[index]:
             cut, box_crop = jitter.flip(cut, box_crop)
+        if training and (crop.blur_probability or crop.coarse_probability or crop.contrast_jitter):
+            cut = degrade(cut, float(np.sqrt(box_crop[2] * box_crop[3])), crop, draws)
         images[index], boxes[index] = cut, box_crop
     return images, boxes, brightness
 

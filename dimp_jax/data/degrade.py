@@ -1,0 +1,60 @@
+"""What cameras do to single frames: motion blur, few pixels on the target, flat or tinted light."""
+
+import numpy as np
+
+from dimp_jax.data.draws import Draws
+from dimp_jax.opencv import cv2
+
+BLUR_SIDES = (0.05, 0.35)  # length of a motion blur, in sides of the target
+COARSE_PX = (10, 40)  # the target's size in a small picture that is enlarged
+TINT = 0.25  # of the contrast's jitter, each colour channel on its own
+
+
+def degrade(image: np.ndarray, size_px: float, config, draws: Draws) -> np.ndarray:
+    """Degrades a training crop.
+
+    Args:
+      image: [S, S, 3] uint8.
+      size_px: geometric mean of the target's sides in it.
+      config: a `CropConfig`: `blur_probability`, `coarse_probability`, `contrast_jitter`.
+      draws: two of U and then one to three more for each of the changes made; four of Z.
+
+    Returns:
+      [S, S, 3] uint8.
+    """
+    blurred, coarse = draws.uniforms(2) < (config.blur_probability, config.coarse_probability)
+    contrast = draws.normals(4)
+    if coarse:
+        image = enlarged(image, min(_log_uniform(*COARSE_PX, draws) / size_px, 1.0))
+    if blurred:
+        length = _log_uniform(*BLUR_SIDES, draws) * size_px
+        image = motion_blur(image, length, draws.random() * np.pi)
+    if config.contrast_jitter > 0:
+        gains = np.exp(config.contrast_jitter * (contrast[0] + TINT * contrast[1:]))
+        middle = image.mean()
+        table = np.clip(middle + (np.arange(256)[:, None] - middle) * gains, 0, 255)
+        image = cv2.LUT(image, np.rint(table).astype(np.uint8)[:, None])
+    return image
+
+
+def enlarged(image: np.ndarray, factor: float) -> np.ndarray:
+    """The image with the detail that it has at `factor` (0..1) times its size."""
+    height, width = image.shape[:2]
+    small = (max(round(width * factor), 1), max(round(height * factor), 1))
+    small = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def motion_blur(image: np.ndarray, length_px: float, angle_rad: float) -> np.ndarray:
+    """The mean of the image along a line through each pixel."""
+    half = max(int(np.ceil(length_px / 2)), 1)
+    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+    along = np.linspace(-length_px / 2, length_px / 2, 4 * half + 1)
+    columns = np.rint(half + along * np.cos(angle_rad)).astype(int)
+    rows = np.rint(half + along * np.sin(angle_rad)).astype(int)
+    np.add.at(kernel, (rows, columns), 1)
+    return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+
+
+def _log_uniform(low, high, draws):
+    return low * (high / low) ** draws.random()
