@@ -100,6 +100,7 @@ class DataConfig:
     synthetic: SyntheticConfig = SyntheticConfig()
     min_box_px: float = 2.0  # sides below this count as not visible, when the index is read
     part_probability: float = 0.0  # of still images: a part of the annotated box is the target
+    mosaic_probability: float = 0.0  # of still images: other ones of the source around them
     num_workers: int = 0  # processes; 0: threads of this one
     prefetch_batches: int = 2  # on the device
 

@@ -5,11 +5,11 @@ import logging
 import numpy as np
 
 from dimp_jax import crops, training_crops
-from dimp_jax.data import jitter, proposals
+from dimp_jax.data import jitter, mosaic, proposals
 from dimp_jax.data.degrade import degrade
 from dimp_jax.data.draws import Draws
 from dimp_jax.data.sampler import Sampler
-from dimp_jax.data.source import BrokenFrame, Sample
+from dimp_jax.data.source import BrokenFrame, Frame, Sample
 from dimp_jax.training_config import CropConfig, DataConfig, ProposalConfig
 
 # Sequences with a broken image in a row, after which the data set is taken to be unusable.
@@ -61,8 +61,9 @@ def check_config(data: DataConfig):
     ):
         if not 0 <= getattr(crop, name) <= 1:
             raise ValueError(f"crop.{name}={getattr(crop, name)}: expected a number in 0..1")
-    if not 0 <= data.part_probability <= 1:
-        raise ValueError(f"part_probability={data.part_probability}: expected a number in 0..1")
+    for name in ("part_probability", "mosaic_probability"):
+        if not 0 <= getattr(data, name) <= 1:
+            raise ValueError(f"{name}={getattr(data, name)}: expected a number in 0..1")
     if boxes.kind not in ("perturb", "gaussian_mixture"):
         raise ValueError(f"proposals.kind={boxes.kind!r}: expected 'perturb' or 'gaussian_mixture'")
     if boxes.count < 1:
@@ -83,7 +84,8 @@ def make_sample(
 ) -> Sample:
     """The sample of one stream of draws.
 
-    The calls, in order: the frames (`Sampler.draw`; again after a broken image); grayscale, then
+    The calls, in order: the frames (`Sampler.draw`; again after a broken image); of a still image
+    whether a part is the target, and what is put around it; grayscale, then
     flip of all frames; for the train frames and then for the test frames: the box jitter of each,
     and in training the brightness of each, the flip of each and how each is degraded; the
     proposals of each test frame.
@@ -97,11 +99,11 @@ def make_sample(
       BrokenFrame: `MAX_BROKEN_IN_A_ROW` sequences drawn had an image that cannot be read.
       ValueError: a source calls a frame visible that has no positive, finite box.
     """
-    train, test, is_video = _draw_frames(sampler, draws, broken)
+    train, test, source = _draw_frames(sampler, draws, broken)
     crop = data.crop
-    if not is_video and data.part_probability > 0 and draws.random() < data.part_probability:
-        part = jitter.part_of(train[0].box_xywh, draws)  # the frames are one picture
-        train, test = ([f._replace(box_xywh=part) for f in frames] for frames in (train, test))
+    if not source.is_video:  # the frames are one picture
+        frame = _changed_still(train[0], source, data, draws, broken)
+        train, test = [frame] * len(train), [frame] * len(test)
     images = {id(frame.image): frame.image for frame in (*train, *test)}
     if draws.random() < crop.grayscale_probability:
         images = {key: jitter.to_grayscale(image) for key, image in images.items()}
@@ -138,7 +140,7 @@ def make_sample(
 
 
 def _draw_frames(sampler, draws, broken):
-    """(train frames, test frames, is_video) of the first drawn sequence that can all be read."""
+    """(train frames, test frames, source) of the first drawn sequence that can all be read."""
     for _ in range(MAX_BROKEN_IN_A_ROW):
         choice = sampler.draw(draws)
         source = sampler.sources[choice.source]
@@ -153,11 +155,34 @@ def _draw_frames(sampler, draws, broken):
         for frame_id, frame in frames.items():
             _check_box(frame.box_xywh, source, choice.sequence, frame_id)
         chosen = ([frames[i] for i in ids] for ids in (choice.train_ids, choice.test_ids))
-        return *chosen, source.is_video
+        return *chosen, source
     raise BrokenFrame(
         f"{MAX_BROKEN_IN_A_ROW} sequences drawn one after the other had an image that cannot be "
         f"read; the last: {last}. `python -m dimp_jax.data.check DIR` lists what is wrong"
     ) from last
+
+
+def _changed_still(frame, source, data, draws, broken):
+    """A still image with a part of its box as the target, or among other images of its source."""
+    happens = lambda probability: probability > 0 and draws.random() < probability
+    if happens(data.part_probability):
+        frame = frame._replace(box_xywh=jitter.part_of(frame.box_xywh, draws))
+    if happens(data.mosaic_probability):
+        pictures = [_another(source, draws, broken) for _ in range(mosaic.NEIGHBOURS)]
+        frame = Frame(*mosaic.surrounded(frame.image, frame.box_xywh, pictures, draws))
+    return frame
+
+
+def _another(source, draws, broken):
+    """Any image of a source of still images that can be read."""
+    for _ in range(MAX_BROKEN_IN_A_ROW):
+        try:
+            (frame,) = source.read(draws.integer(0, len(source) - 1), [0])
+            return frame.image
+        except BrokenFrame as error:
+            broken.note(error)
+            last = error
+    raise BrokenFrame(f"{MAX_BROKEN_IN_A_ROW} images in a row cannot be read; the last: {last}")
 
 
 def _check_box(box_xywh, source, sequence, frame_id):
