@@ -28,6 +28,20 @@ def test_gradients(kernel, stride, padding):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(3, 1, "same"), (5, 1, "torch"), (5, 2, "same")]
+)
+def test_gradients_of_depthwise(kernel, stride, padding):
+    x, weights = operands(12, 3, 4, kernel)
+    weights = weights[:, :, :1, :3]
+    pads = layers.pad_amounts(x.shape[1:3], kernel, stride, padding)
+    run = lambda conv: jax.jit(
+        jax.grad(lambda x, w: jnp.sum(jnp.sin(conv(x, w, stride, pads))), argnums=(0, 1))
+    )(x, weights)
+    for got, expected in zip(run(layers.depthwise), run(layers._depthwise), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_kernel_gradient_by_hand():
     """One pixel of gradient: the kernel's gradient is the patch under it."""
     x, weights = operands(6, 2, 3, 3)

@@ -65,15 +65,60 @@ def conv1x1(x, kernel, stride: int = 1):
 
 def depthwise(x, kernel, stride: int, pads):
     """[N, H, W, C] by [k, k, 1, C], one filter a channel, as k k shifted multiply-adds."""
+    if jax.default_backend() == "cpu":
+        return _depthwise_cpu(x, kernel, stride, tuple(map(tuple, pads)))
+    return _depthwise(x, kernel, stride, pads)
+
+
+def _depthwise(x, kernel, stride, pads):
     k = kernel.shape[0]
+    shifted = _shifted(x, k, stride, pads)
+    return sum(shifted(a, b) * kernel[a, b][None, None] for a in range(k) for b in range(k))
+
+
+def _shifted(x, k, stride, pads):
+    """A function of a tap (a, b) to what it sees of x [N, H, W, C] in every output cell."""
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     rows, cols = ((size - k) // stride + 1 for size in x.shape[1:3])
     height, width = (rows - 1) * stride + 1, (cols - 1) * stride + 1
-    return sum(
-        x[:, a : a + height : stride, b : b + width : stride] * kernel[a, b][None, None]
-        for a in range(k)
-        for b in range(k)
-    )
+    return lambda a, b: x[:, a : a + height : stride, b : b + width : stride]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _depthwise_cpu(x, kernel, stride, pads):
+    """`_depthwise` with other gradients, four times faster together; no forward-mode derivative.
+
+    XLA's CPU backend runs the derived ones as k k passes over the whole batch each.
+    """
+    return _depthwise(x, kernel, stride, pads)
+
+
+def _depthwise_cpu_forward(x, kernel, stride, pads):
+    return _depthwise(x, kernel, stride, pads), (x, kernel)
+
+
+def _depthwise_cpu_backward(stride, pads, residuals, cotangent):
+    x, kernel = residuals
+    k = kernel.shape[0]
+    if stride == 1:
+        turned = tuple((k - 1 - low, k - 1 - high) for low, high in pads)
+        grad_x = _depthwise(cotangent, kernel[::-1, ::-1], 1, turned)
+    else:
+        forward = lambda v: _depthwise(v, kernel, stride, pads)
+        (grad_x,) = jax.linear_transpose(forward, x)(cotangent)
+
+    def add_image(total, image):
+        x, cotangent = image  # of one image: all taps read it while it is in the cache
+        shifted = _shifted(x[None], k, stride, pads)
+        taps = [shifted(a, b)[0] * cotangent for a in range(k) for b in range(k)]
+        return total + jnp.stack([full_precision(t).sum((0, 1)) for t in taps]), None
+
+    zero = jnp.zeros((k * k, x.shape[-1]), jnp.promote_types(x.dtype, jnp.float32))
+    grad_kernel, _ = jax.lax.scan(add_image, zero, (x, cotangent))
+    return grad_x, grad_kernel.reshape(kernel.shape).astype(kernel.dtype)
+
+
+_depthwise_cpu.defvjp(_depthwise_cpu_forward, _depthwise_cpu_backward)
 
 
 def is_under(path: str, prefixes) -> bool:
