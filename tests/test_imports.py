@@ -13,7 +13,7 @@ PACKAGE = Path(dimp_jax.__file__).parent
 REPOSITORY = PACKAGE.parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 # What the predictor may import beside the standard library.
-PREDICTOR_ALLOWS = ("jax", "dimp_jax.predictor", "dimp_jax.shapes")
+PREDICTOR_ALLOWS = ("jax", "dimp_jax.predictor", "dimp_jax.predictor.shapes")
 # Pure parts: arrays in, arrays out; `flax.struct` is a dataclass decorator.
 PURE = (
     "predictor",
@@ -97,7 +97,7 @@ def test_importing_the_maths_loads_jax_alone():
         for path in files_under("predictor")
         if path.stem != "__init__"
     ]
-    names += ["dimp_jax.boxes", "dimp_jax.losses", "dimp_jax.tracking.localize"]
+    names += ["dimp_jax.geometry.boxes", "dimp_jax.training.losses", "dimp_jax.tracking.localize"]
     loaded = loaded_modules(*names, "dimp_jax.tracking.refine")
     assert {"jax", *names} <= loaded
     assert not [n for n in loaded if is_under(n, (*HEAVY, "torch", "tensorflow"))]

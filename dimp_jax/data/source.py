@@ -4,6 +4,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from dimp_jax.models.feature_maps import FeatureMaps
+
 
 class Frame(NamedTuple):
     """One decoded frame."""
@@ -37,13 +39,6 @@ class Source(Protocol):
 
 class BrokenFrame(Exception):
     """An image of a source that cannot be decoded, named for the person who can mend it."""
-
-
-class FeatureMaps(NamedTuple):
-    """What a frozen backbone made of crops of S x S pixels."""
-
-    layer2: np.ndarray  # [F, S / 8, S / 8, C2] float16 or float32
-    layer3: np.ndarray  # [F, S / 16, S / 16, C3]
 
 
 class Sample(NamedTuple):

@@ -6,7 +6,7 @@ import sys
 
 import tyro
 
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 
 # Each is a module here with `Arguments` and `run(args, argv, console)`.
 NAMES = ("convergence", "metagradient", "learned_loss", "ablation", "online")
@@ -30,7 +30,7 @@ def main(argv=None) -> int:
     # After the options are checked: these take seconds.
     from rich.console import Console
 
-    from dimp_jax import compilation
+    from dimp_jax.host import compilation
 
     compilation.enable_cache()
     console = Console(stderr=True)

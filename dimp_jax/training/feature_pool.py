@@ -27,8 +27,9 @@ from dimp_jax.config import Config, to_dict
 from dimp_jax.data import loader
 from dimp_jax.data.draws import sample_draws
 from dimp_jax.data.samples import propose
-from dimp_jax.data.source import FeatureMaps, Sample
+from dimp_jax.data.source import Sample
 from dimp_jax.models import dimp
+from dimp_jax.models.feature_maps import FeatureMaps
 
 FOLDER = "feature_pool"
 CHUNK = 16  # samples between two records of how many are done
