@@ -8,10 +8,12 @@ import jax
 import numpy as np
 import pytest
 
+from dimp_jax import config
 from dimp_jax.evaluation.metrics import curves
 from dimp_jax.media import sequences
 from dimp_jax.media.images import InputError
 from dimp_jax.studies import refinement
+from dimp_jax.studies.__main__ import main
 from dimp_jax.studies.refinement import trials as refinement_trials
 from dimp_jax.studies.refinement.measure import Options, drift_row, jitter_row, measure
 from dimp_jax.tracking import draws, online, programs, tracker
@@ -261,41 +263,54 @@ def command(monkeypatch):
         return idle(monkeypatch, shrunk)
 
     monkeypatch.setattr(tracker, "build", build)
-    monkeypatch.setattr(refinement.compilation, "enable_cache", lambda: None)
-    return types.SimpleNamespace(main=refinement.main, asked=asked)
+    monkeypatch.setattr("dimp_jax.host.compilation.enable_cache", lambda: None)
+    return types.SimpleNamespace(main=lambda argv: main(["refinement", *argv]), asked=asked)
 
 
 def test_tables_and_report(command, folder, tmp_path, capsys):
+    out = tmp_path / "out" / "run"
     argv = ["--data", str(folder), "--frames-per-sequence", "3", "--video-steps", "2", "5"]
-    argv += ["--out", str(tmp_path / "out" / "run"), "--seed", "7", "--model.iou-channels", "32"]
-    assert command.main(["--drift-starts", "1", *argv, "dimp_lite0"]) == 0
+    argv += ["--seed", "7", "--model.iou-channels", "32", "--config", "dimp_lite0"]
+    assert command.main(["--drift-starts", "1", *argv, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "…" not in printed and "mean before" in printed
+    written = (out / "report.md").read_text()
     for title in ("jittered ground truth", "drift on one frame", "drift along the video"):
-        assert title in printed
-    report = json.loads((tmp_path / "out" / "run" / "refinement.json").read_text())
+        assert title in printed and title in written
+    report = json.loads((out / "refinement.json").read_text())
     assert report["options"]["frames_per_sequence"] == 3 and report["config"]["seed"] == 7
     assert report["jitter"][0]["mean"]["iou_after"] == pytest.approx(0.9, rel=1e-5)
     assert report["config"]["model"]["iou_channels"] == 32 == command.asked[0].model.iou_channels
-    assert command.main([*argv, "--drift-starts", "0"]) == 0
-    report = json.loads((tmp_path / "out" / "run" / "refinement.json").read_text())
+    argv += ["--drift-starts", "0"]
+    assert command.main([*argv, "--out", str(out)]) == 2
+    assert "holds a study with another options" in capsys.readouterr().err
+    assert command.main([*argv, "--out", str(tmp_path / "other")]) == 0
+    report = json.loads((tmp_path / "other" / "refinement.json").read_text())
     assert report["one_frame"] is None and report["video"] is None
     assert "drift" not in capsys.readouterr().out
+
+
+def test_quick_and_the_defaults_of_a_config():
+    args = refinement.parse(["--config", "dimp18", "--data", "d", "--out", "o"], "refinement")
+    assert args.tracker == config.load("dimp18").tracker
+    few = refinement.quick(args.options)
+    assert few.frames_per_sequence == 4 and few.one_frame_steps == (1, 5, 10)
+    assert refinement.quick(dataclasses.replace(FEW, drift_starts=0)).drift_starts == 0
 
 
 @pytest.mark.parametrize(
     ("argv", "match"),
     [
         (["--data", "missing"], "missing: no such folder"),
-        (["nonsense", "--data", "data"], "no config 'nonsense'"),
+        (["--config", "nonsense", "--data", "data"], "no config 'nonsense'"),
         (["--data", "data", "--checkpoint", "c"], "c: made for another network"),
         (["--data", "data", "--drift-starts", "-1"], "--drift-starts -1"),
-        (["--data", "data", "--out", "data/a/groundtruth.txt"], "groundtruth.txt: cannot be made"),
+        (["--data", "data", "--out", "data/a/groundtruth.txt"], "groundtruth.txt: cannot be"),
     ],
 )
 def test_bad_input_is_one_line(argv, match, command, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder.parent)
-    assert command.main(argv) == 2
+    assert command.main(["--out", "out", *argv]) == 2
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
-    assert line.startswith("refinement: error: ") and match in line and not captured.out
+    assert line.startswith("studies: error: ") and match in line and not captured.out

@@ -1,12 +1,14 @@
-"""Measures the box refinement of a network alone, on sequences with ground truth.
+"""The box refinement of a network alone, on sequences with ground truth.
 
-python -m dimp_jax.studies.refinement dimp_lite0 --checkpoint WORKDIR --data DIR
+python -m dimp_jax.studies refinement --out OUT --checkpoint WORKDIR --data DIR
+
+One refinement from jittered ground truth, and the drift over many refinements of its own output on
+one frame and along the video. The classifier takes no part in it.
 """
 
 import dataclasses
+import io
 import json
-import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -17,81 +19,90 @@ from rich.table import Table
 
 from dimp_jax import config as configs
 from dimp_jax.evaluation import results
-from dimp_jax.host import command_line, compilation
+from dimp_jax.host import command_line
 from dimp_jax.media import sequences
-from dimp_jax.media.images import InputError
+from dimp_jax.studies import study as studies
 from dimp_jax.studies.refinement import measure
 from dimp_jax.studies.refinement.measure import Options
 
-INTERRUPTED = 130
+WIDTH = 80  # of the tables, columns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Arguments(command_line.TrackerArguments):
+class Arguments(studies.Common):
     """Measures the box refinement of a network alone, on sequences with ground truth.
 
     One refinement from jittered ground truth, and the drift over many refinements of its own output
     on one frame and along the video. The classifier takes no part in it.
     """
 
-    data: str
+    data: Path
     """A sequence (img/*.jpg|png, groundtruth.txt), or a folder of sequences."""
 
-    out: str | None = None
-    """Folder for refinement.json."""
+    model: configs.ModelConfig
+    tracker: configs.TrackerConfig
 
     options: Annotated[Options, tyro.conf.arg(name="")] = Options()
 
 
-def parse(argv) -> Arguments:
-    """See `command_line.parse_tracker`."""
-    prog = "python -m dimp_jax.studies.refinement"
-    return command_line.parse_tracker(Arguments, argv, prog=prog, required=("data",))
+def parse(argv, prog) -> Arguments:
+    """See `command_line.parse`: network and tracker are those of the config, changed by options."""
+
+    def default(name):
+        config = configs.load(name)
+        values = {"model": config.model, "tracker": config.tracker}
+        return Arguments(out=tyro.MISSING, data=tyro.MISSING, **values)
+
+    return command_line.parse(Arguments, argv, default, config=Arguments.config, prog=prog)
 
 
-def run(args: Arguments, console: Console) -> None:
-    """Runs a parsed command: checks the input, measures, prints the tables, writes the report.
+def run(args: Arguments, argv, console) -> None:
+    """Measures, prints the tables, writes refinement.json and the report.
 
     Raises:
-      InputError: options or data that cannot be used.
+      InputError, FileNotFoundError, ValueError: input that cannot be used.
     """
-    measure.check_options(args.options)
+    options = quick(args.options) if args.quick else args.options
+    measure.check_options(options)
+    config = dataclasses.replace(
+        studies.config_of(args), model=args.model, tracker=args.tracker, seed=args.seed
+    )
     found = sequences.load_folder(args.data)
-    out = None if args.out is None else made(Path(args.out))
-    compilation.enable_cache()  # importing jax takes seconds: not before all input is checked
-    from dimp_jax.tracking.tracker import build
+    settings = configs.to_dict(config)
+    del settings["training"]
+    made_from = {"config": settings, "options": dataclasses.asdict(options)}
+    study = studies.open_study(
+        "refinement", args, made_from | {"input": studies.input_of(args, config, None)}, argv
+    )
+    from dimp_jax.tracking.tracker import build  # jax: not before all input is checked
 
-    began = time.perf_counter()
-    try:
-        tracker = build(args.settings)
-        with console.status("refining (the first calls compile)"):
-            report = measure.measure(tracker, found, args.options, args.seed)
-    except (ValueError, FileNotFoundError) as error:
-        raise InputError(str(error)) from error
-    for table in tables(report):
-        console.print(table)
-    console.print(f"{time.perf_counter() - began:.0f} s", markup=False, highlight=False)
-    if out is not None:
-        settings = configs.to_dict(args.settings)
-        del settings["training"]
-        report = {
-            "config": settings,
-            "data": str(Path(args.data).resolve()),
-            "options": dataclasses.asdict(args.options),
-            **report,
-        }
-        path = out / "refinement.json"
-        results.write_atomically(path, json.dumps(report, indent=2, allow_nan=False) + "\n")
-        console.print(f"report in {path}", markup=False, soft_wrap=True)
+    tracker = build(config)
+    with console.status("refining (the first calls compile)"):
+        measured = measure.measure(tracker, found, options, args.seed)
+    written = {"data": str(args.data.resolve()), **made_from, **measured}
+    text = json.dumps(written, indent=2, allow_nan=False) + "\n"
+    results.write_atomically(study.folder / "refinement.json", text)
+    shown = tables(measured)
+    Console().print(*shown)
+    study.report("The box refinement alone", [f"```\n{plain(table)}\n```" for table in shown])
 
 
-def made(out: Path) -> Path:
-    """The folder, made if it is missing; raises InputError if it cannot be."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be made ({error.strerror})") from error
-    return out
+def quick(options: Options) -> Options:
+    """Smaller sizes, unless still smaller ones are given."""
+    return dataclasses.replace(
+        options,
+        frames_per_sequence=min(options.frames_per_sequence, 4),
+        drift_starts=min(options.drift_starts, 1),
+        one_frame_steps=tuple(step for step in options.one_frame_steps if step <= 10),
+        video_steps=tuple(step for step in options.video_steps if step <= 10),
+    )
+
+
+def plain(table: Table) -> str:
+    """A table as text of `WIDTH` columns."""
+    console = Console(file=io.StringIO(), width=WIDTH)
+    console.print(table)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().strip("\n").splitlines())
 
 
 def tables(report) -> list[Table]:
@@ -169,21 +180,3 @@ def drift_table(drift, title) -> Table:
     table.add_section()
     add("mean", drift["mean"])
     return table
-
-
-def main(argv=None) -> int:
-    """Exit status: 0; 2 if the input cannot be used, after a line on stderr; 130 if stopped."""
-    argv = sys.argv[1:] if argv is None else argv
-    try:
-        args = parse(argv)
-        run(args, Console())
-    except (FileNotFoundError, ValueError) as error:
-        print(f"refinement: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

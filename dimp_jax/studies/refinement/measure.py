@@ -1,6 +1,6 @@
 """How good a network refines boxes, by itself: numbers by level of jitter, sequence and step.
 
-What is tried is in `trials.py`; `python -m dimp_jax.studies.refinement` prints it.
+What is tried is in `trials.py`.
 """
 
 import dataclasses
