@@ -45,6 +45,7 @@ def test_the_file_is_small_and_holds_only_arrays():
     header = json.loads(data[8:begin])
     metadata = header.pop("__metadata__")
     assert sorted(metadata) == ["card", "sha256"] and type(json.loads(metadata["card"])) is dict
+    assert "dimp_jax." not in metadata["card"]  # the config is names of fields, not of modules
     sizes = {"F32": 4, "F16": 2, "BF16": 2}
     spans = []
     for name, entry in header.items():

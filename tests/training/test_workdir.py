@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from dimp_jax.training.workdir import WorkdirError
 from tests.support import tiny_config
 
 CONFIG = tiny_config.get_config()
+# Of a work directory that was written before the modules lay where they do now.
+FORMER_CARD = Path(__file__).with_name("card_of_2026_11_26.json")
 
 
 def changed(**fields):
@@ -34,6 +37,19 @@ def test_a_new_directory(tmp_path):
     card = store.read_card(tmp_path / "new")
     assert card["architecture"] == "dimp-resnet18"
     assert card["source"]["start"] == "random numbers"
+
+
+def test_a_work_directory_of_other_modules_goes_on(tmp_path):
+    """Its config is names of fields, and nothing of where their classes lie."""
+    text = FORMER_CARD.read_text()
+    assert "dimp_jax." not in text
+    former = json.loads(text)
+    (tmp_path / "card.json").write_text(text)
+    (tmp_path / "config.json").write_text(json.dumps(former["config"]))
+    assert store.read_card(tmp_path) == former
+    config = configs.from_dict(configs.Config, former["config"])
+    assert config.model == CONFIG.model and config.training.optim == CONFIG.training.optim
+    workdir.check(tmp_path, config)
 
 
 def test_longer_and_faster_is_the_same_run(made):
