@@ -12,7 +12,7 @@ import sys
 
 import tyro
 
-from dimp_jax import command_line
+from dimp_jax.host import command_line
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -91,8 +91,8 @@ def main(argv=None) -> int:
         return fail(error)
     try:
         from dimp_jax.evaluation import session
-        from dimp_jax.evaluation.images import InputError
-        from dimp_jax.evaluation.runner import Stopped
+        from dimp_jax.evaluation.runners.one_by_one import Stopped
+        from dimp_jax.media.images import InputError
     except ImportError as error:  # OpenCV without its graphics libraries
         return fail(error)
     try:

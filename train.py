@@ -11,8 +11,8 @@ from typing import Annotated
 
 import tyro
 
-from dimp_jax import command_line, compilation
 from dimp_jax import config as configs
+from dimp_jax.host import command_line, compilation
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 STAND_IN = "debug"  # whose defaults --help shows when no CONFIG is given
@@ -63,10 +63,10 @@ def run(args: Arguments) -> int:
     """Trains as the parsed command says; returns the exit status."""
     import jax
 
-    from dimp_jax import parallel
+    from dimp_jax.host import distributed
 
     compilation.enable_cache()
-    parallel.initialize_distributed(**dataclasses.asdict(args.distributed))
+    distributed.initialize_distributed(**dataclasses.asdict(args.distributed))
     from rich.console import Console
 
     from dimp_jax.training import log, loop

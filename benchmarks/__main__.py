@@ -16,8 +16,8 @@ from benchmarks import (
     training,
 )
 from benchmarks.measure import figure, gemm_flops_per_s
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.machine import machine
+from dimp_jax.host.machine import machine
+from dimp_jax.media.images import InputError
 
 
 def gemm_figures():

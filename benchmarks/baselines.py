@@ -19,11 +19,13 @@ import tyro
 from rich.console import Console
 
 from benchmarks import comparison, opencv_env
-from dimp_jax import compilation
 from dimp_jax import config as configs
-from dimp_jax.evaluation import inputs, jobs, results, runner, sequences, summary
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.machine import busy_notice, machine
+from dimp_jax.evaluation import inputs, jobs, results, summary
+from dimp_jax.evaluation.runners import one_by_one
+from dimp_jax.host import compilation
+from dimp_jax.host.machine import busy_notice, machine
+from dimp_jax.media import sequences
+from dimp_jax.media.images import InputError
 
 INTERRUPTED = 130
 REFERENCE = "CSRT"
@@ -198,7 +200,7 @@ def run_ours(entrant, found, *, console):
     with console.status(f"{entrant.name}: compiling"):
         tracker.warmup()
     options = jobs.Options(seed=entrant.config.seed)
-    scores = runner.run(tracker, found, entrant.folder, options=options, console=console)
+    scores = one_by_one.run(tracker, found, entrant.folder, options=options, console=console)
     for where, text in jobs.failures(entrant.folder, scores):
         raise InputError(f"{entrant.name}, {where}: {text.strip().splitlines()[-1]}")
     return scores

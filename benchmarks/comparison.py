@@ -3,7 +3,9 @@
 import numpy as np
 from rich.table import Table
 
-from dimp_jax.evaluation import metrics, results, summary
+from dimp_jax.evaluation import results, summary
+from dimp_jax.evaluation.metrics import curves
+from dimp_jax.media.sequences import present
 
 EARLY_FRAMES = 50
 LOST_FRAMES = 10
@@ -22,8 +24,8 @@ def lost_at(predicted, groundtruth) -> int | None:
     Returns:
       its index (the first frame of a sequence is 0), or None.
     """
-    frames = np.flatnonzero(metrics.present(groundtruth))
-    missed = ~(metrics.overlap(predicted[frames], groundtruth[frames]) > 0)
+    frames = np.flatnonzero(present(groundtruth))
+    missed = ~(curves.overlap(predicted[frames], groundtruth[frames]) > 0)
     run = 0
     for place, miss in enumerate(missed):
         run = run + 1 if miss else 0

@@ -19,9 +19,9 @@ from jax.extend.core import jaxprs_in_params
 
 from benchmarks.measure import count_flops
 from dimp_jax import config as configs
-from dimp_jax import optim, steps
 from dimp_jax.data.source import Sample
 from dimp_jax.models.dimp import init_variables
+from dimp_jax.training import optim, steps
 
 EFFICIENCY = 0.35  # of peak; an assumption, typical of convolution networks of this size
 # Vendors' data sheets: dense FLOP/s in bfloat16 and in float32 as JAX multiplies it by default

@@ -15,7 +15,7 @@ from benchmarks.backbones import backbone
 from benchmarks.measure import figure, median_s
 from dimp_jax import config as configs
 from dimp_jax.evaluation import demo, results
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 from dimp_jax.models import dimp
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.tracking import online, weights

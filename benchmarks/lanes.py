@@ -20,12 +20,14 @@ import jax.numpy as jnp
 from benchmarks.cost_model import ACCELERATORS, EFFICIENCY, count_bytes
 from benchmarks.measure import count_flops, figure
 from dimp_jax import config as configs
-from dimp_jax.evaluation import demo, sequences
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.evaluation import demo
+from dimp_jax.media import sequences
+from dimp_jax.media.images import InputError
 from dimp_jax.models import dimp
-from dimp_jax.tracking import lane_programs, online, programs, tracker
-from dimp_jax.tracking.lane_programs import View
-from dimp_jax.tracking.lanes import Lanes
+from dimp_jax.tracking import online, programs, tracker
+from dimp_jax.tracking.many import programs as lane_programs
+from dimp_jax.tracking.many.lanes import Lanes
+from dimp_jax.tracking.many.programs import View
 
 NAME = "dimp_lite0"
 BATCHES = (1, 2, 4, 8)

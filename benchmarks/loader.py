@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import figure
+from dimp_jax.config.training import DataConfig
 from dimp_jax.data import encoded
 from dimp_jax.data.draws import sample_draws
 from dimp_jax.data.sampler import Sampler
 from dimp_jax.data.samples import BrokenFrames, make_sample
 from dimp_jax.data.source import Frame
-from dimp_jax.evaluation.sequences import read_groundtruth
-from dimp_jax.opencv import cv2
-from dimp_jax.training_config import DataConfig
+from dimp_jax.media.opencv import cv2
+from dimp_jax.media.sequences import read_groundtruth
 
 SEQUENCES_DIR = Path(__file__).parents[2] / "shared" / "sequences" / "train"
 MAX_SEQUENCES = 12

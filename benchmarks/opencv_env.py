@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax import environments
-from dimp_jax.environments import Environment, python_of
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.host import environments
+from dimp_jax.host.environments import Environment, python_of
+from dimp_jax.media.images import InputError
 
 WORKER = Path(__file__).with_name("opencv_worker.py")
 REQUIREMENT = "opencv-contrib-python>=5.0"

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.measure import figure
 from dimp_jax.evaluation import demo
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 
 FIRST_FRAME_AIM_S = 3.0
 MEMORY_AIM_GB = 1.5
@@ -42,9 +42,9 @@ def stages(name: str) -> dict:
       programs) and "first_frame" (`Tracker.init`); "peak_gb" until the end of each of them and of
       "clip" (all frames tracked); "trained".
     """
-    from dimp_jax import compilation
     from dimp_jax import config as configs
-    from dimp_jax.evaluation import runner
+    from dimp_jax.evaluation.runners import one_by_one
+    from dimp_jax.host import compilation
 
     compilation.enable_cache()
     import jax
@@ -67,7 +67,7 @@ def stages(name: str) -> dict:
     now = time.time()  # decoding apart
     jax.block_until_ready(tracker.init(image, sequence.init_box))
     mark("first_frame")
-    runner.track(tracker, sequence)
+    one_by_one.track(tracker, sequence)
     peaks["clip"] = peak_gb()
     return {"seconds": seconds, "peak_gb": peaks, "trained": tracker.notice is None}
 

@@ -9,12 +9,12 @@ import numpy as np
 from benchmarks.measure import count_flops, figure, median_s, versus_gemm
 from benchmarks.predictor import problem
 from dimp_jax import config as configs
-from dimp_jax import steps
 from dimp_jax.config import Config, PredictorConfig
+from dimp_jax.config.training import OptimConfig
 from dimp_jax.data.source import Sample
 from dimp_jax.models import dimp
 from dimp_jax.predictor import predict
-from dimp_jax.training_config import OptimConfig
+from dimp_jax.training import steps
 
 CROP_PX, FRAMES, PROPOSALS = 288, 3, 8
 MIB = 2**20

@@ -4,7 +4,7 @@ python train.py configs/debug.py --workdir runs/debug
 """
 
 from dimp_jax.config import Config, ModelConfig, TrackerConfig
-from dimp_jax.training_config import (
+from dimp_jax.config.training import (
     CropConfig,
     DataConfig,
     OptimConfig,

@@ -8,7 +8,7 @@ The batch of 26 of the published training divides over 1, 2, 13 and 26 devices; 
 """
 
 from dimp_jax.config import Config, ModelConfig, TrackerConfig
-from dimp_jax.training_config import DataConfig, OptimConfig, TrainingConfig
+from dimp_jax.config.training import DataConfig, OptimConfig, TrainingConfig
 
 # The published code draws 26,000 samples an epoch, the paper says 20,000.
 SAMPLES_PER_EPOCH = 26_000

@@ -7,7 +7,7 @@ Its training keeps the backbone's ImageNet weights, and so computes the backbone
 """
 
 from dimp_jax.config import Config, ModelConfig, RefineConfig, TrackerConfig
-from dimp_jax.training_config import (
+from dimp_jax.config.training import (
     CompositeConfig,
     CropConfig,
     DataConfig,

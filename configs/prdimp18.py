@@ -11,7 +11,7 @@ import dataclasses
 
 from dimp_jax import config
 from dimp_jax.config import LocalizeConfig, PredictorConfig, RefineConfig
-from dimp_jax.training_config import LossConfig, ProposalConfig
+from dimp_jax.config.training import LossConfig, ProposalConfig
 
 PREDICTOR = PredictorConfig(
     solver="newton",

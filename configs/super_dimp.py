@@ -9,7 +9,7 @@ The batch of 20 of the published training divides over 1, 2, 4, 5, 10 and 20 dev
 import dataclasses
 
 from dimp_jax import config
-from dimp_jax.training_config import CropConfig, LossConfig, OptimConfig
+from dimp_jax.config.training import CropConfig, LossConfig, OptimConfig
 
 SAMPLES_PER_EPOCH = 40_000
 EPOCHS = 50

@@ -46,8 +46,9 @@ def faster_compiler(request):
 
     There is no public way to give an option to every compilation from here on.
     """
-    golden = request.module.__name__.startswith("test_golden")
-    if not FORMER_IS_KNOWN or (golden and request.module.__name__ != "test_golden_train"):
+    name = request.path.stem
+    golden = name.startswith("test_golden")
+    if not FORMER_IS_KNOWN or (golden and name != "test_golden_train"):
         yield
         return
     usual = compiler.get_compile_options

@@ -13,7 +13,22 @@ import dimp_jax
 from dimp_jax.checkpoints import shipped
 
 REPOSITORY = Path(dimp_jax.__file__).resolve().parent.parent
-PARTS = ("pyproject.toml", "README.md", "LICENSE", "dimp_jax", "configs")
+PARTS = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "dimp_jax", "configs")
+# Of extras: no module needs them to be imported.
+EXTRAS = ("skvideo", "tensorboardX", "vot", "trax", "attributee", "flatbuffers")
+# Scripts for other places: next to exported programs; in the environment of the VOT toolkit.
+SCRIPTS = ("dimp_jax.export.runner", "dimp_jax.evaluation.vot.probe")
+IMPORTS = f"""
+import importlib, pkgutil, sys
+
+sys.modules |= dict.fromkeys({EXTRAS})  # an import of these fails
+import dimp_jax
+
+for module in pkgutil.walk_packages(dimp_jax.__path__, "dimp_jax."):
+    if module.name not in {SCRIPTS}:
+        importlib.import_module(module.name)
+        print(module.name, sys.modules[module.name].__file__)
+"""
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -102,13 +117,28 @@ def test_every_source_file_is_in_the_wheel(site):
     assert "Apache License" in licence.read_text()
 
 
+def run_installed(program, site, folder):
+    """What the program prints, run in `folder` where the package is the installed one."""
+    script = folder / "program.py"
+    script.write_text(program)
+    # PYTHONPATH comes before an editable install; the repository is on no path.
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    return run([sys.executable, "-P", str(script), str(site)], cwd=folder, env=environment)
+
+
+@pytest.mark.slow
+def test_every_installed_module_can_be_imported(site, tmp_path):
+    lines = run_installed(IMPORTS, site, tmp_path).splitlines()
+    imported = dict(line.split(" ", 1) for line in lines)
+    assert all(site in Path(file).parents for file in imported.values())
+    sources = [path.relative_to(site) for path in site.joinpath("dimp_jax").rglob("*.py")]
+    names = {".".join(p.with_suffix("").parts).removesuffix(".__init__") for p in sources}
+    assert names == {*imported, *SCRIPTS, "dimp_jax"}
+
+
 @pytest.mark.slow
 def test_the_installed_tracker_tracks_with_its_own_weights(site, tmp_path):
     if not shipped.file_of("dimp_lite0").is_file():
         pytest.skip("there are no trained weights yet: python -m dimp_jax.convert RUN FILE")
-    script = tmp_path / "program.py"
-    script.write_text(PROGRAM)
-    # PYTHONPATH comes before an editable install; the repository is on no path.
-    environment = os.environ | {"PYTHONPATH": str(site)}
-    output = run([sys.executable, "-P", str(script), str(site)], cwd=tmp_path, env=environment)
+    output = run_installed(PROGRAM, site, tmp_path)
     assert output.startswith("box ") and len(output.split()) == 5

@@ -3,7 +3,7 @@
 from dataclasses import fields, replace
 
 from dimp_jax import config
-from dimp_jax.predictor_config import LearnedParts
+from dimp_jax.config.predictor import LearnedParts
 
 
 def get_config() -> config.Config:

@@ -16,7 +16,7 @@ from rich.table import Table
 from dimp_jax.data import encoded, records, records_index
 from dimp_jax.data.records_index import Problem
 from dimp_jax.data.source import BrokenFrame
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 
 INTERRUPTED = 130
 HEADINGS = {

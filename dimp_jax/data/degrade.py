@@ -3,7 +3,7 @@
 import numpy as np
 
 from dimp_jax.data.draws import Draws
-from dimp_jax.opencv import cv2
+from dimp_jax.media.opencv import cv2
 
 BLUR_SIDES = (0.05, 0.35)  # length of a motion blur, in sides of the target
 COARSE_PX = (10, 40)  # the target's size in a small picture that is enlarged

@@ -3,8 +3,8 @@
 import numpy as np
 
 from dimp_jax.data.source import BrokenFrame
-from dimp_jax.evaluation.images import is_complete
-from dimp_jax.opencv import cv2
+from dimp_jax.media.images import is_complete
+from dimp_jax.media.opencv import cv2
 
 
 def decode_rgb(data: bytes, where: str) -> np.ndarray:

@@ -6,7 +6,7 @@ Boxes are (left, top, width, height), 0-based pixels.
 import numpy as np
 
 from dimp_jax.data.draws import Draws
-from dimp_jax.opencv import cv2
+from dimp_jax.media.opencv import cv2
 
 F32 = np.float32
 PART_SIDES = (0.35, 0.85)

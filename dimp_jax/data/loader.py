@@ -16,13 +16,13 @@ import grain
 import numpy as np
 from absl import flags
 
+from dimp_jax.config.training import DataConfig
 from dimp_jax.data.draws import sample_draws
 from dimp_jax.data.sampler import Sampler
 from dimp_jax.data.samples import BrokenFrames, check_config, make_sample
 from dimp_jax.data.source import Sample
 from dimp_jax.data.sources import open_sources
-from dimp_jax.opencv import cv2
-from dimp_jax.training_config import DataConfig
+from dimp_jax.media.opencv import cv2
 
 MAX_THREADS = 8  # with num_workers=0; beyond that Python's lock leaves them waiting
 _MAX_STEPS = 2**40

@@ -6,7 +6,7 @@ A photograph's target is large in it: most of a window of five target sizes woul
 import numpy as np
 
 from dimp_jax.data.draws import Draws
-from dimp_jax.opencv import cv2
+from dimp_jax.media.opencv import cv2
 
 NEIGHBOURS = 8
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dimp_jax.config.training import SamplerConfig
 from dimp_jax.data.draws import Draws
 from dimp_jax.data.source import Source
-from dimp_jax.training_config import SamplerConfig
 
 GAP_GROWTH = 5  # frames, after every attempt
 # Uniform draws of a sequence before the next usable one is taken in order, so that a source with

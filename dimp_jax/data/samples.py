@@ -4,13 +4,14 @@ import logging
 
 import numpy as np
 
-from dimp_jax import crops, training_crops
+from dimp_jax.config.training import CropConfig, DataConfig, ProposalConfig
 from dimp_jax.data import jitter, mosaic, proposals
 from dimp_jax.data.degrade import degrade
 from dimp_jax.data.draws import Draws
 from dimp_jax.data.sampler import Sampler
 from dimp_jax.data.source import BrokenFrame, Frame, Sample
-from dimp_jax.training_config import CropConfig, DataConfig, ProposalConfig
+from dimp_jax.geometry import search_crops as crops
+from dimp_jax.geometry import training_crops
 
 # Sequences with a broken image in a row, after which the data set is taken to be unusable.
 MAX_BROKEN_IN_A_ROW = 100

@@ -2,8 +2,8 @@
 
 import os
 
+from dimp_jax.config.training import DataConfig
 from dimp_jax.data.source import Source
-from dimp_jax.training_config import DataConfig
 
 DATA_DIR_VARIABLE = "TFDS_DATA_DIR"
 GENERATED = ("synthetic", "composite")
@@ -40,7 +40,7 @@ def _open(data, name, seed):
 
         return SyntheticSource(data.synthetic, seed=seed)
     if dataset == "composite":
-        from dimp_jax.data.composite import open_source
+        from dimp_jax.data.composite.source import open_source
 
         return open_source(data.composite, data_dir(data), min_box_px=data.min_box_px, seed=seed)
 

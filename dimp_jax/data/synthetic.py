@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dimp_jax.data import motion, sprites
+from dimp_jax.data.composite import motion, sprites
 from dimp_jax.data.source import Frame
-from dimp_jax.opencv import cv2
+from dimp_jax.media.opencv import cv2
 
 _SPRITE_PX = 96
 _SEED = 20_190_415  # so that sequence 0 is not everybody's default_rng(0)
@@ -22,7 +22,7 @@ class SyntheticSource:
     inside the frame. Frame t of sequence i is a function of i, t, the config and the seed.
 
     Args:
-      config: a `training_config.SyntheticConfig`.
+      config: a `config.training.SyntheticConfig`.
       seed: another one gives other sequences.
 
     Raises:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.evaluation.sequences import Sequence, checked
-from dimp_jax.evaluation.video import VideoFrames
+from dimp_jax.media.images import InputError
+from dimp_jax.media.sequences import Sequence, checked
+from dimp_jax.media.video import VideoFrames
 
 NAME = "bikes-cyclist"
 ANNOTATION = "bikes_cyclist.csv"

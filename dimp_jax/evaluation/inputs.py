@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dimp_jax.checkpoints import shipped
-from dimp_jax.evaluation import datasets, demo, results, sequences, window
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.evaluation import datasets, demo, results
+from dimp_jax.media import sequences, window
+from dimp_jax.media.images import InputError
 
 FOLDER = "folder"  # the data set that --data is read as
 

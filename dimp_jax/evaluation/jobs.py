@@ -12,8 +12,8 @@ import numpy as np
 from rich.console import Console
 
 from dimp_jax.evaluation import results, summary
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.evaluation.sequences import Sequence
+from dimp_jax.media.images import InputError
+from dimp_jax.media.sequences import Sequence
 
 POLL_S = 1.0  # how often one host looks for the results of the others
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dimp_jax import command_line, compilation
 from dimp_jax import config as configs
-from dimp_jax.evaluation import datasets, inputs, jobs, objects, results, rules, runner, summary
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.evaluation import datasets, inputs, jobs, results, summary
+from dimp_jax.evaluation.metrics import rules
+from dimp_jax.evaluation.runners import objects, one_by_one
+from dimp_jax.host import command_line, compilation
+from dimp_jax.media.images import InputError
 
 
 def source(args) -> inputs.Source:
@@ -114,10 +116,10 @@ def _join_hosts(distributed: command_line.Distributed) -> jobs.Share:
     import jax
     from jax.experimental import multihost_utils
 
-    from dimp_jax import parallel
+    from dimp_jax.host.distributed import initialize_distributed
 
     try:
-        several = parallel.initialize_distributed(**dataclasses.asdict(distributed))
+        several = initialize_distributed(**dataclasses.asdict(distributed))
     except ValueError as error:
         raise InputError(str(error)) from error
     if not several:
@@ -128,7 +130,7 @@ def _join_hosts(distributed: command_line.Distributed) -> jobs.Share:
 
 def _who_tracks(args, found, out, options, console) -> jobs.TrackJobs:
     if args.workers > 1:
-        from dimp_jax.evaluation import workers
+        from dimp_jax.evaluation.runners import workers
 
         build = functools.partial(_compiled_tracker, args.settings)
         return lambda todo: workers.in_processes(
@@ -140,19 +142,19 @@ def _who_tracks(args, found, out, options, console) -> jobs.TrackJobs:
     shown = {"options": options, "console": console}
     with console.status("compiling (once; kept for the next start)"):
         if found.objects:
-            from dimp_jax.tracking.objects import Objects
+            from dimp_jax.tracking.many.objects import Objects
 
             Objects(tracker, len(found.sequences)).warmup()
             return lambda todo: objects.targets_of_one_video(tracker, todo, out, **shown)
         if args.batch > 1:
-            from dimp_jax.evaluation.lanes import at_once
-            from dimp_jax.tracking.lanes import Lanes
+            from dimp_jax.evaluation.runners.lanes import at_once
+            from dimp_jax.tracking.many.lanes import Lanes
 
             lanes = Lanes(tracker, args.batch)
             lanes.warmup()
             return lambda todo: at_once(lanes, todo, **shown)
         tracker.warmup()
-        return lambda todo: runner.one_by_one(tracker, todo, out, **shown)
+        return lambda todo: one_by_one.one_by_one(tracker, todo, out, **shown)
 
 
 def _compiled_tracker(settings):

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from dimp_jax.evaluation import results, rules
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.evaluation import results
+from dimp_jax.evaluation.metrics import rules
+from dimp_jax.media.images import InputError
 
 # Of the rule of this project, and of `summary.json` under it.
 METRICS = tuple(key for key, _ in rules.get("visible").metrics)

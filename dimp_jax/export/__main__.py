@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from dimp_jax import command_line
 from dimp_jax import config as configs
+from dimp_jax.host import command_line
 
 PROG = "python -m dimp_jax.export"
 LICENSE = """The folder flatbuffers is a copy of the PyPI package of that name, version {version}.

@@ -44,7 +44,7 @@ def make(patch, config, crop_px, shift_uniforms, further_shift_yx):
 
 def _sample(patch, transform, shift_yx, crop_px):
     side = patch.shape[0]
-    # Beyond the patch its border is replicated, as by `crops.cut_replicated`.
+    # Beyond the patch its border is replicated, as by `search_crops.cut_replicated`.
     start_yx = (side - crop_px) // 2 - shift_yx
     rows, columns = (jnp.clip(start + jnp.arange(crop_px), 0, side - 1) for start in start_yx)
     match transform.kind:

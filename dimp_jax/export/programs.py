@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from dimp_jax.boxes import target_box_in_crop
 from dimp_jax.config import TrackerConfig
 from dimp_jax.export import first_samples, windows
+from dimp_jax.geometry.boxes import target_box_in_crop
 from dimp_jax.models.dimp import STRIDE_PX
 from dimp_jax.models.iou_net import Levels
 from dimp_jax.tracking import augment, draws, online, programs

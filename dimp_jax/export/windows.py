@@ -1,7 +1,8 @@
-"""`dimp_jax.crops` in jax: the search window, cut from an image of any size into a fixed patch.
+"""`geometry/search_crops.py` in jax: the search window, cut from any image into a fixed patch.
 
-The arithmetic of the window (truncations, roundings, subsampling) is that of `crops.sample_patch`,
-bit for bit; the resize is exactly bilinear, from which OpenCV's differs by up to 7e-3 grey levels.
+The arithmetic of the window (truncations, roundings, subsampling) is that of
+`search_crops.sample_patch`, bit for bit; the resize is exactly bilinear, from which OpenCV's
+differs by up to 7e-3 grey levels.
 """
 
 import jax
@@ -17,10 +18,10 @@ def cut(image, center_yx, size_px, output_px, *, border_mode, max_scale_change, 
       image: [H, W, 3] uint8; H and W may be symbolic.
       center_yx: [2] float32 image pixels. size_px: [] float32 image pixels.
       output_px: static, side of the patch.
-      border_mode, max_scale_change, arithmetic: static, as for `crops.sample_patch`.
+      border_mode, max_scale_change, arithmetic: static, as for `search_crops.sample_patch`.
 
     Returns:
-      patch [P, P, 3] float32; coord_yxyx [4] float32, as of `crops.sample_patch`.
+      patch [P, P, 3] float32; coord_yxyx [4] float32, as of `search_crops.sample_patch`.
     """
     image_hw = jnp.stack([jnp.int32(extent) for extent in image.shape[:2]])
     sizes = jnp.stack([size_px, size_px])
@@ -61,14 +62,14 @@ def cut(image, center_yx, size_px, output_px, *, border_mode, max_scale_change, 
 
 
 def position_and_scale(coord_yxyx, crop_px):
-    """`crops.sample_position_scale`: centre [2] image pixels, image pixels per patch pixel []."""
+    """As `search_crops.sample_position_scale`: centre [2] image px, image px per patch px []."""
     top_left, bottom_right = coord_yxyx[:2], coord_yxyx[2:]
     ratio_hw = divided(bottom_right - top_left, crop_px)
     return 0.5 * (top_left + bottom_right - 1), jnp.sqrt(ratio_hw[0] * ratio_hw[1])
 
 
 def inside_shift_yx(center_yx, size_px, image_hw):
-    """`crops.inside_shift_yx`: how far border mode "inside" moves a window; [2] image pixels."""
+    """As `search_crops.inside_shift_yx`: how far "inside" moves a window; [2] image pixels."""
     start, stop = _span(center_yx.astype(int), jnp.stack([size_px, size_px]), "2019")
     extent = jnp.stack([jnp.float32(size) for size in image_hw])
     return _shifted_inside(start, stop, extent)[0] - start

@@ -8,7 +8,7 @@ convolution: the oracle of the tests.
 import jax
 import jax.numpy as jnp
 
-from dimp_jax.shapes import check_shape
+from dimp_jax.predictor.shapes import check_shape
 
 
 def score_size(feature_cells: int, filter_cells: int) -> int:

@@ -1,15 +1,17 @@
 """python -m dimp_jax.studies NAME --out DIR ...; `NAME --help` shows a study's options."""
 
 import difflib
+import functools
 import importlib
 import sys
 
 import tyro
 
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 
-# Each is a module here with `Arguments` and `run(args, argv, console)`.
-NAMES = ("convergence", "metagradient", "learned_loss", "ablation", "online")
+# Each is a folder here with `Arguments`, `run(args, argv, console)` and, where the defaults of its
+# options come from a config, `parse(argv, prog)`.
+NAMES = ("convergence", "metagradient", "learned_loss", "ablation", "online", "refinement")
 USAGE = f"usage: python -m dimp_jax.studies {{{','.join(NAMES)}}} --out DIR [options]"
 INTERRUPTED = 130
 
@@ -26,24 +28,36 @@ def main(argv=None) -> int:
         print(f"studies: no study {name!r}; did you mean: {', '.join(near)}?", file=sys.stderr)
         return 2
     study = importlib.import_module(f"dimp_jax.studies.{name}")
-    args = tyro.cli(study.Arguments, args=rest, prog=f"python -m dimp_jax.studies {name}")
+    parse = getattr(study, "parse", None) or functools.partial(_parse, study.Arguments)
+    try:
+        args = parse(rest, f"python -m dimp_jax.studies {name}")
+    except (FileNotFoundError, ValueError) as error:
+        return _fail(error)
     # After the options are checked: these take seconds.
     from rich.console import Console
 
-    from dimp_jax import compilation
+    from dimp_jax.host import compilation
 
     compilation.enable_cache()
     console = Console(stderr=True)
     try:
         study.run(args, argv, console)
     except (InputError, FileNotFoundError, ValueError) as error:
-        print(f"studies: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _fail(error)
     except KeyboardInterrupt:
         print(f"stopped; the same command goes on in {args.out}", file=sys.stderr)
         return INTERRUPTED
     console.print(f"{args.out / 'report.md'}")
     return 0
+
+
+def _parse(arguments, argv, prog):
+    return tyro.cli(arguments, args=argv, prog=prog)
+
+
+def _fail(error) -> int:
+    print(f"studies: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 import statistics
 
-from dimp_jax.evaluation import inputs, rules, runner
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.evaluation import inputs
+from dimp_jax.evaluation.metrics import rules
+from dimp_jax.evaluation.runners import one_by_one
+from dimp_jax.media.images import InputError
 
 
 def load_sequences(data, frames: int | None):
@@ -31,7 +33,7 @@ def success_auc(tracker, sequence, seed: int) -> float:
       InputError: nothing of the sequence can be counted.
     """
     try:
-        boxes, _ = runner.track(tracker, sequence, seed=seed)
+        boxes, _ = one_by_one.track(tracker, sequence, seed=seed)
     except FloatingPointError:  # boxes that are not finite: an untrained network's
         return 0.0
     score = rules.score_sequence(rules.get("visible"), boxes, sequence)

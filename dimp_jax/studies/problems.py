@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dimp_jax.boxes import target_box_in_crop
 from dimp_jax.data import samples
 from dimp_jax.data.draws import sample_draws
 from dimp_jax.data.sampler import Sampler
 from dimp_jax.data.source import Frame
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.evaluation.metrics import present
+from dimp_jax.geometry.boxes import target_box_in_crop
+from dimp_jax.media.images import InputError
+from dimp_jax.media.sequences import present
 from dimp_jax.models.dimp import STRIDE_PX, DiMP
 from dimp_jax.predictor import predict
 from dimp_jax.predictor.correlation import correlate
@@ -230,7 +230,7 @@ def from_training(extractor, sequence, data, count: int, seed: int) -> list[Prob
     """`count` training samples of one sequence, frames and crops drawn as `data` says.
 
     Args:
-      data: `training_config.DataConfig`.
+      data: `config.training.DataConfig`.
 
     Raises:
       ValueError: a sequence too short for the sampler.

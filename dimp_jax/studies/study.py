@@ -17,8 +17,8 @@ from pathlib import Path
 
 from dimp_jax import config as configs
 from dimp_jax.evaluation import inputs
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.machine import machine
+from dimp_jax.host.machine import machine
+from dimp_jax.media.images import InputError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from dimp_jax import crops
-from dimp_jax.opencv import cv2
+from dimp_jax.geometry import search_crops
+from dimp_jax.media.opencv import cv2
 
 F32 = np.float32
 Kind = Literal["identity", "shift", "flip", "blur", "rotate", "scale"]
@@ -110,7 +110,7 @@ def apply_transforms(patch, transforms, output_px):
             for extent, shift in zip(changed.shape[:2], transform.shift_yx, strict=True)
         ]
         stop_yx = [start + output_px for start in start_yx]
-        sample[...] = crops.cut_replicated(changed, start_yx, stop_yx)
+        sample[...] = search_crops.cut_replicated(changed, start_yx, stop_yx)
     return samples
 
 
@@ -185,4 +185,4 @@ def _scale(patch, factor):
     size_hw = [
         size + (size - extent) % 2 for size, extent in zip(size_hw, patch.shape[:2], strict=True)
     ]
-    return crops.resize(patch, size_hw)
+    return search_crops.resize(patch, size_hw)

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dimp_jax import crops
-from dimp_jax.boxes import target_box_in_crop
 from dimp_jax.config import TrackerConfig
+from dimp_jax.geometry import search_crops as crops
+from dimp_jax.geometry.boxes import target_box_in_crop
 from dimp_jax.tracking import draws, programs
 from dimp_jax.tracking.augment import apply_transforms, box_shift_xy, build_transforms, moved
 from dimp_jax.tracking.augment import expansion_size_px as expanded_size_px

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dimp_jax.boxes import target_box_in_crop
 from dimp_jax.config import ModelConfig, TrackerConfig
+from dimp_jax.geometry.boxes import target_box_in_crop
 from dimp_jax.models.dimp import STRIDE_PX, DiMP
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.predictor.predict import optimize_filter

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dimp_jax.boxes import (
+from dimp_jax.geometry.boxes import (
     crop_box_to_image,
     rect_to_relative,
     relative_to_rect,

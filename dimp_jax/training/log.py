@@ -8,10 +8,9 @@ import jax
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dimp_jax import optim
 from dimp_jax.config import Config
-from dimp_jax.steps import first_non_finite
-from dimp_jax.training import figures, writers
+from dimp_jax.training import figures, optim, writers
+from dimp_jax.training.steps import first_non_finite
 
 
 class NonFiniteLoss(Exception):

@@ -9,11 +9,11 @@ from pathlib import Path
 import jax
 from jax.experimental import multihost_utils
 
-from dimp_jax import parallel, steps
 from dimp_jax.checkpoints.run import RunCheckpoints
 from dimp_jax.config import Config
 from dimp_jax.data import loader
-from dimp_jax.training import feature_pool, signals, validation, workdir, writers
+from dimp_jax.training import data_parallel as parallel
+from dimp_jax.training import feature_pool, signals, steps, validation, workdir, writers
 from dimp_jax.training.log import RunLog, Window, counted, tell
 from dimp_jax.training.start import start_variables
 

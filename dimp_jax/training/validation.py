@@ -5,9 +5,9 @@ import itertools
 import jax
 import numpy as np
 
-from dimp_jax import parallel, steps
 from dimp_jax.config import Config
 from dimp_jax.data import loader
+from dimp_jax.training import data_parallel, steps
 
 SEED = 20_19  # of the held-out samples: the same in every run, whatever its own seed
 
@@ -15,7 +15,7 @@ SEED = 20_19  # of the held-out samples: the same in every run, whatever its own
 # Each measure is called as measure(placed state, the same as numpy).
 
 
-def held_out_loss(config: Config, placement: parallel.Placement):
+def held_out_loss(config: Config, placement: data_parallel.Placement):
     """A function of the state: mean losses over the same held-out batches each time.
 
     None if the config names no `validation_sources`.
@@ -24,8 +24,10 @@ def held_out_loss(config: Config, placement: parallel.Placement):
     if not training.data.validation_sources:
         return None
     sampler = loader.open_sampler(training.data, seed=SEED, training=False)
-    eval_step = parallel.data_parallel(
-        steps.make_eval_step(config, parallel.AXIS), training.parallel.backend, returns_state=False
+    eval_step = data_parallel.data_parallel(
+        steps.make_eval_step(config, data_parallel.AXIS),
+        training.parallel.backend,
+        returns_state=False,
     )
 
     def measure(state, _) -> dict[str, float]:
@@ -58,8 +60,10 @@ def tracking_auc(config: Config):
     Raises:
       InputError: the folder has no sequences that can be tracked, or none with ground truth.
     """
-    from dimp_jax.evaluation import rules, runner, sequences
-    from dimp_jax.evaluation.images import InputError
+    from dimp_jax.evaluation.metrics import rules
+    from dimp_jax.evaluation.runners import one_by_one
+    from dimp_jax.media import sequences
+    from dimp_jax.media.images import InputError
     from dimp_jax.tracking import tracker
 
     where = config.training.tracking
@@ -77,7 +81,7 @@ def tracking_auc(config: Config):
         scores = []
         for sequence in share:
             try:
-                boxes, _ = runner.track(tracker.Tracker(config, network), sequence)
+                boxes, _ = one_by_one.track(tracker.Tracker(config, network), sequence)
             except FloatingPointError:  # an early network may lose itself: it tracked nothing
                 scores.append(0.0)
                 continue

@@ -7,8 +7,8 @@ import numpy as np
 
 from dimp_jax.data.builders.tracking import frames_text
 from dimp_jax.data.records_index import Problem
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.evaluation.sequences import natural_key, numbers
+from dimp_jax.media.images import InputError
+from dimp_jax.media.sequences import natural_key, numbers
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 

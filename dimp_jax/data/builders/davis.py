@@ -9,8 +9,8 @@ from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
 from dimp_jax.data.records_index import Problem
 from dimp_jax.data.source import BrokenFrame
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.opencv import cv2
+from dimp_jax.media.images import InputError
+from dimp_jax.media.opencv import cv2
 
 LAYOUT = (
     "the folder of DAVIS with JPEGImages/480p/<video>/, Annotations/480p/<video>/ and "

@@ -3,7 +3,7 @@
 from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
 from dimp_jax.data.records_index import Problem
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of GOT-10k with train/list.txt, train/GOT-10k_Train_000001/, ..., val/, ..."
 SPLITS = {"train": "train", "val": "val", "vottrain": "train"}

@@ -8,7 +8,7 @@ import numpy as np
 from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
 from dimp_jax.data.records_index import Problem
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 
 LAYOUT = "a folder with boxes.csv, whose first line is file,x,y,w,h or file,x,y,w,h,has_mask"
 

@@ -4,8 +4,8 @@ import re
 
 from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.evaluation.sequences import natural_key
+from dimp_jax.media.images import InputError
+from dimp_jax.media.sequences import natural_key
 
 LAYOUT = "the folder of LaSOT with airplane/airplane-1/, airplane/airplane-2/, ..."
 

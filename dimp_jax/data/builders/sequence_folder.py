@@ -3,8 +3,8 @@
 from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
 from dimp_jax.data.records_index import Problem
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.evaluation.sequences import natural_key
+from dimp_jax.media.images import InputError
+from dimp_jax.media.sequences import natural_key
 
 LAYOUT = "a sequence (img/*.jpg or *.png, groundtruth.txt), or a folder of them"
 

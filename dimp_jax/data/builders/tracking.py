@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from dimp_jax.data import encoded, records_index
 from dimp_jax.data.records_index import Problem, SequenceIndex
 from dimp_jax.data.source import BrokenFrame
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

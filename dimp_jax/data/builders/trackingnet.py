@@ -5,7 +5,7 @@ import re
 from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
 from dimp_jax.data.records_index import Problem
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of TrackingNet with TRAIN_0/anno/*.txt, TRAIN_0/frames/<id>/0.jpg, ..."
 CHUNKS = 12

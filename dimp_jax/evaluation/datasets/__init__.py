@@ -6,7 +6,6 @@ import functools
 from pathlib import Path
 from types import ModuleType
 
-from dimp_jax.evaluation import sequences
 from dimp_jax.evaluation.datasets import (
     files,
     got10k,
@@ -17,7 +16,8 @@ from dimp_jax.evaluation.datasets import (
     uav123,
     vot2018,
 )
-from dimp_jax.evaluation.images import ImageFrames, InputError, read_image
+from dimp_jax.media import sequences
+from dimp_jax.media.images import ImageFrames, InputError, read_image
 
 FOLDER = "folder"
 READERS: dict[str, tuple[ModuleType, str]] = {  # module, and the name of the official metric rule

@@ -16,9 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dimp_jax.evaluation.images import ImageFrames, InputError
-from dimp_jax.evaluation.metrics import present
-from dimp_jax.evaluation.sequences import IMAGE_SUFFIXES, Sequence, numbers
+from dimp_jax.media.images import ImageFrames, InputError
+from dimp_jax.media.sequences import IMAGE_SUFFIXES, Sequence, numbers, present
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ test set has one box; its ground truth is on the benchmark's server.
 import re
 
 from dimp_jax.evaluation.datasets import files
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of GOT-10k with {split}/list.txt, {split}/GOT-10k_{title}_000001/, ..."
 EXPECTED = 180

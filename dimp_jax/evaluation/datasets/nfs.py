@@ -9,8 +9,8 @@ h. In ten sequences the last frame has no box: it is left out. Names begin with 
 import numpy as np
 
 from dimp_jax.evaluation.datasets import files
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.evaluation.sequences import numbers
+from dimp_jax.media.images import InputError
+from dimp_jax.media.sequences import numbers
 
 LAYOUT = (
     "the folder of NFS with airboard_1/30/airboard_1/00001.jpg, airboard_1/30/airboard_1.txt, ..., "

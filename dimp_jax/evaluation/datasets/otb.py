@@ -9,7 +9,7 @@ tracker's results: `Jogging_1`, `Jogging_2`, `Skating2_1`, `Skating2_2`, `Human4
 import functools
 
 from dimp_jax.evaluation.datasets import files
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of OTB with Basketball/img/0001.jpg, Basketball/groundtruth_rect.txt, ..."
 EXPECTED = {"otb100": 100, "otb50": 50}

@@ -2,14 +2,14 @@
 
 For quick unsupervised runs, from the first frame to the last without resets: the challenge's own
 numbers come from its toolkit (`python -m dimp_jax.evaluation.vot`). Polygons become boxes of the
-same area (`metrics.polygon_to_box`). A sequence has an attribute if any of its frames has the tag.
+same area (`curves.polygon_to_box`). A sequence has an attribute if any of its frames has the tag.
 """
 
 import numpy as np
 
-from dimp_jax.evaluation import metrics
 from dimp_jax.evaluation.datasets import files
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.evaluation.metrics import curves
+from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of VOT2018 with list.txt, ants1/color/00000001.jpg, ants1/groundtruth.txt, ..."
 EXPECTED = 60
@@ -38,7 +38,7 @@ def read(entry, listing):
     if flat.any():
         where = files.spans(np.flatnonzero(flat) + 1)
         raise InputError(f"{entry.boxes}: no area in line {where}")
-    boxes = metrics.polygon_to_box(polygons, method="preserve_area")
+    boxes = curves.polygon_to_box(polygons, method="preserve_area")
     attributes = _read_tags(entry.boxes.parent)
     return files.annotated(entry, paths, boxes, faults, attributes=attributes)
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import tyro
 
 import dimp_jax
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 
 INTERRUPTED = 130
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.evaluation import inputs, results, rules
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.evaluation.rules import Rule, Score
-from dimp_jax.evaluation.sequences import Sequence
+from dimp_jax.evaluation import inputs, results
+from dimp_jax.evaluation.metrics import rules
+from dimp_jax.evaluation.metrics.rules import Rule, Score
+from dimp_jax.media.images import InputError
+from dimp_jax.media.sequences import Sequence
 
 # What must be equal in the `input.json` of all; `only` may differ: the common sequences count.
 SAME_INPUT = ("dataset", "data_dir", "data", "video", "frames", "boxes")

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dimp_jax.evaluation import results, rules
-from dimp_jax.evaluation.rules import Score
+from dimp_jax.evaluation import results
+from dimp_jax.evaluation.metrics import rules
+from dimp_jax.evaluation.metrics.rules import Score
 
 RESAMPLES = 1000
 SEED = 0

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dimp_jax.evaluation import metrics
-from dimp_jax.evaluation.images import ImageFrames, InputError, read_image
-from dimp_jax.opencv import cv2
+from dimp_jax.evaluation.metrics import curves
+from dimp_jax.media import sequences
+from dimp_jax.media.images import ImageFrames, InputError, read_image
+from dimp_jax.media.opencv import cv2
 
 FRAMES = 6
 TILE_WH = (320, 240)  # pixels
@@ -50,7 +51,7 @@ def make_strip(sequence, boxes, colors_rgb, *, frames=FRAMES, tile_wh=TILE_WH) -
     overlaps = {name: frame_overlaps(values, truth) for name, values in boxes.items()}
     indices = np.unique(np.linspace(0, len(truth) - 1, frames).round().astype(int))
     tiles, problem = [], None
-    present = metrics.present(truth)
+    present = sequences.present(truth)
     try:
         for index, image in zip(indices, read_frames(sequence, indices), strict=True):
             at = {name: b[index] for name, b in boxes.items() if index < len(b)}
@@ -71,8 +72,8 @@ def frame_overlaps(predicted, truth) -> np.ndarray:
     """Intersection over union of every frame: [N]; NaN where either box is missing."""
     values = np.full(len(truth), np.nan)
     count = min(len(predicted), len(truth))
-    present = metrics.present(truth[:count])
-    values[:count][present] = metrics.overlap(predicted[:count][present], truth[:count][present])
+    present = sequences.present(truth[:count])
+    values[:count][present] = curves.overlap(predicted[:count][present], truth[:count][present])
     return values
 
 

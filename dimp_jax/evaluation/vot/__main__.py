@@ -18,10 +18,10 @@ from rich.table import Table
 from dimp_jax import config as configs
 from dimp_jax.checkpoints import shipped
 from dimp_jax.evaluation import inputs, results
-from dimp_jax.evaluation.images import InputError
 from dimp_jax.evaluation.vot import analysis
 from dimp_jax.evaluation.vot import toolkit as toolkits
 from dimp_jax.evaluation.vot import workspace as workspaces
+from dimp_jax.media.images import InputError
 
 INTERRUPTED = 130
 DEFAULT_STACK = "vot2018/shortterm"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 
 # Published "robustness" of VOT2018: failures in all sequences, divided by this. It was recovered
 # from the report of the challenge, and is about the failures in 100 of its frames.

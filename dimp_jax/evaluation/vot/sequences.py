@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.evaluation.sequences import load_folder, numbers
+from dimp_jax.media.images import InputError
+from dimp_jax.media.sequences import load_folder, numbers
 
 LIST = "list.txt"
 SUFFIX = ".jpg"  # of the links: frames are recognised by what is in them

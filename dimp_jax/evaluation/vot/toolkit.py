@@ -14,9 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dimp_jax import environments
-from dimp_jax.environments import Environment
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.host import environments
+from dimp_jax.host.environments import Environment
+from dimp_jax.media.images import InputError
 
 PROBE = Path(__file__).with_name("probe.py")
 MARKER = "made_by_dimp_jax_vot"  # a file of the environment that may be installed into

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax import compilation
 from dimp_jax import config as configs
-from dimp_jax.evaluation.images import InputError, read_image
-from dimp_jax.evaluation.metrics import polygon_to_box
+from dimp_jax.evaluation.metrics.curves import polygon_to_box
+from dimp_jax.host import compilation
+from dimp_jax.media.images import InputError, read_image
 
 ENDINGS = (".txt", ".bin")  # of the toolkit's trajectories
 
@@ -59,7 +59,7 @@ def region_to_box(region) -> np.ndarray:
 
     Args:
       region: four numbers x, y, w, h, taken as they are; or the four corners of a polygon as (x, y)
-        pairs: the box then keeps its centre and area (`metrics.polygon_to_box`, "preserve_area"),
+        pairs: the box then keeps its centre and area (`curves.polygon_to_box`, "preserve_area"),
         as in the published results.
 
     Raises:

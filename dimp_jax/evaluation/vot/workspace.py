@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dimp_jax.evaluation import results
-from dimp_jax.evaluation.images import InputError
 from dimp_jax.evaluation.vot import sequences as vot_sequences
+from dimp_jax.media.images import InputError
 
 FOLDER = "dimp_jax"
 ALL = "all"

@@ -10,7 +10,7 @@ seeds in one program.
 import dataclasses
 from pathlib import Path
 
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 from dimp_jax.studies import study as studies
 
 QUICK = {
@@ -23,7 +23,6 @@ QUICK = {
     "frames": 30,
     "repeats": 1,
 }
-QUICK_CROP_PX, QUICK_CHANNELS, QUICK_ITERATIONS = 96, 16, 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import dataclasses
 
 from dimp_jax import config as configs
 from dimp_jax.config import Config
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 from dimp_jax.training.workdir import differences
 
 BASE = "steepest_descent"  # the reference of every question

@@ -5,9 +5,9 @@ import dataclasses
 import jax
 import numpy as np
 
-from dimp_jax import steps
 from dimp_jax.studies.ablation import train
 from dimp_jax.studies.ablation.fit import measured_seconds
+from dimp_jax.training import steps
 
 TEXT = (
     "Seconds of a step, the median of {repeats} after one that is not counted: all {members} "

@@ -4,11 +4,12 @@ import dataclasses
 
 from dimp_jax import config as configs
 from dimp_jax.config import Config
+from dimp_jax.config.training import CropConfig, SamplerConfig
 from dimp_jax.data import sources
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 from dimp_jax.studies import study as studies
-from dimp_jax.studies.ablation import QUICK_CHANNELS, QUICK_CROP_PX, QUICK_ITERATIONS
-from dimp_jax.training_config import CropConfig, SamplerConfig
+
+QUICK_CROP_PX, QUICK_CHANNELS, QUICK_ITERATIONS = 96, 16, 2
 
 
 def base_config(args) -> Config:

@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dimp_jax import optim, steps
 from dimp_jax.config import Config
+from dimp_jax.config.predictor import LearnedParts
 from dimp_jax.models.dimp import init_variables
 from dimp_jax.predictor.predict import LEARNED_PARTS, init_params
-from dimp_jax.predictor_config import LearnedParts
+from dimp_jax.training import optim, steps
 
 SHARED = ("backbone", "iou")  # frozen, the same in all arms
 HEADS = ("clf", "filter_init", "predictor")

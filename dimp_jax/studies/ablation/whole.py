@@ -7,8 +7,8 @@ import numpy as np
 
 from dimp_jax.checkpoints import CheckpointError, weights_file
 from dimp_jax.checkpoints.publish import without_folders
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.machine import machine
+from dimp_jax.host.machine import machine
+from dimp_jax.media.images import InputError
 from dimp_jax.studies.ablation import cost, data, fit, report, score, train
 from dimp_jax.tracking import weights
 from dimp_jax.training import workdir

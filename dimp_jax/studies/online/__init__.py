@@ -8,8 +8,8 @@ import dataclasses
 from pathlib import Path
 
 from dimp_jax import config as configs
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.machine import busy_notice, machine
+from dimp_jax.host.machine import busy_notice, machine
+from dimp_jax.media.images import InputError
 from dimp_jax.studies import accuracy
 from dimp_jax.studies import study as studies
 from dimp_jax.studies.online import figures, measure, results, variants

@@ -11,8 +11,8 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dimp_jax import config as configs
-from dimp_jax.evaluation.images import InputError
-from dimp_jax.machine import machine
+from dimp_jax.host.machine import machine
+from dimp_jax.media.images import InputError
 from dimp_jax.studies import accuracy
 from dimp_jax.studies.online.variants import DEFAULT
 

@@ -11,7 +11,7 @@ import typing
 from pathlib import Path
 
 from dimp_jax.config import TrackerConfig
-from dimp_jax.evaluation.images import InputError
+from dimp_jax.media.images import InputError
 
 DEFAULT = "default"
 

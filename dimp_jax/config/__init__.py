@@ -1,0 +1,39 @@
+"""Every option and its default, as frozen dataclasses, and the files that hold them."""
+
+from dimp_jax.config.files import (
+    Config,
+    config_dir,
+    from_dict,
+    load,
+    shipped_names,
+    to_dict,
+)
+from dimp_jax.config.network import ModelConfig
+from dimp_jax.config.predictor import KLConfig, LearnedParts, PredictorConfig
+from dimp_jax.config.tracker import (
+    AugmentConfig,
+    LocalizeConfig,
+    MemoryConfig,
+    RefineConfig,
+    TrackerConfig,
+)
+from dimp_jax.config.training import TrainingConfig
+
+__all__ = [
+    "AugmentConfig",
+    "Config",
+    "KLConfig",
+    "LearnedParts",
+    "LocalizeConfig",
+    "MemoryConfig",
+    "ModelConfig",
+    "PredictorConfig",
+    "RefineConfig",
+    "TrackerConfig",
+    "TrainingConfig",
+    "config_dir",
+    "from_dict",
+    "load",
+    "shipped_names",
+    "to_dict",
+]

@@ -1,0 +1,105 @@
+"""One experiment as a config, and the files that hold one.
+
+A config file is a Python file with `get_config() -> Config`; `load("dimp18")` finds the ones that
+ship with the package, `load("path/to/mine.py")` any other.
+"""
+
+import dataclasses
+import difflib
+import runpy
+import typing
+from pathlib import Path
+
+from dimp_jax.config.network import ModelConfig
+from dimp_jax.config.tracker import TrackerConfig
+from dimp_jax.config.training import TrainingConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """One experiment: a network, a tracker, its training, and the weights to start from."""
+
+    model: ModelConfig
+    tracker: TrackerConfig = TrackerConfig()
+    training: TrainingConfig = TrainingConfig()
+    # The name of shipped weights ("dimp_lite0"), a .safetensors file, or a checkpoint made by
+    # `python -m dimp_jax.convert` or by a training; None: ImageNet weights of the backbone from the
+    # `imagenet` extra, with untrained heads.
+    checkpoint: str | None = None
+    seed: int = 0  # of all randomness: the same seed gives the same boxes, bit for bit
+
+
+def config_dir() -> Path:
+    """The folder of the shipped config files: inside a wheel, or beside the package in its tree."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def shipped_names() -> list[str]:
+    """What `load` takes as a name: "dimp18", "ablations/no_label"."""
+    files = [path.relative_to(config_dir()) for path in config_dir().rglob("*.py")]
+    return sorted(p.with_suffix("").as_posix() for p in files if p.stem != "__init__")
+
+
+def load(name_or_path: str) -> Config:
+    """Loads a shipped config by name ("dimp18", "ablations/no_label") or any file by path.
+
+    Raises:
+      FileNotFoundError: neither a shipped name (the near matches are listed) nor a file.
+      ValueError: the file has no `get_config`, or it does not return a `Config`.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".py":
+        path = config_dir() / f"{name_or_path}.py"
+    elif not path.is_file() and "configs" in path.parts[:-1]:
+        # As written in the README, from anywhere.
+        last = len(path.parts) - 1 - path.parts[::-1].index("configs")
+        path = config_dir().joinpath(*path.parts[last + 1 :])
+    if not path.is_file():
+        names = shipped_names()
+        wanted = Path(name_or_path).with_suffix("")
+        near = [
+            *difflib.get_close_matches(wanted.as_posix(), names, n=3),
+            *difflib.get_close_matches(wanted.name, names, n=3),
+        ]
+        near = list(dict.fromkeys(near)) or names
+        raise FileNotFoundError(
+            f"no config {name_or_path!r}: expected a .py file or one of: {', '.join(near)}"
+        )
+    module = runpy.run_path(str(path))
+    if "get_config" not in module:
+        raise ValueError(f"{path}: a config file must define get_config() -> Config")
+    config = module["get_config"]()
+    if not isinstance(config, Config):
+        raise ValueError(f"{path}: get_config() returned {type(config).__name__}, expected Config")
+    return config
+
+
+def to_dict(config) -> dict:
+    """The config tree as JSON types."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls, values: dict):
+    """Rebuilds a config dataclass from `to_dict`'s result, after a trip through JSON.
+
+    Raises:
+      ValueError: a field that `cls` does not have, named with its near matches.
+    """
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], hints) or sorted(hints)
+        raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}; near: {', '.join(near)}")
+    fields = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]):
+            fields[name] = from_dict(hints[name], value)
+        else:
+            fields[name] = _tuples(value)
+    return cls(**fields)
+
+
+def _tuples(value):
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value

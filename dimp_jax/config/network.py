@@ -1,0 +1,22 @@
+"""Every option of the network and its default; they are `Config.model`."""
+
+import dataclasses
+from typing import Literal
+
+from dimp_jax.config.predictor import PredictorConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network: backbone, target classifier, IoU network."""
+
+    backbone: Literal["resnet18", "resnet50", "efficientnet_lite0"]
+    clf_blocks: int = 0  # residual blocks before the last convolution of the classifier features
+    clf_channels: int = 512
+    filter_size_cells: int = 4
+    iou_channels: int = 256
+    # What the filter initialiser's convolution starts from in a training. "zero" (PrDiMP): the
+    # first filter is zero until the training moves it.
+    filter_init: Literal["normal", "zero"] = "normal"
+    predictor: PredictorConfig = PredictorConfig()
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"  # parameters stay float32

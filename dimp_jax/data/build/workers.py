@@ -1,0 +1,102 @@
+"""Builds the missing parts of a split in this process or in several, with a progress bar."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dimp_jax.data.build import parts
+
+_shared = None  # in a worker: (frames done by all workers, "stop" event)
+
+
+class _Stop(Exception):
+    """Ends a worker's part: the build was stopped."""
+
+
+def build_missing(plan, workers, console):
+    """Builds what `plan.missing()` names.
+
+    Args:
+      plan: `parts.Plan`.
+      workers: processes; 1: this one.
+      console: of the progress bar.
+
+    Raises:
+      BrokenProcessPool: a worker was killed.
+      OSError: a part cannot be written.
+    """
+    missing = plan.missing()
+    left = sum(footage.num_frames for number in missing for footage in plan.parts[number])
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("frames"),
+        TimeRemainingColumn(),
+    )
+    name = f"{plan.directory.parent.name}:{plan.directory.name}"
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(escape(name), total=plan.num_frames)
+        progress.update(task, completed=plan.num_frames - left)
+        on_frames = lambda count: progress.advance(task, count)
+        workers = min(workers, len(missing))
+        if workers > 1:
+            _build_parallel(plan, missing, workers, on_frames)
+        else:
+            for number in missing:
+                parts.build_part(*_part(plan, number), on_frames)
+
+
+def _part(plan, number):
+    return plan.builder, plan.request, plan.parts[number], plan.part_folder(number)
+
+
+def _build_parallel(plan, missing, workers, on_frames):
+    context = multiprocessing.get_context("spawn")  # threads of the progress bar: no fork
+    done, stop = context.Value("q", 0), context.Event()
+    shared = done, stop, os.getpid()
+    with ProcessPoolExecutor(workers, context, _start_worker, shared) as pool:
+        try:
+            waiting = {pool.submit(_build_in_worker, *_part(plan, number)) for number in missing}
+            reported = 0
+            while waiting:
+                finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                on_frames(done.value - reported)
+                reported = done.value
+                for future in finished:
+                    future.result()
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _start_worker(done, stop, parent):
+    global _shared
+    _shared = done, stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+
+    def end_with_parent():  # a killed parent cannot say so
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _build_in_worker(builder, request, footage, folder):
+    done, stop = _shared
+
+    def on_frames(count):
+        with done.get_lock():
+            done.value += count
+        if stop.is_set():
+            raise _Stop
+
+    parts.build_part(builder, request, footage, folder, on_frames)

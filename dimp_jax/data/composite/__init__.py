@@ -1,0 +1,1 @@
+"""The source "composite": cut-out objects moved over real backgrounds and videos."""

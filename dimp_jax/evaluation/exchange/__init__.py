@@ -1,0 +1,1 @@
+"""Results to and from others: servers, other trackers' results, the GOT-10k toolkit."""

@@ -1,0 +1,220 @@
+r"""Turns another tracker's raw results into a results folder, to compare it with ours.
+
+python -m dimp_jax.evaluation.imported DIR --layout pytracking --dataset otb100 --data-dir OTB \
+  --out OUT
+
+Nothing is changed in the boxes but the names of their sequences; they are kept to 1e-4 px. What is
+missing in DIR is missing in OUT, with the reason in <sequence>_error.txt.
+"""
+
+import dataclasses
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+import tyro
+
+from dimp_jax.evaluation import datasets, inputs, results, summary
+from dimp_jax.evaluation.exchange import layouts
+from dimp_jax.media.images import InputError
+
+SHOWN_NAMES = 5
+MISSING = "no results of it in the imported folder"
+# A first box that differs by this is not the given one cut to integers.
+OTHER_FIRST_BOX_PX = 1.0
+# Here fewer frames than there are can have a box (monkey-17; ten last frames of NFS), and what was
+# predicted for the others is cut, as the toolkits do.
+CUT_TO_ANNOTATION = ("lasot", "lasot_ext", "nfs")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Turns another tracker's raw results into a results folder that the report can read.
+
+    Exit status: 0; 1 if sequences are missing; 2 if nothing can be imported.
+    """
+
+    directory: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
+    """Results of one tracker. pytracking: <tracker>/<param>, whose runs are <param>_000 and so on,
+    or one such run; pysot: <tracker>; got10k: <tracker>, of any experiment but VOT."""
+
+    layout: Literal["pytracking", "pysot", "got10k"]
+    """Which toolkit wrote them."""
+
+    dataset: str
+    """What was tracked: otb100, otb50, nfs, uav123, lasot, lasot_ext, trackingnet, got10k_val,
+    got10k_test, or folder."""
+
+    data_dir: Path
+    """The folder of the data set."""
+
+    out: Path
+    """The results folder to make."""
+
+    name: str | None = None
+    """What the tracker is called. Default: the name of DIR."""
+
+
+class Results(NamedTuple):
+    """What was found of one sequence in one run."""
+
+    boxes: np.ndarray | None  # [N, 4]
+    times_s: np.ndarray | None  # [N]
+    problem: str | None = None  # why there are no boxes
+    predicted: int = 0  # boxes before they were cut to the annotated frames
+
+
+class Report(NamedTuple):
+    """What was imported."""
+
+    summary: dict  # as `summary.summarize` gives it
+    notices: list[str]  # what the reader of the numbers should know
+
+
+def import_results(args: Arguments) -> Report:
+    """Writes the results folder; it appears whole or not at all.
+
+    Raises:
+      InputError: DIR is not of that layout, a file in it cannot be read, no sequence fits, the data
+        set is unusable, or OUT is not empty.
+    """
+    if args.dataset == "vot2018":
+        raise InputError(
+            "--dataset vot2018: the VOT results of these toolkits are of runs that restart after a "
+            "failure, not one box a frame: use `python -m dimp_jax.evaluation.vot`"
+        )
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        raise InputError(f"{args.out}: is not empty: choose another --out, or delete it")
+    runs = layouts.LAYOUTS[args.layout](args.directory)
+    sequences = datasets.load(args.dataset, str(args.data_dir))
+    stems = sorted({stem for run in runs for stem in run})
+    names, strays = layouts.match_names(stems, [s.name for s in sequences])
+    if not names:
+        raise InputError(
+            f"{args.directory}: none of its {len(stems)} results ({_listed(stems)}) is named like "
+            f"a sequence of {args.dataset} ({_listed([s.name for s in sequences])})"
+        )
+    cut = args.dataset in CUT_TO_ANNOTATION
+    stem_of = {name: stem for stem, name in names.items()}
+    found = [
+        {s.name: _read(run.get(stem_of.get(s.name)), s.frames.count, cut) for s in sequences}
+        for run in runs
+    ]
+    notices = _notices(found, sequences, strays)
+    return Report(_write(args, sequences, found), notices)
+
+
+def _read(files, frames, cut) -> Results:
+    """Reads one sequence's files and compares their lengths with its number of frames."""
+    if files is None:
+        return Results(None, None, MISSING)
+    boxes = layouts.read_rows(files.boxes, columns=4)
+    count = len(boxes)
+    if count != frames and not (cut and count > frames):
+        return Results(None, None, f"{files.boxes}: {count} boxes for {frames} frames")
+    times_s = layouts.read_times(files, count)
+    return Results(boxes[:frames], None if times_s is None else times_s[:frames], None, count)
+
+
+def _notices(found, sequences, strays):
+    notices = []
+    if strays:
+        notices.append(f"left out, of no sequence: {_listed(strays)} ({len(strays)} files)")
+    several = len(found) > 1
+    for number, run in enumerate(found):
+        where = f"run {number}: " if several else ""
+        missing = [name for name, result in run.items() if result.boxes is None]
+        lengths = [run[name].problem for name in missing if run[name].problem != MISSING]
+        if missing:
+            notices.append(
+                f"{where}{len(missing)} of {len(sequences)} sequences are missing: "
+                f"{_listed(missing)}"
+            )
+        notices.extend(f"{where}{problem}" for problem in lengths)
+        notices.extend(
+            f"{where}{name}: {result.predicted} boxes, cut to {len(result.boxes)} frames with a box"
+            for name, result in run.items()
+            if result.boxes is not None and len(result.boxes) != result.predicted
+        )
+        timeless = [n for n, r in run.items() if r.boxes is not None and r.times_s is None]
+        if timeless:
+            notices.append(
+                f"{where}no usable times of {_listed(timeless)} ({len(timeless)} sequences)"
+            )
+        off = {
+            s.name: float(np.abs(run[s.name].boxes[0] - s.init_box).max())
+            for s in sequences
+            if run[s.name].boxes is not None
+        }
+        other = [name for name, distance in off.items() if distance >= OTHER_FIRST_BOX_PX]
+        if other:
+            worst = max(other, key=off.get)
+            notices.append(
+                f"{where}the first box is not the data set's in {len(other)} sequences (most in "
+                f"{worst}: by {off[worst]:.4g} px): another origin, or another release of the data"
+            )
+    return notices
+
+
+def _write(args, sequences, found):
+    name = args.directory.name if args.name is None else args.name
+    source = {"layout": args.layout, "from": str(args.directory.absolute())}
+    described = inputs.describe(
+        inputs.Source(dataset=args.dataset, data_dir=str(args.data_dir)), checkpoint=None
+    )
+    staging = args.out.with_name(f".{args.out.name}.part")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+        made_from = {"config": {"name": name, "imported": source}, "inputs": described}
+        results.make_folder(staging, **made_from)
+        for number, run in enumerate(found):
+            folder = results.run_folder(staging, number)
+            folder.mkdir(exist_ok=True)
+            for sequence_name, result in run.items():
+                if result.boxes is None:
+                    results.write_error(folder, sequence_name, f"{result.problem}\n")
+                    continue
+                # Zeros: unknown. No frame rate is computed from them.
+                times_s = np.zeros(len(result.boxes)) if result.times_s is None else result.times_s
+                results.write_sequence(folder, sequence_name, result.boxes, times_s)
+        rule = datasets.official_rule(args.dataset)
+        summarized = summary.summarize(staging, sequences, rule, len(found))
+        if args.out.is_dir():
+            args.out.rmdir()  # empty
+        os.replace(staging, args.out)
+    except OSError as error:
+        raise InputError(f"{args.out}: cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return summarized
+
+
+def _listed(names):
+    more = ", ..." if len(names) > SHOWN_NAMES else ""
+    return ", ".join(names[:SHOWN_NAMES]) + more
+
+
+def main(argv=None) -> int:
+    """Exit status: 0; 1 if sequences are missing; 2 after one line on stderr."""
+    from rich.console import Console
+
+    args = tyro.cli(Arguments, args=argv, prog="python -m dimp_jax.evaluation.imported")
+    try:
+        report = import_results(args)
+    except InputError as error:
+        print(f"imported: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    console = Console()
+    console.print(summary.table(report.summary))
+    for notice in report.notices:
+        console.print(notice, markup=False, soft_wrap=True, highlight=False)
+    counts = {"sequences": len(report.summary["sequences"]), "runs": report.summary["runs"]}
+    print(f"{args.out}: " + ", ".join(f"{what}: {count}" for what, count in counts.items()))
+    return int(bool(report.summary["failed"]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

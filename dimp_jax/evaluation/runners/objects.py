@@ -1,0 +1,130 @@
+"""Tracks several objects in one video: the loop of `one_by_one.track` for N boxes."""
+
+import contextlib
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from dimp_jax.evaluation import jobs, results
+from dimp_jax.evaluation.jobs import Options, Tracked
+from dimp_jax.evaluation.runners.one_by_one import DEFAULT_FRAME_RATE, Stopped, progress_of_frames
+from dimp_jax.media import draw, window
+from dimp_jax.media.images import InputError
+from dimp_jax.media.video import video_writer
+
+
+def track_objects(
+    tracker, sequence, boxes, *, seed: int = 0, observe=lambda index, image, boxes, results: None
+):
+    """Tracks several objects through one sequence, whose frames are decoded once.
+
+    Each has its own search window, or all share one: `config.tracker.shared_crop`, see
+    `dimp_jax.tracking.many.objects`. Object k has the seed `seed + k`.
+
+    Args:
+      tracker: `dimp_jax.tracking.tracker.Tracker`.
+      sequence: a `Sequence`; its own first box is not used.
+      boxes: [K, 4] in the first frame, pixels.
+      observe: called after each frame with its index, the image, boxes [K, 4] and K of
+        `TrackResult` (None for the first frame); not timed, as decoding is not.
+
+    Returns:
+      boxes [K, N, 4] and seconds [N] of a frame of all objects; the first are the given boxes and
+      the initialisation's time.
+
+    Raises:
+      InputError: no boxes, a frame cannot be read, or the tracker refuses one of the boxes.
+      FloatingPointError: a box that is not finite.
+    """
+    boxes = np.asarray(boxes, np.float64)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not len(boxes):
+        raise InputError(f"boxes of shape {boxes.shape}: expected one or more of x, y, w, h")
+    import jax  # not before all input was checked: it takes seconds
+
+    from dimp_jax.tracking.many.objects import Objects
+
+    objects, states, found, times_s = Objects(tracker, len(boxes)), None, [], []
+    for index, (_, image) in enumerate(sequence.images()):
+        began = time.perf_counter()
+        if index == 0:
+            try:
+                states = objects.init(image, boxes, seed)
+            except ValueError as error:
+                raise InputError(f"{sequence.name}: {error}") from error
+            results, now = [None] * len(boxes), boxes
+        else:
+            states, results = objects.step(states, image)
+            for result in results:
+                if isinstance(result, Exception):
+                    raise result
+            now = np.array([result.box_xywh for result in results])
+        states = jax.block_until_ready(states)
+        times_s.append(time.perf_counter() - began)
+        if not np.isfinite(now).all():
+            bad = int(np.argmin(np.isfinite(now).all(1)))
+            where = f"{sequence.name}, frame {index}, object {bad + 1}"
+            raise FloatingPointError(f"{where}: the tracker returned the box {now[bad].tolist()}")
+        found.append(now)
+        observe(index, image, now, results)
+    return np.stack(found, axis=1), np.array(times_s)
+
+
+def targets_of_one_video(tracker, todo, out, *, options: Options, console: Console):
+    """Tracks several targets in the video that they share: yields (job, outcome).
+
+    All jobs of a run belong together. With `options.save_video` the boxes are drawn in one
+    OUT/<video>.mp4; the time of a frame is divided among them.
+
+    Raises:
+      InputError: a frame cannot be read, or the tracker refuses one of the boxes.
+      Stopped: the person ended the run.
+    """
+    for run in sorted({job.run for job in todo}):
+        mine = [job for job in todo if job.run == run]
+        sequence = mine[0].sequence
+        with contextlib.ExitStack() as stack:
+            if options.show:
+                stack.callback(window.close)
+            progress = stack.enter_context(progress_of_frames(console))
+            task = progress.add_task(f"{len(mine)} targets", total=sequence.frames.count, fps="-")
+            write = None
+            if options.save_video:
+                rate = sequence.frames.frame_rate or DEFAULT_FRAME_RATE
+                write = stack.enter_context(video_writer(video_of_targets(out, mine[0]), rate))
+
+            def observe(index, image, boxes, found, task=task, write=write, progress=progress):
+                progress.update(task, completed=index + 1)
+                if write is None and not options.show:
+                    return
+                verdicts = [draw.GIVEN if one is None else one.verdict.name for one in found]
+                drawn = draw.annotate_objects(image, boxes, verdicts=verdicts, frame=index)
+                if write is not None:
+                    write(drawn)
+                if options.show and window.show(drawn):
+                    raise Stopped
+
+            boxes, times_s = track_objects(
+                tracker,
+                sequence,
+                [job.sequence.init_box for job in mine],
+                seed=options.seed + run,
+                observe=observe,
+            )
+        for job, its_boxes in zip(mine, boxes, strict=True):
+            yield job, Tracked(its_boxes, times_s / len(mine), None)
+
+
+def are_targets_done(out, sequences, run: int, *, options: Options) -> bool:
+    """Whether a run of `targets_of_one_video` has all its files."""
+    one_each = dataclasses.replace(options, save_video=False)
+    return all(
+        jobs.has_results(out, jobs.Job(sequence, run), one_each) for sequence in sequences
+    ) and (not options.save_video or video_of_targets(out, jobs.Job(sequences[0], run)).is_file())
+
+
+def video_of_targets(out, job) -> Path:
+    """Where the video with all targets is: a target is called <video>-<number>."""
+    return results.run_folder(out, job.run) / f"{job.sequence.name.rpartition('-')[0]}.mp4"

@@ -1,0 +1,1 @@
+"""Boxes and crops: image pixels, crop pixels, cells, and the maps between them."""

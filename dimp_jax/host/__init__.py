@@ -1,0 +1,1 @@
+"""The machine around the mathematics: command line, compiled programs, processes, environments."""

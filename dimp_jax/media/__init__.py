@@ -1,0 +1,1 @@
+"""Pictures, videos and sequences: reading, drawing and showing them."""

@@ -1,0 +1,105 @@
+"""Annotated frames: predicted box in the colour of its verdict, ground truth, score, frame rate."""
+
+import math
+
+import numpy as np
+
+from dimp_jax.media.opencv import cv2
+
+MIN_WIDTH_PX = 480  # smaller frames are enlarged, so that the text fits
+GROUNDTRUTH_RGB = (255, 255, 255)
+VERDICT_RGB = {
+    "NORMAL": (40, 220, 60),
+    "HARD_NEGATIVE": (255, 150, 20),
+    "UNCERTAIN": (255, 235, 40),
+    "NOT_FOUND": (255, 60, 50),
+}
+GIVEN = "GIVEN"  # the first frame, whose box is not predicted
+GIVEN_RGB = (90, 200, 255)
+# Of several targets, in their order; told apart by colour-blind people, too (Okabe and Ito).
+OBJECT_RGB = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167))
+
+
+def annotate(image, box, *, verdict, score, frame, groundtruth=None, fps=None) -> np.ndarray:
+    """A copy of the frame with the boxes and two short texts drawn on it.
+
+    Args:
+      image: uint8 RGB [H, W, 3]; enlarged by a whole factor if narrower than 480 px.
+      box: [4] predicted x, y, w, h in pixels of `image`.
+      verdict: a verdict's name, or `GIVEN`.
+      score: the highest score, or None.
+      frame: index of the frame.
+      groundtruth: [4] or None; NaN is not drawn.
+      fps: frames a second, or None.
+    """
+    canvas, scale, unit = _enlarged(image)
+    color = GIVEN_RGB if verdict == GIVEN else VERDICT_RGB.get(verdict, GIVEN_RGB)
+    # The prediction is wider and drawn first, so that it stays visible around the ground truth.
+    _rectangle(canvas, np.asarray(box) * scale, color, 2 * unit + 1)
+    if groundtruth is not None:
+        _rectangle(canvas, np.asarray(groundtruth) * scale, GROUNDTRUTH_RGB, unit)
+
+    texts = [f"#{frame}", verdict.lower().replace("_", " ")]
+    if score is not None:
+        texts.append(f"score {score:.2f}")
+    if fps is not None:
+        texts.append(f"{fps:.1f} fps")
+    _label(canvas, "  ".join(texts), color)
+    return canvas
+
+
+def annotate_objects(image, boxes, *, verdicts, frame, fps=None) -> np.ndarray:
+    """A copy of the frame with the boxes of several targets, each in a colour of its own.
+
+    Args:
+      image: uint8 RGB [H, W, 3]; enlarged as in `annotate`.
+      boxes: [K, 4] x, y, w, h in pixels of `image`.
+      verdicts: K names of verdicts; a target that is not found has a thin line.
+      frame: index of the frame. fps: frames a second, or None.
+    """
+    canvas, scale, unit = _enlarged(image)
+    for number, (box, verdict) in enumerate(zip(boxes, verdicts, strict=True)):
+        color = OBJECT_RGB[number % len(OBJECT_RGB)]
+        _rectangle(
+            canvas, np.asarray(box) * scale, color, unit if verdict == "NOT_FOUND" else 2 * unit + 1
+        )
+    texts = [f"#{frame}", f"{len(boxes)} targets"]
+    if fps is not None:
+        texts.append(f"{fps:.1f} fps")
+    _label(canvas, "  ".join(texts), GIVEN_RGB)
+    return canvas
+
+
+def _enlarged(image):
+    """A copy that is wide enough for text, its scale, and the width of a thin line."""
+    scale = max(1, math.ceil(MIN_WIDTH_PX / image.shape[1]))
+    canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    return canvas, scale, max(1, round(min(canvas.shape[:2]) / 360))
+
+
+def _rectangle(canvas, box, color, thickness):
+    if not np.isfinite(box).all():
+        return
+    x, y, width, height = box
+    # OpenCV's corners are inclusive pixels; far outside values would overflow its integers.
+    corners = np.clip([x, y, x + width - 1, y + height - 1], -10_000, 30_000).round().astype(int)
+    corner, opposite = corners[:2].tolist(), corners[2:].tolist()
+    cv2.rectangle(canvas, corner, opposite, color, thickness, cv2.LINE_AA)
+
+
+def _label(canvas, text, color):
+    """Coloured text on a dark strip at the lower left, a twentieth of the frame high."""
+    height, width = canvas.shape[:2]
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, max(height / 20, 14) / 28
+    thickness = max(1, round(size * 1.5))
+    (text_width, text_height), below = cv2.getTextSize(text, font, size, thickness)
+    if text_width > 0.96 * width:
+        size *= 0.96 * width / text_width
+        (text_width, text_height), below = cv2.getTextSize(text, font, size, thickness)
+    pad = max(3, text_height // 3)
+    top = height - text_height - below - 2 * pad
+    strip = canvas[max(top, 0) :, : text_width + 2 * pad]
+    strip[:] = strip // 4
+    cv2.putText(
+        canvas, text, (pad, height - below - pad), font, size, color, thickness, cv2.LINE_AA
+    )

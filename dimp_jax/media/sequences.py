@@ -1,0 +1,208 @@
+"""Sequences to track: a lazy source of frames, the first box and, where known, the ground truth.
+
+A sequence is a folder with `img/*.jpg|png` and `groundtruth.txt` (one `x,y,w,h` line a frame,
+0-based pixels, top-left corner, `nan` where the target is absent).
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dimp_jax.media.images import ImageFrames, InputError
+from dimp_jax.media.video import VideoFrames
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sequence:
+    """One video to track."""
+
+    name: str
+    frames: ImageFrames | VideoFrames
+    groundtruth: np.ndarray | None  # [N, 4] x, y, w, h; NaN, or without an area, where absent
+    init_box: np.ndarray | None  # [4]; None: to be drawn in the window
+    visible: np.ndarray | None = None  # [N] bool: the data set's own flags; None: it has none
+    attributes: tuple[str, ...] = ()  # the data set's names of what makes it hard
+    bound_wh: tuple[float, float] | None = None  # image size, where overlaps are clipped to it
+
+    def images(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields (name for messages, uint8 RGB [H, W, 3]) of one size.
+
+        Raises:
+          InputError: a frame cannot be read, or has another size than the first one.
+        """
+        first = None
+        for label, image in self.frames:
+            first = first or image.shape
+            if image.shape != first:
+                raise InputError(
+                    f"{label}: {image.shape[1]} x {image.shape[0]} px, but the sequence began with "
+                    f"{first[1]} x {first[0]} px"
+                )
+            yield label, image
+
+
+def load_folder(directory, *, limit=None, box=None) -> list[Sequence]:
+    """The sequence in `directory`, or all sequences in its subfolders, sorted by name.
+
+    Args:
+      directory: has `img/`, or folders that have it.
+      limit: only the first `limit` frames of each are used.
+      box: [4] first box, for one sequence without `groundtruth.txt`.
+
+    Raises:
+      InputError: nothing usable there, or what `load_sequence` raises.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such folder")
+    if _is_sequence(directory):
+        return [load_sequence(directory, limit=limit, box=box)]
+    children = sorted((p for p in directory.iterdir() if _is_sequence(p)), key=natural_key)
+    if not children:
+        raise InputError(
+            f"{directory}: no frames: expected img/*.jpg or img/*.png in it, or in its subfolders"
+        )
+    if box is not None:
+        raise InputError(f"--box is for one sequence, and {directory} holds {len(children)}")
+    names = {child.name for child in children}
+    for name in sorted(names):
+        if f"{name}_time" in names:
+            raise InputError(
+                f"{directory}: the results of {name!r} and {name + '_time'!r} would have the same "
+                "file names: rename one of the folders"
+            )
+    return [load_sequence(child, limit=limit) for child in children]
+
+
+def load_sequence(directory, *, limit=None, box=None) -> Sequence:
+    """Reads one sequence folder; decodes only its first frame.
+
+    A `groundtruth.txt` with a single line for several frames gives the first box only.
+
+    Raises:
+      InputError: no frames, an unreadable first frame, ground truth of the wrong length or form, or
+        a first box that cannot be tracked.
+    """
+    directory = Path(directory).resolve()
+    folder = directory / "img"
+    paths = folder.iterdir() if folder.is_dir() else ()
+    paths = sorted((p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+    if not paths:
+        raise InputError(f"{directory}: no frames: expected img/*.jpg or img/*.png")
+    frames = ImageFrames(tuple(paths[:limit]))
+    annotation = directory / "groundtruth.txt"
+    groundtruth = None
+    if annotation.is_file():
+        groundtruth = read_groundtruth(annotation)
+        if len(groundtruth) not in (1, len(paths)):
+            raise InputError(
+                f"{annotation}: {len(groundtruth)} boxes for {len(paths)} frames: expected one a "
+                "frame, or only the first one"
+            )
+        box = groundtruth[0] if box is None else box
+        groundtruth = groundtruth[:limit] if len(groundtruth) == len(paths) else None
+    elif box is None:
+        raise InputError(f"{annotation}: no such file: the first box is needed there or as --box")
+    return checked(Sequence(directory.name, frames, groundtruth, box))
+
+
+def load_video(source, *, limit=None, box=None) -> Sequence:
+    """A video file, or a camera if `source` is an int. Without `box` it must be drawn.
+
+    Raises:
+      InputError: the video cannot be opened, or a box that cannot be tracked.
+    """
+    name = f"camera{source}" if isinstance(source, int) else Path(source).stem
+    return checked(Sequence(name, VideoFrames(source, stop=limit), None, box))
+
+
+def checked(sequence: Sequence) -> Sequence:
+    """The sequence itself, once its first frame was decoded and its first box is inside it.
+
+    A camera is not opened for this; the tracker checks the box when it starts.
+    """
+    if not sequence.frames.live:
+        _, image = next(sequence.images())
+        if sequence.init_box is not None:
+            check_box(sequence.init_box, image.shape[:2], sequence.name)
+    return sequence
+
+
+def check_box(box, image_size_hw, name):
+    """Raises InputError unless the box [4] (x, y, w, h) is finite, not empty and in the image."""
+    x, y, width, height = (float(v) for v in box)
+    shown = f"{name}: first box {x:g},{y:g},{width:g},{height:g}"
+    rows, columns = image_size_hw
+    if not np.isfinite([x, y, width, height]).all():
+        raise InputError(f"{shown}: expected four finite numbers x,y,w,h")
+    if width <= 0 or height <= 0:
+        raise InputError(f"{shown}: the box is empty: width and height must be > 0")
+    if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
+        raise InputError(f"{shown}: the box is outside the {columns} x {rows} px image")
+
+
+def parse_box(text) -> np.ndarray:
+    """ "10,20,30,40" as [4] floats.
+
+    Raises:
+      InputError: not four numbers.
+    """
+    values = numbers(text)
+    if len(values) != 4:
+        raise InputError(f"--box {text!r}: expected four numbers X,Y,W,H")
+    return np.array(values)
+
+
+def read_groundtruth(path) -> np.ndarray:
+    """Reads boxes [N, 4] separated by commas, tabs or spaces.
+
+    Rows without an area (some benchmarks mark absence by 0,0,0,0) become NaN, but for the first:
+    it is the box to start with, and must be judged as it is.
+
+    Raises:
+      InputError: not text, no rows, or a row that is not four numbers.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from error
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise InputError(f"{path}: no boxes in it")
+    boxes = np.empty((len(lines), 4))
+    for number, line in enumerate(lines, 1):
+        values = numbers(line)
+        if len(values) != 4:
+            raise InputError(f"{path}, line {number}: {line[:60]!r}: expected four numbers x,y,w,h")
+        boxes[number - 1] = values
+    boxes[1:][~present(boxes[1:])] = np.nan
+    return boxes
+
+
+def present(boxes):
+    """[N] bool: the box is finite and has an area."""
+    return np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+
+
+def numbers(text) -> list[float]:
+    """The numbers of a line, separated by commas, tabs or spaces; none if any is not a number."""
+    try:
+        return [float(v) for v in re.split(r"\s*[,\s]\s*", text.strip())]
+    except ValueError:
+        return []
+
+
+def natural_key(path):
+    """Sorts `frame10` after `frame9`."""
+    parts = re.split(r"(\d+)", Path(path).name)
+    return [(int(p), "") if p.isdecimal() else (-1, p) for p in parts]
+
+
+def _is_sequence(directory):
+    return (directory / "img").is_dir() or (directory / "groundtruth.txt").is_file()

@@ -1,0 +1,127 @@
+"""Reads videos and cameras frame by frame, and writes annotated videos atomically."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dimp_jax.media.images import InputError
+from dimp_jax.media.opencv import cv2
+
+# Containers without a frame index only estimate their length; a larger gap is a truncated file.
+MAX_MISSING_FRAMES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoFrames:
+    """Frames `start` .. `stop` - 1 of a video file, or of camera `source` if it is an int.
+
+    Frames are read in order and never sought, which is exact for every codec. A camera is endless
+    (`count` is None) unless `stop` is given.
+    """
+
+    source: str | int
+    start: int = 0
+    stop: int | None = None
+    exact: bool = False  # the container's frame count is an estimate
+
+    @property
+    def live(self) -> bool:
+        return isinstance(self.source, int)
+
+    @functools.cached_property
+    def _header(self) -> tuple[int | None, float]:
+        with open_capture(self.source) as capture:
+            count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            return (None if self.live or count <= 0 else count), capture.get(cv2.CAP_PROP_FPS)
+
+    @property
+    def count(self) -> int | None:
+        declared = None if self.live else self._header[0]
+        ends = [end for end in (declared, self.stop) if end is not None]
+        return max(0, min(ends) - self.start) if ends else None
+
+    @property
+    def frame_rate(self) -> float | None:
+        rate = None if self.live else self._header[1]
+        return rate if rate and np.isfinite(rate) and rate > 0 else None
+
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields (name for messages, uint8 RGB [H, W, 3]).
+
+        Raises:
+          InputError: the video cannot be opened, or its frames end before its header says.
+        """
+        name = f"camera {self.source}" if self.live else str(self.source)
+        expected = None if self.count is None else self.start + self.count
+        with open_capture(self.source) as capture:
+            index = 0
+            while self.stop is None or index < self.stop:
+                ok, image = capture.read()
+                if not ok:
+                    break
+                if index >= self.start:
+                    yield f"{name}, frame {index}", cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                index += 1
+        if index <= self.start or (expected is not None and expected - index > MAX_MISSING_FRAMES):
+            of = "" if expected is None else f" of {expected}"
+            raise InputError(f"{name}: frame {index}{of} cannot be read: the video is truncated")
+
+
+@contextlib.contextmanager
+def open_capture(source):
+    """An opened cv2.VideoCapture, released at the end.
+
+    Raises:
+      InputError: no such file, or nothing that OpenCV can decode.
+    """
+    if not isinstance(source, int) and not Path(source).is_file():
+        raise InputError(f"{source}: no such video file")
+    capture = cv2.VideoCapture(source)
+    try:
+        if not capture.isOpened():
+            what = f"camera {source}" if isinstance(source, int) else str(source)
+            raise InputError(f"{what}: cannot be opened as a video")
+        yield capture
+    finally:
+        capture.release()
+
+
+@contextlib.contextmanager
+def video_writer(path, frame_rate):
+    """Gives `write(rgb)`; the mp4 appears under `path` only when the block ends without an error.
+
+    Raises:
+      InputError: this OpenCV cannot encode mp4.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.part.mp4")
+    writer = None
+
+    def write(rgb):
+        nonlocal writer
+        height, width = rgb.shape[:2]
+        # The codec cuts odd sizes; a repeated last row or column keeps the whole frame.
+        bgr = cv2.copyMakeBorder(
+            cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE
+        )
+        if writer is None:
+            fourcc = cv2.VideoWriter_fourcc(*"mp4v")
+            writer = cv2.VideoWriter(str(temporary), fourcc, frame_rate, bgr.shape[1::-1])
+            if not writer.isOpened():
+                raise InputError(f"{path}: this OpenCV build cannot write mp4 (mp4v) videos")
+        writer.write(bgr)
+
+    try:
+        yield write
+        if writer is not None:
+            writer.release()
+            os.replace(temporary, path)
+    finally:
+        if writer is not None:
+            writer.release()
+        temporary.unlink(missing_ok=True)

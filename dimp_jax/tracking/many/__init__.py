@@ -1,0 +1,1 @@
+"""Several targets at once: lanes of one program, and objects of one video."""

