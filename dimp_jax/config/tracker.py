@@ -50,6 +50,10 @@ class LocalizeConfig:
     score_filter_cells: int = 1  # side of a box filter over the scores; 1: off
     window: bool = False  # Hann window; only used with `hard_negative_without_window`
     hard_negative_without_window: bool = False
+    # Share of its score that a peak far from the last position loses when peaks are compared; 0 as
+    # published. The prior is a Gaussian of this many target sizes.
+    motion_prior: float = 0.0
+    motion_prior_sizes: float = 1.0
     not_found_threshold: float = 0.25
     uncertain_threshold: float | None = None
     hard_sample_threshold: float | None = None

@@ -34,6 +34,13 @@ def hann_window(size: int):
     return along[:, None] * along[None, :]
 
 
+def motion_prior(previous_yx, std_cells, size: int):
+    """[size, size] Gaussian of 1 where the target was: [2] cells from the middle of the map."""
+    offset = jnp.arange(size, dtype=jnp.float32) - (size - 1) / 2
+    along = jnp.exp(-0.5 * jnp.square((offset[None] - previous_yx[:, None]) / std_cells))
+    return along[0][:, None] * along[1][None, :]
+
+
 def peak_of(scores):
     """Maximum of [S, S] and its (row, column); of equal maxima the smallest column, then row."""
     flat = scores.T.reshape(-1)
@@ -87,14 +94,22 @@ def localize(
     if config.window and config.hard_negative_without_window and config.advanced:
         windowed = scores * hann_window(num_cells)[None]
 
+    cell_px = crop_size_px / output_cells * sample_scale  # [n] image pixels
+    if config.motion_prior > 0:
+        previous = (center_yx[None] - sample_pos_yx) / cell_px[:, None]
+        std = config.motion_prior_sizes * jnp.sqrt(jnp.prod(size_hw)) / cell_px
+        prior = jax.vmap(motion_prior, (0, 0, None))(previous, std, num_cells)
+        windowed = windowed * (1 - config.motion_prior * (1 - prior))
+
     peaks, cells = jax.vmap(peak_of)(windowed)
     scale_index = jnp.argmax(peaks)
     peak1, cell1 = peaks[scale_index], cells[scale_index].astype(jnp.float32)
     full = scores[scale_index]
-    sample_pos_yx, sample_scale = sample_pos_yx[scale_index], sample_scale[scale_index]
+    if config.motion_prior > 0:  # it chooses among peaks; what is found is judged without it
+        peak1 = full[cells[scale_index][0], cells[scale_index][1]]
+    sample_pos_yx, cell_px = sample_pos_yx[scale_index], cell_px[scale_index]
 
     middle = (num_cells - 1) / 2
-    cell_px = crop_size_px / output_cells * sample_scale  # image pixels
     displacement1 = cell1 - middle
     max_score = full.max()
     if not config.advanced:
@@ -104,7 +119,8 @@ def localize(
         )
 
     # Second peak, outside the neighbourhood of the first.
-    side = config.neighborhood_scale * (size_hw / sample_scale) * (output_cells / crop_size_px)
+    side = config.neighborhood_scale * (size_hw / sample_scale[scale_index])
+    side = side * (output_cells / crop_size_px)
     first = jnp.maximum(jnp.round(cell1 - side / 2), 0)
     stop = jnp.minimum(jnp.round(cell1 + side / 2 + 1), num_cells)
     index = jnp.arange(num_cells, dtype=jnp.float32)
