@@ -132,6 +132,7 @@ class OptimConfig:
     # "default" is for what no other entry names.
     learning_rates: tuple[tuple[str, float], ...] = (("default", 5e-5),)
     frozen: tuple[str, ...] = ()  # no gradient, no update, running statistics
+    running_norms: tuple[str, ...] = ()  # trained, but their batch norms use running statistics
     decay_every_steps: int = 15_000
     decay_factor: float = 0.2
     warmup_steps: int = 0  # linear

@@ -76,7 +76,9 @@ def build(config: OptimConfig, params) -> optax.GradientTransformation:
     rates = dict(config.learning_rates)
     trained, _ = split(params, config.frozen)
     names = [name for name in rates if name != DEFAULT]
-    _check_names(traverse_util.flatten_dict(params, sep="/"), names, "learning_rates")
+    flat = traverse_util.flatten_dict(params, sep="/")
+    _check_names(flat, names, "learning_rates")
+    _check_names(flat, config.running_norms, "running_norms")
     labels = {}
     for path in traverse_util.flatten_dict(trained, sep="/"):
         labels[path] = _longest_match(path, names) or DEFAULT

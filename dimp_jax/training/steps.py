@@ -71,7 +71,7 @@ def make_train_step(config: Config, axis_name: str | None = None):
     net = DiMP(
         config.model,
         norm_axis=axis_name if mode == "cross_replica" else None,
-        frozen=training.optim.frozen,
+        frozen=(*training.optim.frozen, *training.optim.running_norms),
         remat_backbone=training.parallel.remat_backbone,
         pool_first=True,
     )

@@ -142,6 +142,7 @@ def test_norms_by_module():
     ("changes", "message"),
     [
         ({"frozen": ("backbone/layer3",)}, "frozen: .*layer3'; near: backbone/layer3_0, back"),
+        ({"running_norms": ("bakbone",)}, "running_norms: .*bakbone'; near: backbone"),
         ({"frozen": ("bakbone",)}, "'bakbone'; near: backbone"),
         ({"frozen": ("zzz",)}, "'zzz'; near: backbone, predictor, iou"),
         ({"frozen": ("backbone", "predictor", "iou")}, "nothing is left to train"),

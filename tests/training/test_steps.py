@@ -231,3 +231,21 @@ def test_refused():
         traced(heads(accumulate=3), BATCH)
     with pytest.raises(ValueError, match="frozen: no parameter is under 'bakbone'"):
         traced(heads(frozen=("bakbone",)), BATCH)
+
+
+def test_running_norms_are_trained_with_running_statistics():
+    optimizer = OptimConfig(
+        learning_rates=RATES, frozen=("iou", "backbone/conv1"), running_norms=("backbone",)
+    )
+    state, step = compiled(small_training.settings(TINY, optim=optimizer))
+    after, _ = step(state, BATCH)
+    assert_close(after.batch_stats["backbone"], state.batch_stats["backbone"], rtol=1e-7)
+    for part, trained in (("layer1_0", True), ("conv1", False)):
+        leaves = jax.tree.leaves(
+            jax.tree.map(
+                lambda a, b: not np.array_equal(a, b),
+                after.params["backbone"][part],
+                state.params["backbone"][part],
+            )
+        )
+        assert all(leaves) if trained else not any(leaves), part
