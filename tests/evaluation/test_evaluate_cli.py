@@ -251,7 +251,7 @@ def test_missing_graphics_library_is_explained(evaluate, capsys, monkeypatch):
             if name == "cv2":
                 raise ImportError("libGL.so.1: cannot open shared object file")
 
-    reloaded = ("dimp_jax.evaluation", "dimp_jax.media.opencv")
+    reloaded = ("dimp_jax.evaluation", "dimp_jax.media")
     for name in [n for n in sys.modules if n == "cv2" or n.startswith(reloaded)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [NoLibGL(), *sys.meta_path])
@@ -274,7 +274,7 @@ def test_compilation_cache_goes_to_the_user_cache_folder(tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r})\n"
         "import jax\n"
-        "from dimp_jax import compilation\n"
+        "from dimp_jax.host import compilation\n"
         "compilation.enable_cache()\n"
         "jax.jit(lambda x: x @ x)(jax.numpy.ones((2, 2)))\n"
         "print(jax.config.jax_compilation_cache_dir)"
