@@ -75,8 +75,9 @@ def build(args, console):
       InputError: the source or the arguments cannot be used; nothing was written.
     """
     # Late: --help and wrong usage need no data set library.
-    from dimp_jax.data.build import parts, workers as build_workers
     from dimp_jax.data import records_index
+    from dimp_jax.data.build import parts
+    from dimp_jax.data.build import workers as build_workers
 
     for option in ("workers", "part_frames"):
         if getattr(args, option) < 1:
@@ -88,9 +89,7 @@ def build(args, console):
     request = make_request(args)
     directory = args.out / name / args.split
     with console.status(f"listing {escape(str(args.source))}"):
-        plan = parts.make_plan(
-            builder_class(args.builder), request, directory, args.part_frames
-        )
+        plan = parts.make_plan(builder_class(args.builder), request, directory, args.part_frames)
     finished = records_index.split_directory(args.out, name, args.split)
     if finished:
         before = records_index.read_metadata(finished).get("made_from", {})
