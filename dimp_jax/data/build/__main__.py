@@ -176,9 +176,9 @@ def _sum_up(plan, index, problems, console):
     console.print(f"{len(problems)} problems, all of them in {path}", markup=False, soft_wrap=True)
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog="python -m dimp_jax.data.build") -> int:
     """Exit status: 0; 1 if a process died; 2 for input that cannot be used; 130 if stopped."""
-    args = tyro.cli(Arguments, args=argv, prog="python -m dimp_jax.data.build")
+    args = tyro.cli(Arguments, args=argv, prog=prog)
     console = Console(stderr=True)
     try:
         build(args, console)
