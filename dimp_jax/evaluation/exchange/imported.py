@@ -197,11 +197,11 @@ def _listed(names):
     return ", ".join(names[:SHOWN_NAMES]) + more
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog="python -m dimp_jax.evaluation.imported") -> int:
     """Exit status: 0; 1 if sequences are missing; 2 after one line on stderr."""
     from rich.console import Console
 
-    args = tyro.cli(Arguments, args=argv, prog="python -m dimp_jax.evaluation.imported")
+    args = tyro.cli(Arguments, args=argv, prog=prog)
     try:
         report = import_results(args)
     except InputError as error:
