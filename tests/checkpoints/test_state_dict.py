@@ -1,7 +1,6 @@
 """State dicts to variables and back, exactly; every other network is refused by name."""
 
 import importlib.metadata
-import json
 
 import jax
 import jax.numpy as jnp
@@ -58,10 +57,7 @@ def assert_same_bits(actual, expected):
 @pytest.mark.golden
 @pytest.mark.parametrize("architecture", TRACKERS)
 def test_names_are_the_recorded_ones(architecture):
-    path = golden_files.GOLDEN_DIR / f"weights_{architecture}.json"
-    if not path.is_file():
-        pytest.skip(f"no {path.name} in {golden_files.GOLDEN_DIR}")
-    recorded = json.loads(path.read_text())
+    recorded = golden_files.recorded_json(f"weights_{architecture}")
     rows = torch_names.entries(architecture)
     assert [[row.name, list(row.shape)] for row in rows] == [row[:2] for row in recorded]
 

@@ -8,9 +8,10 @@ from dimp_jax.media import sequences
 from tests.support import golden_files
 
 BOX = np.array([[10.0, 10.0, 20.0, 10.0]])
-RECORDED = [c for c in golden_files.cases("m_metrics") if not c.startswith("vot")]
-CURVE_CASES = [c for c in RECORDED if c.split("_")[0] in ("otb", "lasot", "uav")]
-LENGTH_CASES = [c for c in RECORDED if c.startswith("len_")]
+CONVENTIONS = ("otb", "lasot", "uav")
+CURVE_CASES = golden_files.cases("m_metrics", only=lambda c: c.split("_")[0] in CONVENTIONS)
+LENGTH_CASES = golden_files.cases("m_metrics", only=lambda c: c.startswith("len_"))
+POLYGON_METHODS = golden_files.leaves("m_metrics", "vot/", lambda leaf: leaf != "polygon")
 
 
 def visible(predicted, groundtruth):
@@ -142,13 +143,11 @@ def test_recorded_length_repairs(case):
 
 
 @pytest.mark.golden
-def test_recorded_polygons():
+@pytest.mark.parametrize("method", POLYGON_METHODS)
+def test_recorded_polygons(method):
     recorded = golden_files.recording("m_metrics")
-    for key in recorded.keys("vot/"):
-        method = key.removeprefix("vot/")
-        if method != "polygon":
-            got = curves.polygon_to_box(recorded["vot/polygon"], method=method)
-            recorded.check(key, got, rtol=1e-9)
+    got = curves.polygon_to_box(recorded["vot/polygon"], method=method)
+    recorded.check(f"vot/{method}", got, rtol=1e-9)
 
 
 @pytest.mark.golden

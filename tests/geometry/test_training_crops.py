@@ -50,7 +50,7 @@ def test_crop_2020_as_recorded(case, image):
 
 
 def _side(rec, key):
-    return int(rec.arrays[f"{key}/im__shape"][0])
+    return int(rec.shape(f"{key}/im")[0])
 
 
 def test_box_maps_differ_by_half_a_pixel(image):

@@ -1,6 +1,5 @@
 """First-frame transforms: recorded samples and traces, invariants, failures."""
 
-import json
 import math
 import re
 
@@ -11,7 +10,7 @@ from dimp_jax.config import AugmentConfig
 from dimp_jax.geometry import search_crops
 from dimp_jax.geometry.boxes import target_box_in_crop
 from dimp_jax.tracking import augment
-from tests.support.golden_files import GOLDEN_DIR, cases, inputs, recording
+from tests.support.golden_files import cases, files, inputs, recorded_json, recording
 
 KIND_OF_RECORDING = {
     "Identity": "identity",
@@ -20,7 +19,6 @@ KIND_OF_RECORDING = {
     "Blur": "blur",
     "Rotate": "rotate",
 }
-TRACES = sorted(path.stem for path in GOLDEN_DIR.glob("trace_*.json"))
 # The recorded scale transform took its 128 px input to 108 px before the crop.
 RECORDED_SCALE = 108 / 128
 
@@ -84,9 +82,9 @@ def uniforms_of_trace(name, count):
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("name", TRACES)
+@pytest.mark.parametrize("name", files("trace_*.npz"))
 def test_first_frame_of_a_trace_as_recorded(name):
-    record = json.loads((GOLDEN_DIR / f"{name}.json").read_text())
+    record = recorded_json(name)
     rec = recording(name)
     config = config_of_trace(record["params"])
     crop_px = int(record["params"]["image_sample_size"])

@@ -1,7 +1,6 @@
 """Localisation, memory and box refinement against recorded numbers."""
 
 import functools
-import json
 import re
 
 import jax
@@ -18,19 +17,14 @@ from dimp_jax.models.iou_net import Levels
 from dimp_jax.tracking import memory
 from dimp_jax.tracking.localize import Verdict, localize
 from dimp_jax.tracking.refine import ascend
-from tests.support.golden_files import GOLDEN_DIR, cases, inputs, recording, state_dict
+from tests.support.golden_files import cases, inputs, recorded_json, recording, state_dict
 
 pytestmark = pytest.mark.golden
 
 
-def settings(name):
-    path = GOLDEN_DIR / f"{name}.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
 @pytest.mark.parametrize("case", cases("j_localize"))
 def test_localize(case):
-    golden, meta = recording("j_localize"), settings("j_localize")[case]
+    golden, meta = recording("j_localize"), recorded_json("j_localize")[case]
     over = meta["over"]
     assert set(over) <= {
         "advanced_localization",
@@ -75,7 +69,7 @@ def test_localize(case):
 
 @pytest.mark.parametrize("case", cases("k_memory"))
 def test_memory(case):
-    golden, meta = recording("k_memory"), settings("k_memory")[case]
+    golden, meta = recording("k_memory"), recorded_json("k_memory")[case]
     size, num_init = meta["memory"], meta["num_init"]
     minimum = meta["init_samples_minimum_weight"] or 0.0
     feat = jnp.zeros((num_init, 1, 1, 1))  # each sample's feature is its update number
