@@ -99,6 +99,8 @@ def test_trace(trace):
     filter_until, stable_until = (
         min(frame - 1, last) for frame in UNSTABLE_FROM.get(name, (last + 1, last + 1))
     )
+    if filt_rtol >= 1:  # the reference does not repeat its own filter: there is nothing to compare
+        filter_until = 0
     uniforms = None
     for t in range(1, stable_until + 1):
         if stream is None:
