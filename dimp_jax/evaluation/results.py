@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from dimp_jax.media.images import InputError
-from dimp_jax.media.sequences import numbers
+from dimp_jax.media.text import numbers
 
 WARM_UP_FRAMES = 2  # tracked frames that are not timed: they compile
 # What may follow a sequence's name in the name of a file.

@@ -207,12 +207,8 @@ class _Images:
         try:
             data = path.read_bytes()
             self.sizes_hw[frame] = encoded.checked_size_hw(data, str(path))
-        except OSError as error:
-            self.problems.append(Problem("image", str(path), f"cannot be read ({error.strerror})"))
-            return b""
-        except BrokenFrame as error:
-            text = str(error).removeprefix(f"{path}: ")
-            self.problems.append(Problem("image", str(path), text))
+        except (OSError, BrokenFrame) as error:
+            self.problems.append(Problem("image", str(path), unreadable(error, path)))
             return b""
         return data
 
@@ -227,8 +223,7 @@ class _Images:
                 return b""
             size_hw = encoded.checked_size_hw(data, where)
         except (BrokenFrame, OSError) as error:
-            text = str(error).removeprefix(f"{where}: ")
-            self.problems.append(Problem("mask", where, text))
+            self.problems.append(Problem("mask", where, unreadable(error, where)))
             return b""
         if size_hw != self.sizes_hw[frame]:
             sizes = "{1} x {0} px, the image {3} x {2} px".format(*size_hw, *self.sizes_hw[frame])
@@ -285,6 +280,13 @@ def _box_problems(target, sizes_hw) -> list[Problem]:
         return []
     text = f"the box is outside the image in {frames_text(outside)}"
     return [Problem("outside", target.name, text, len(outside))]
+
+
+def unreadable(error: OSError | BrokenFrame, where) -> str:
+    """Why a file cannot be used, without its name."""
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror})"
+    return str(error).removeprefix(f"{where}: ")
 
 
 def frames_text(frames) -> str:

@@ -155,13 +155,10 @@ def hull_xywh(patch, size_hw_px):
     inside = None if patch is None else clip(patch, size_hw_px)
     if inside is None:
         return None
-    opaque = inside.rgba[..., 3] > 127
-    columns, rows = np.flatnonzero(opaque.any(axis=0)), np.flatnonzero(opaque.any(axis=1))
-    if not len(columns):
+    x, y, width, height = cv2.boundingRect((inside.rgba[..., 3] > 127).astype(np.uint8))
+    if width == 0:
         return None
-    x, y = columns[0], rows[0]
-    size = (columns[-1] - x + 1, rows[-1] - y + 1)
-    return np.array((inside.x_px + x, inside.y_px + y, *size), np.float32)
+    return np.array((inside.x_px + x, inside.y_px + y, width, height), np.float32)
 
 
 def clip(patch, size_hw_px):

@@ -9,6 +9,7 @@ tracker's results: `Jogging_1`, `Jogging_2`, `Skating2_1`, `Skating2_2`, `Human4
 import functools
 
 from dimp_jax.evaluation.datasets import files
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of OTB with Basketball/img/0001.jpg, Basketball/groundtruth_rect.txt, ..."
@@ -48,7 +49,7 @@ def _entry(root, row):
 def read(entry, listing):
     """The frames that the benchmark evaluates; David, for example, begins with frame 300."""
     paths, faults = files.take_frames(entry, listing)
-    boxes = files.read_rows(entry.boxes)
+    boxes = text.read_rows(entry.boxes)
     row = _table()[entry.name]
     lines = range(1, len(boxes) + 1)
     doubts = files.without_box(entry, boxes, [str(line) == row["no_box"] for line in lines])

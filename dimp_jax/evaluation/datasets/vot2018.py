@@ -9,6 +9,7 @@ import numpy as np
 
 from dimp_jax.evaluation.datasets import files
 from dimp_jax.evaluation.metrics import curves
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of VOT2018 with list.txt, ants1/color/00000001.jpg, ants1/groundtruth.txt, ..."
@@ -22,7 +23,7 @@ def inventory(root, name):
     if not path.is_file():
         raise InputError(f"{path}: no such file: expected {LAYOUT}")
     entries = []
-    for sequence in files.read_names(path):
+    for sequence in text.read_names(path):
         folder = root / sequence
         images = folder if _has_frames(folder) else folder / "color"
         entries.append(files.Entry(sequence, images, folder / "groundtruth.txt"))
@@ -32,7 +33,7 @@ def inventory(root, name):
 def read(entry, listing):
     """One box a frame."""
     paths, faults = files.take_frames(entry, listing)
-    polygons = files.read_rows(entry.boxes, width=8, form="x1,y1,..,x4,y4")
+    polygons = text.read_rows(entry.boxes, width=8, form="x1,y1,..,x4,y4")
     corners = polygons.reshape(-1, 4, 2)
     flat = ~(np.ptp(corners, axis=1) > 0).all(axis=1)  # NaN too
     if flat.any():
@@ -50,4 +51,4 @@ def _has_frames(folder):
 def _read_tags(folder):
     """A file of flags a tag; it may end before the frames do."""
     tags = sorted(folder.glob("*.tag"))
-    return tuple(path.stem for path in tags if files.read_flags(path).any())
+    return tuple(path.stem for path in tags if text.read_flags(path).any())

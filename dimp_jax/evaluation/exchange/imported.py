@@ -20,8 +20,8 @@ import tyro
 from dimp_jax.evaluation import datasets, inputs, results, summary
 from dimp_jax.evaluation.exchange import layouts
 from dimp_jax.media.images import InputError
+from dimp_jax.media.text import first_names, read_rows
 
-SHOWN_NAMES = 5
 MISSING = "no results of it in the imported folder"
 # A first box that differs by this is not the given one cut to integers.
 OTHER_FIRST_BOX_PX = 1.0
@@ -94,8 +94,8 @@ def import_results(args: Arguments) -> Report:
     names, strays = layouts.match_names(stems, [s.name for s in sequences])
     if not names:
         raise InputError(
-            f"{args.directory}: none of its {len(stems)} results ({_listed(stems)}) is named like "
-            f"a sequence of {args.dataset} ({_listed([s.name for s in sequences])})"
+            f"{args.directory}: none of its {len(stems)} results ({first_names(stems)}) is named "
+            f"like a sequence of {args.dataset} ({first_names([s.name for s in sequences])})"
         )
     cut = args.dataset in CUT_TO_ANNOTATION
     stem_of = {name: stem for stem, name in names.items()}
@@ -111,7 +111,7 @@ def _read(files, frames, cut) -> Results:
     """Reads one sequence's files and compares their lengths with its number of frames."""
     if files is None:
         return Results(None, None, MISSING)
-    boxes = layouts.read_rows(files.boxes, columns=4)
+    boxes = read_rows(files.boxes, finite=True)
     count = len(boxes)
     if count != frames and not (cut and count > frames):
         return Results(None, None, f"{files.boxes}: {count} boxes for {frames} frames")
@@ -122,7 +122,7 @@ def _read(files, frames, cut) -> Results:
 def _notices(found, sequences, strays):
     notices = []
     if strays:
-        notices.append(f"left out, of no sequence: {_listed(strays)} ({len(strays)} files)")
+        notices.append(f"left out, of no sequence: {first_names(strays)} ({len(strays)} files)")
     several = len(found) > 1
     for number, run in enumerate(found):
         where = f"run {number}: " if several else ""
@@ -131,7 +131,7 @@ def _notices(found, sequences, strays):
         if missing:
             notices.append(
                 f"{where}{len(missing)} of {len(sequences)} sequences are missing: "
-                f"{_listed(missing)}"
+                f"{first_names(missing)}"
             )
         notices.extend(f"{where}{problem}" for problem in lengths)
         notices.extend(
@@ -142,7 +142,7 @@ def _notices(found, sequences, strays):
         timeless = [n for n, r in run.items() if r.boxes is not None and r.times_s is None]
         if timeless:
             notices.append(
-                f"{where}no usable times of {_listed(timeless)} ({len(timeless)} sequences)"
+                f"{where}no usable times of {first_names(timeless)} ({len(timeless)} sequences)"
             )
         off = {
             s.name: float(np.abs(run[s.name].boxes[0] - s.init_box).max())
@@ -190,11 +190,6 @@ def _write(args, sequences, found):
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return summarized
-
-
-def _listed(names):
-    more = ", ..." if len(names) > SHOWN_NAMES else ""
-    return ", ".join(names[:SHOWN_NAMES]) + more
 
 
 def main(argv=None) -> int:

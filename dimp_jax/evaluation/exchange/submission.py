@@ -22,6 +22,7 @@ import tyro
 from dimp_jax.evaluation import datasets, results
 from dimp_jax.evaluation.exchange import submission_check
 from dimp_jax.media.images import InputError
+from dimp_jax.media.text import first_names
 
 # Not taken from submission_check: what is wrong here must not be wrong there in the same way.
 DATASETS = {
@@ -32,7 +33,6 @@ DATASETS = {
 }
 GOT10K_RUNS = 3
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in an archive, so that equal results are equal bytes
-SHOWN_NAMES = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,8 +171,8 @@ def _read_run(out, sequences, run):
         failed = sum(results.read_error(folder, name) is not None for name in missing)
         raise InputError(
             f"{folder}: incomplete: {len(missing)} of {len(sequences)} sequences have no results "
-            f"({failed} of them failed): {_listed(missing)}: give the evaluate.py command again, "
-            "it goes on with them"
+            f"({failed} of them failed): {first_names(missing)}: give the evaluate.py command "
+            "again, it goes on with them"
         )
     return read
 
@@ -224,11 +224,6 @@ def _refuse(problems, path):
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise InputError(f"{path}: not written, it would be refused: {problems[0]}{more}")
-
-
-def _listed(names):
-    more = ", ..." if len(names) > SHOWN_NAMES else ""
-    return ", ".join(names[:SHOWN_NAMES]) + more
 
 
 def _check_arguments(args):

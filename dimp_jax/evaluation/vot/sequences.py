@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dimp_jax.media.images import InputError
-from dimp_jax.media.sequences import load_folder, numbers
+from dimp_jax.media.sequences import load_folder
+from dimp_jax.media.text import numbers, read_names, read_text
 
 LIST = "list.txt"
 SUFFIX = ".jpg"  # of the links: frames are recognised by what is in them
@@ -43,11 +44,7 @@ def read(folder) -> list[VotSequence]:
     folder = Path(folder)
     if not is_vot_layout(folder):
         raise InputError(f"{folder}: no sequences: expected {LIST} with their names")
-    lines = _lines(folder / LIST)
-    names = [line.strip() for line in lines if line.strip()]
-    if not names:
-        raise InputError(f"{folder / LIST}: names no sequence")
-    return [_read_sequence(folder / name) for name in names]
+    return [_read_sequence(folder / name) for name in read_names(folder / LIST, "sequences")]
 
 
 def convert(source, target):
@@ -86,7 +83,7 @@ def _read_sequence(folder):
     files = sorted(folder.glob("groundtruth_*.txt")) or [folder / "groundtruth.txt"]
     if not files[0].is_file():
         raise InputError(f"{folder}: no groundtruth.txt")
-    regions = [_lines(path) for path in files]  # one file an object
+    regions = [read_text(path).rstrip().splitlines() for path in files]  # one file an object
     count = _count_frames(folder)
     for path, lines in zip(files, regions, strict=True):
         if len(lines) > count:
@@ -104,7 +101,7 @@ def _count_frames(folder):
     described = folder / "sequence"
     pattern = "%08d.jpg"  # beside groundtruth.txt, where nothing else is said
     if described.is_file():
-        pairs = (line.partition("=") for line in _lines(described))
+        pairs = (line.partition("=") for line in read_text(described).splitlines())
         values = {key.strip(): value.strip() for key, _, value in pairs}
         pattern = values.get("channels.color", "color/%08d.jpg")
         pattern = pattern if Path(pattern).suffix else f"{pattern.rstrip('/')}/%08d.jpg"
@@ -122,13 +119,3 @@ def _is_region(line):
         return True
     values = numbers(line)
     return len(values) >= 4 and bool(np.isfinite(values).all())
-
-
-def _lines(path):
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from error
-    while lines and not lines[-1].strip():
-        lines.pop()
-    return lines
