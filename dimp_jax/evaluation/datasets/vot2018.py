@@ -39,7 +39,7 @@ def read(entry, listing):
     if flat.any():
         where = files.spans(np.flatnonzero(flat) + 1)
         raise InputError(f"{entry.boxes}: no area in line {where}")
-    boxes = curves.polygon_to_box(polygons, method="preserve_area")
+    boxes = curves.polygon_to_box(polygons)
     attributes = _read_tags(entry.boxes.parent)
     return files.annotated(entry, paths, boxes, faults, attributes=attributes)
 

@@ -59,7 +59,7 @@ def region_to_box(region) -> np.ndarray:
 
     Args:
       region: four numbers x, y, w, h, taken as they are; or the four corners of a polygon as (x, y)
-        pairs: the box then keeps its centre and area (`curves.polygon_to_box`, "preserve_area"),
+        pairs: the box then keeps its centre and area (`curves.polygon_to_box`),
         as in the published results.
 
     Raises:
@@ -67,7 +67,7 @@ def region_to_box(region) -> np.ndarray:
     """
     values = np.asarray(region, np.float64)
     if values.shape == (4, 2):
-        values = polygon_to_box(values.reshape(1, 8), method="preserve_area")[0]
+        values = polygon_to_box(values.reshape(1, 8))[0]
     if values.shape != (4,) or not np.isfinite(values).all():
         raise ValueError(
             f"initial region of shape {values.shape}: expected x, y, w, h or four corners, finite; "
