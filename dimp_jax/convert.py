@@ -11,11 +11,9 @@ Torch is not needed, and nothing in the file is executed. Exit status 2 and one 
 something is wrong; nothing is written then.
 """
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import os
-import secrets
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -36,6 +34,7 @@ from dimp_jax.checkpoints import (
     weights_file,
 )
 from dimp_jax.checkpoints.torch_names import TRACKERS
+from dimp_jax.host import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,8 +166,6 @@ def to_npz(source, output) -> list[str]:
             f"{output}: a checkpoint directory is converted to a file NAME{weights_file.SUFFIX} or "
             "NAME.npz"
         )
-    if os.path.lexists(output):
-        raise CheckpointError(f"{output}: already exists; remove it or choose another name")
     variables, card = store.load(source)
     extras, invented = store.load_extras(source), 0
     try:
@@ -180,14 +177,8 @@ def to_npz(source, output) -> list[str]:
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from error
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial-{secrets.token_hex(4)}")
-    try:
-        with partial.open("xb") as stream:
-            np.savez(stream, **tensors)
-        partial.rename(output)
-    finally:
-        with contextlib.suppress(FileNotFoundError):  # the usual case: it was renamed
-            partial.unlink()
+    with files.whole(output) as partial, partial.open("wb") as stream:
+        np.savez(stream, **tensors)
     lines = [
         f"{source}: {card['architecture']}, made by {card['source'].get('file')!a}",
         f"wrote {output}: {len(tensors)} tensors",

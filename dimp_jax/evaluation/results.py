@@ -12,12 +12,11 @@ OUT/summary.json                 `summary.summarize`
 """
 
 import json
-import os
-import secrets
 from pathlib import Path
 
 import numpy as np
 
+from dimp_jax.host.files import write_atomically
 from dimp_jax.media.images import InputError
 from dimp_jax.media.text import numbers
 
@@ -61,18 +60,6 @@ def make_folder(out, *, config: dict, inputs: dict):
             write_atomically(out / name, json.dumps(values, indent=2) + "\n")
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror})") from error
-
-
-def write_atomically(path, text):
-    """Writes `text` under `path`, so that at no time a part of it can be read there."""
-    path = Path(path)
-    # Several hosts may write the same file of a shared folder.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def run_folder(out, run: int) -> Path:

@@ -8,15 +8,13 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import json
-import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 from dimp_jax import config as configs
-from dimp_jax.host import command_line
+from dimp_jax.host import command_line, files
 
 PROG = "python -m dimp_jax.export"
 LICENSE = """The folder flatbuffers is a copy of the PyPI package of that name, version {version}.
@@ -60,6 +58,7 @@ def write(tracker, out: Path, platforms) -> dict[str, int]:
     """
     import jax
     import numpy as np
+    from flax.traverse_util import flatten_dict
 
     from dimp_jax.export import programs
     from dimp_jax.tracking.localize import Verdict
@@ -67,10 +66,7 @@ def write(tracker, out: Path, platforms) -> dict[str, int]:
     out = out.absolute()
     check_arguments(out, platforms)
     exported = programs.lower(tracker, platforms)
-    params = {
-        name: np.asarray(leaf)
-        for name, leaf in programs.flat_params(tracker.network.params).items()
-    }
+    params = jax.tree.map(np.asarray, flatten_dict(tracker.network.params, sep="/"))
     config = configs.to_dict(tracker.config)
     del config["training"]
     meta = {
@@ -86,8 +82,7 @@ def write(tracker, out: Path, platforms) -> dict[str, int]:
         "config": config,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-        folder = Path(scratch) / out.name
+    with files.whole(out) as folder:
         folder.mkdir()
         for name, program in exported.items():
             (folder / f"{name}.stablehlo").write_bytes(program.serialize())
@@ -96,7 +91,6 @@ def write(tracker, out: Path, platforms) -> dict[str, int]:
         shutil.copy(Path(__file__).with_name("runner.py"), folder / "run.py")
         _copy_flatbuffers(folder)
         sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.*"))}
-        os.replace(folder, out)  # onto an empty folder, too
     return sizes
 
 

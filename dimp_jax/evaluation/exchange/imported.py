@@ -8,8 +8,6 @@ missing in DIR is missing in OUT, with the reason in <sequence>_error.txt.
 """
 
 import dataclasses
-import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -19,6 +17,7 @@ import tyro
 
 from dimp_jax.evaluation import datasets, inputs, results, summary
 from dimp_jax.evaluation.exchange import layouts
+from dimp_jax.host.files import whole
 from dimp_jax.media.images import InputError
 from dimp_jax.media.text import first_names, read_rows
 
@@ -165,31 +164,26 @@ def _write(args, sequences, found):
     described = inputs.describe(
         inputs.Source(dataset=args.dataset, data_dir=str(args.data_dir)), checkpoint=None
     )
-    staging = args.out.with_name(f".{args.out.name}.part")
     try:
-        shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
-        made_from = {"config": {"name": name, "imported": source}, "inputs": described}
-        results.make_folder(staging, **made_from)
-        for number, run in enumerate(found):
-            folder = results.run_folder(staging, number)
-            folder.mkdir(exist_ok=True)
-            for sequence_name, result in run.items():
-                if result.boxes is None:
-                    results.write_error(folder, sequence_name, f"{result.problem}\n")
-                    continue
-                # Zeros: unknown. No frame rate is computed from them.
-                times_s = np.zeros(len(result.boxes)) if result.times_s is None else result.times_s
-                results.write_sequence(folder, sequence_name, result.boxes, times_s)
-        rule = datasets.official_rule(args.dataset)
-        summarized = summary.summarize(staging, sequences, rule, len(found))
-        if args.out.is_dir():
-            args.out.rmdir()  # empty
-        os.replace(staging, args.out)
+        with whole(args.out) as staging:
+            results.make_folder(
+                staging, config={"name": name, "imported": source}, inputs=described
+            )
+            for number, run in enumerate(found):
+                folder = results.run_folder(staging, number)
+                folder.mkdir(exist_ok=True)
+                for sequence_name, result in run.items():
+                    if result.boxes is None:
+                        results.write_error(folder, sequence_name, f"{result.problem}\n")
+                        continue
+                    # Zeros: unknown. No frame rate is computed from them.
+                    count, times_s = len(result.boxes), result.times_s
+                    times_s = np.zeros(count) if times_s is None else times_s
+                    results.write_sequence(folder, sequence_name, result.boxes, times_s)
+            rule = datasets.official_rule(args.dataset)
+            return summary.summarize(staging, sequences, rule, len(found))
     except OSError as error:
         raise InputError(f"{args.out}: cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return summarized
 
 
 def main(argv=None) -> int:

@@ -7,12 +7,11 @@ python -m dimp_jax.evaluation.submission --check FILE.zip --server got10k --data
 `submission_check.py` says what is in an archive. It checks each new one before it gets its name.
 """
 
-import contextlib
 import dataclasses
 import os
 import re
-import shutil
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +20,7 @@ import tyro
 
 from dimp_jax.evaluation import datasets, results
 from dimp_jax.evaluation.exchange import submission_check
+from dimp_jax.host.files import whole
 from dimp_jax.media.images import InputError
 from dimp_jax.media.text import first_names
 
@@ -190,17 +190,13 @@ def _boxes_text(boxes):
 
 def _write_zip(path, files, server, expected):
     """Writes an archive under `path`, unless the checker objects to it."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
+    with whole(path) as temporary:
         with zipfile.ZipFile(temporary, "w") as archive:
             for name in sorted(files):
                 info = zipfile.ZipInfo(name, EPOCH)
                 info.create_system, info.external_attr = 3, 0o644 << 16  # 3: Unix, wherever it runs
                 archive.writestr(info, files[name], zipfile.ZIP_DEFLATED, 9)
         _refuse(submission_check.check(temporary, server, expected), path)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_folder(path, files, server, expected):
@@ -208,16 +204,13 @@ def _write_folder(path, files, server, expected):
     if path.exists():
         raise InputError(f"{path}: exists: choose another --to or --tracker, or delete it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        staging = path.with_name(f".{path.name}.part")
-        shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
-        stack.callback(shutil.rmtree, staging, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as staging:
         for name, text in files.items():
-            target = staging / name
+            target = Path(staging, name)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="ascii", newline="\n")
-        _refuse(submission_check.check(staging / path.name, server, expected), path)
-        os.replace(staging / path.name, path)
+        _refuse(submission_check.check(target.parent, server, expected), path)
+        os.replace(target.parent, path)
 
 
 def _refuse(problems, path):

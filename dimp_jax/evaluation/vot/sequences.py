@@ -6,13 +6,13 @@ list.txt                       names, one a line
 <name>/groundtruth.txt         a line a frame: x,y,w,h, or the corners of a polygon
 """
 
-import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from dimp_jax.host.files import whole
 from dimp_jax.media.images import InputError
 from dimp_jax.media.sequences import load_folder
 from dimp_jax.media.text import numbers, read_names, read_text
@@ -54,15 +54,12 @@ def convert(source, target):
       InputError: `source` holds no sequences, or one without ground truth.
     """
     found = load_folder(source)
-    target = Path(target)
-    building = target.with_name(f".{target.name}.part")
-    shutil.rmtree(building, ignore_errors=True)
     try:
-        for sequence in found:
-            _write_sequence(sequence, building / sequence.name)
-        (building / LIST).write_text("".join(f"{s.name}\n" for s in found), encoding="utf-8")
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(building, target)
+        with whole(target) as building:
+            for sequence in found:
+                _write_sequence(sequence, building / sequence.name)
+            (building / LIST).write_text("".join(f"{s.name}\n" for s in found), encoding="utf-8")
+            shutil.rmtree(target, ignore_errors=True)
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from error
 
