@@ -58,9 +58,9 @@ class Arguments:
     """Of the kernels in a .safetensors file; vectors stay float32. Default: float16."""
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog="python -m dimp_jax.convert") -> int:
     """Runs the command line; returns the exit status."""
-    arguments = tyro.cli(Arguments, args=argv, prog="python -m dimp_jax.convert")
+    arguments = tyro.cli(Arguments, args=argv, prog=prog)
     try:
         lines = _convert(arguments)
     except (ValueError, OSError) as error:

@@ -137,6 +137,16 @@ def test_every_installed_module_can_be_imported(site, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_installed_command_evaluates(site, tmp_path):
+    """The console script; there is no evaluate.py here."""
+    command = [sys.executable, "-P", str(site / "bin" / "dimp-jax")]
+    options = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(site)}}
+    text = run([*command, "--help"], **options)
+    assert text.startswith("usage: dimp-jax COMMAND") and "\n  evaluate " in text
+    assert "--save-video" in run([*command, "evaluate", "--help"], **options)
+
+
+@pytest.mark.slow
 def test_the_installed_tracker_tracks_with_its_own_weights(site, tmp_path):
     if not shipped.file_of("dimp_lite0").is_file():
         pytest.skip("there are no trained weights yet: python -m dimp_jax.convert RUN FILE")

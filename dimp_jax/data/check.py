@@ -189,9 +189,9 @@ def _count(report, kind):
     return sum(problem.count for problem in report.problems if problem.kind == kind)
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog="python -m dimp_jax.data.check") -> int:
     """Exit status: 0 clean, 1 something is wrong, 2 nothing to check there, 130 stopped."""
-    args = tyro.cli(Arguments, args=argv, prog="python -m dimp_jax.data.check")
+    args = tyro.cli(Arguments, args=argv, prog=prog)
     try:
         reports = check(args.directory, Console(stderr=True))
     except InputError as error:

@@ -16,7 +16,6 @@ from typing import Literal
 from dimp_jax import config as configs
 from dimp_jax.host import command_line, files
 
-PROG = "python -m dimp_jax.export"
 LICENSE = """The folder flatbuffers is a copy of the PyPI package of that name, version {version}.
 Copyright 2014 Google Inc.; Apache License 2.0, https://www.apache.org/licenses/LICENSE-2.0
 """
@@ -37,9 +36,9 @@ class Arguments(command_line.TrackerArguments):
     """What the programs are lowered for."""
 
 
-def parse(argv) -> Arguments:
+def parse(argv, prog) -> Arguments:
     """See `command_line.parse_tracker`."""
-    return command_line.parse_tracker(Arguments, argv, prog=PROG, required=("out",))
+    return command_line.parse_tracker(Arguments, argv, prog=prog, required=("out",))
 
 
 def write(tracker, out: Path, platforms) -> dict[str, int]:
@@ -131,11 +130,11 @@ def show(sizes, out: Path) -> None:
     )
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog="python -m dimp_jax.export") -> int:
     """Exit status: 0; 2 if the input cannot be used, after a line on stderr."""
     argv = sys.argv[1:] if argv is None else argv
     try:
-        args = parse(argv)
+        args = parse(argv, prog)
         check_arguments(args.out, args.platforms)
         from dimp_jax.tracking.tracker import build  # jax takes seconds: not before the checks
 

@@ -12,15 +12,15 @@ from dimp_jax.media.images import InputError
 # Each is a folder here with `Arguments`, `run(args, argv, console)` and, where the defaults of its
 # options come from a config, `parse(argv, prog)`.
 NAMES = ("convergence", "metagradient", "learned_loss", "ablation", "online", "refinement")
-USAGE = f"usage: python -m dimp_jax.studies {{{','.join(NAMES)}}} --out DIR [options]"
 INTERRUPTED = 130
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog="python -m dimp_jax.studies") -> int:
     """Exit status: 0 done, 1 it cannot go on, 2 wrong input, 130 stopped (goes on next time)."""
     argv = sys.argv[1:] if argv is None else list(argv)
     if not argv or argv[0] in ("-h", "--help"):
-        print(USAGE, file=sys.stdout if argv else sys.stderr)
+        usage = f"usage: {prog} {{{','.join(NAMES)}}} --out DIR [options]"
+        print(usage, file=sys.stdout if argv else sys.stderr)
         return 0 if argv else 2
     name, rest = argv[0], argv[1:]
     if name not in NAMES:
@@ -30,7 +30,7 @@ def main(argv=None) -> int:
     study = importlib.import_module(f"dimp_jax.studies.{name}")
     parse = getattr(study, "parse", None) or functools.partial(_parse, study.Arguments)
     try:
-        args = parse(rest, f"python -m dimp_jax.studies {name}")
+        args = parse(rest, f"{prog} {name}")
     except (FileNotFoundError, ValueError) as error:
         return _fail(error)
     # After the options are checked: these take seconds.

@@ -10,6 +10,7 @@ import types
 import numpy as np
 import pytest
 
+from dimp_jax.evaluation import command
 from dimp_jax.host import compilation
 from tests.evaluation.test_runner import FakeTracker
 from tests.media.test_sequences import make_sequence, make_video, target_box, truncate, write_image
@@ -20,18 +21,14 @@ SCRIPT = ROOT / "evaluate.py"
 
 @pytest.fixture
 def evaluate(tmp_path, monkeypatch):
-    """The script as a module, in an empty working directory, with the fake tracker."""
-    spec = importlib.util.spec_from_file_location("evaluate", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "evaluate", module)  # tyro reads the fields' docs there
-    spec.loader.exec_module(module)
+    """The command, in an empty working directory, with the fake tracker."""
     monkeypatch.setattr(compilation, "enable_cache", lambda: None)
-    module.built = []
+    built = []
 
     def build(config):
         if config.checkpoint not in (None, "dimp_lite0"):
             raise ValueError(f"{config.checkpoint}: made for resnet50,\nnot for efficientnet_lite0")
-        module.built.append(config)
+        built.append(config)
         return FakeTracker()
 
     fake = types.ModuleType("dimp_jax.tracking.tracker")
@@ -40,7 +37,7 @@ def evaluate(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    return module
+    return types.SimpleNamespace(main=command.main, built=built)
 
 
 def error_line(evaluate, capsys, *argv):
@@ -245,17 +242,21 @@ def test_interrupted(evaluate, tmp_path, capsys, monkeypatch):
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["config.json", "input.json"]
 
 
-def test_missing_graphics_library_is_explained(evaluate, capsys, monkeypatch):
-    class NoLibGL:
-        def find_spec(self, name, path=None, target=None):
-            if name == "cv2":
-                raise ImportError("libGL.so.1: cannot open shared object file")
-
-    reloaded = ("dimp_jax.evaluation", "dimp_jax.media.opencv")
-    for name in [n for n in sys.modules if n == "cv2" or n.startswith(reloaded)]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [NoLibGL(), *sys.meta_path])
-    line = error_line(evaluate, capsys, "--data", "s")
+def test_missing_graphics_library_is_explained(tmp_path):
+    program = (
+        "import sys\n"
+        "class NoLibGL:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'cv2':\n"
+        "            raise ImportError('libGL.so.1: cannot open shared object file')\n"
+        "sys.meta_path.insert(0, NoLibGL())\n"
+        "from dimp_jax.evaluation.command import main\n"
+        "raise SystemExit(main(['--data', 's']))\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2 and line.startswith("evaluate.py: error: ")
     assert "libGL.so.1" in line and "pip install opencv-python-headless" in line
 
 
@@ -274,7 +275,7 @@ def test_compilation_cache_goes_to_the_user_cache_folder(tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r})\n"
         "import jax\n"
-        "from dimp_jax import compilation\n"
+        "from dimp_jax.host import compilation\n"
         "compilation.enable_cache()\n"
         "jax.jit(lambda x: x @ x)(jax.numpy.ones((2, 2)))\n"
         "print(jax.config.jax_compilation_cache_dir)"

@@ -1,6 +1,5 @@
 """train.py from the outside: resuming bit for bit, signals, bad losses, and what is left behind."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ import pytest
 import dimp_jax
 from dimp_jax.checkpoints import run
 from dimp_jax.training import steps
+from dimp_jax.training.command import main
 from dimp_jax.training.start import start_variables
 from tests.support import ROOT, tiny_config
 
@@ -31,17 +31,6 @@ def environment():
     # Little optimisation: these programs are compiled longer than they run.
     flags = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2"
     return os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags}"}
-
-
-@pytest.fixture(scope="module")
-def main():
-    """`train.main`, for what needs no process of its own."""
-    spec = importlib.util.spec_from_file_location("train", ROOT / "train.py")
-    script = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "train", script)  # tyro reads the fields' docs there
-        spec.loader.exec_module(script)
-        yield script.main
 
 
 def command(workdir, *options):
@@ -246,7 +235,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(environment, tmp_path):
         (["--training.optim.frozen", "backbon"], "backbon"),
     ],
 )
-def test_what_cannot_be_used_is_named(main, tmp_path, monkeypatch, capsys, options, message):
+def test_what_cannot_be_used_is_named(tmp_path, monkeypatch, capsys, options, message):
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     assert main([str(CONFIG), "--workdir", str(tmp_path / "run"), *options]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -255,7 +244,7 @@ def test_what_cannot_be_used_is_named(main, tmp_path, monkeypatch, capsys, optio
 
 
 @pytest.mark.slow
-def test_another_config_is_refused(main, straight, capsys):
+def test_another_config_is_refused(straight, capsys):
     before = sorted(straight.rglob("*"))
     argv = [str(CONFIG), "--workdir", str(straight), "--training.global-batch", "8"]
     assert main(argv) == 2

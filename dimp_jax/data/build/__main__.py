@@ -75,8 +75,9 @@ def build(args, console):
       InputError: the source or the arguments cannot be used; nothing was written.
     """
     # Late: --help and wrong usage need no data set library.
-    from dimp_jax.data.build import parts, workers as build_workers
     from dimp_jax.data import records_index
+    from dimp_jax.data.build import parts
+    from dimp_jax.data.build import workers as build_workers
 
     for option in ("workers", "part_frames"):
         if getattr(args, option) < 1:
@@ -88,9 +89,7 @@ def build(args, console):
     request = make_request(args)
     directory = args.out / name / args.split
     with console.status(f"listing {escape(str(args.source))}"):
-        plan = parts.make_plan(
-            builder_class(args.builder), request, directory, args.part_frames
-        )
+        plan = parts.make_plan(builder_class(args.builder), request, directory, args.part_frames)
     finished = records_index.split_directory(args.out, name, args.split)
     if finished:
         before = records_index.read_metadata(finished).get("made_from", {})
@@ -177,9 +176,9 @@ def _sum_up(plan, index, problems, console):
     console.print(f"{len(problems)} problems, all of them in {path}", markup=False, soft_wrap=True)
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog="python -m dimp_jax.data.build") -> int:
     """Exit status: 0; 1 if a process died; 2 for input that cannot be used; 130 if stopped."""
-    args = tyro.cli(Arguments, args=argv, prog="python -m dimp_jax.data.build")
+    args = tyro.cli(Arguments, args=argv, prog=prog)
     console = Console(stderr=True)
     try:
         build(args, console)

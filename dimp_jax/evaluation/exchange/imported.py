@@ -186,11 +186,11 @@ def _write(args, sequences, found):
         raise InputError(f"{args.out}: cannot be written ({error.strerror})") from error
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog="python -m dimp_jax.evaluation.imported") -> int:
     """Exit status: 0; 1 if sequences are missing; 2 after one line on stderr."""
     from rich.console import Console
 
-    args = tyro.cli(Arguments, args=argv, prog="python -m dimp_jax.evaluation.imported")
+    args = tyro.cli(Arguments, args=argv, prog=prog)
     try:
         report = import_results(args)
     except InputError as error:

@@ -231,9 +231,9 @@ def _check_arguments(args):
         raise InputError(f"{args.out}: no such folder")
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog="python -m dimp_jax.evaluation.submission") -> int:
     """Exit status: 0; 1 if --check finds something; 2 after one line on stderr."""
-    args = tyro.cli(Arguments, args=argv, prog="python -m dimp_jax.evaluation.submission")
+    args = tyro.cli(Arguments, args=argv, prog=prog)
     try:
         _check_arguments(args)
         if args.check is None:

@@ -104,9 +104,9 @@ def make_clips(comparison, count: int) -> list:
     return clips
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog="python -m dimp_jax.evaluation.report") -> int:
     """Exit status: 0; 2 if the input cannot be used, after a line on stderr; 130 if stopped."""
-    args = tyro.cli(Arguments, args=argv, prog="python -m dimp_jax.evaluation.report")
+    args = tyro.cli(Arguments, args=argv, prog=prog)
     try:
         written = write(args)
     except InputError as error:

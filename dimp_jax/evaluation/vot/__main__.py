@@ -236,8 +236,8 @@ def _last_message(said):
     return lines[-1] if lines else "it said nothing"
 
 
-def main(argv=None) -> int:
-    args = tyro.cli(Arguments, args=argv, prog="python -m dimp_jax.evaluation.vot")
+def main(argv=None, prog="python -m dimp_jax.evaluation.vot") -> int:
+    args = tyro.cli(Arguments, args=argv, prog=prog)
     try:
         evaluate(args, Console())
     except Failed as error:
