@@ -34,7 +34,7 @@ from dimp_jax.checkpoints import (
     weights_file,
 )
 from dimp_jax.checkpoints.torch_names import TRACKERS
-from dimp_jax.host import files
+from dimp_jax.host import command_line, files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,16 +58,10 @@ class Arguments:
     """Of the kernels in a .safetensors file; vectors stay float32. Default: float16."""
 
 
+@command_line.command("convert", ValueError, OSError)
 def main(argv=None, prog="python -m dimp_jax.convert") -> int:
-    """Runs the command line; returns the exit status."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog)
-    try:
-        lines = _convert(arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    for line in lines:
-        print(line)
+    """Exit status: 0; 2 if something is wrong, after a line on stderr: nothing is written then."""
+    print(*_convert(tyro.cli(Arguments, args=argv, prog=prog)), sep="\n")
     return 0
 
 

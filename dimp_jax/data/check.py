@@ -4,7 +4,6 @@ python -m dimp_jax.data.check DIR
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +15,9 @@ from rich.table import Table
 from dimp_jax.data import encoded, records, records_index
 from dimp_jax.data.records_index import Problem
 from dimp_jax.data.source import BrokenFrame
+from dimp_jax.host import command_line
 from dimp_jax.media.images import InputError
 
-INTERRUPTED = 130
 HEADINGS = {
     "image": "broken images",
     "box": "bad boxes",
@@ -189,16 +188,11 @@ def _count(report, kind):
     return sum(problem.count for problem in report.problems if problem.kind == kind)
 
 
+@command_line.command("check", InputError)
 def main(argv=None, prog="python -m dimp_jax.data.check") -> int:
     """Exit status: 0 clean, 1 something is wrong, 2 nothing to check there, 130 stopped."""
     args = tyro.cli(Arguments, args=argv, prog=prog)
-    try:
-        reports = check(args.directory, Console(stderr=True))
-    except InputError as error:
-        print(f"check: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    reports = check(args.directory, Console(stderr=True))
     show(reports, args.limit, Console())
     return int(any(report.problems for report in reports))
 

@@ -130,31 +130,18 @@ def show(sizes, out: Path) -> None:
     )
 
 
+@command_line.command("export", ValueError, OSError, ImportError)  # the last: OpenCV's libraries
 def main(argv=None, prog="python -m dimp_jax.export") -> int:
     """Exit status: 0; 2 if the input cannot be used, after a line on stderr."""
-    argv = sys.argv[1:] if argv is None else argv
-    try:
-        args = parse(argv, prog)
-        check_arguments(args.out, args.platforms)
-        from dimp_jax.tracking.tracker import build  # jax takes seconds: not before the checks
+    args = parse(sys.argv[1:] if argv is None else argv, prog)
+    check_arguments(args.out, args.platforms)
+    from dimp_jax.tracking.tracker import build  # jax takes seconds: not before the checks
 
-        tracker = build(args.settings)
-    except (FileNotFoundError, ValueError, ImportError) as error:  # the last: OpenCV's libraries
-        return fail(error)
+    tracker = build(args.settings)
     if tracker.notice:
         print(tracker.notice, file=sys.stderr)
-    try:
-        sizes = write(tracker, args.out, args.platforms)
-    except OSError as error:
-        return fail(error)
-    show(sizes, args.out)
+    show(write(tracker, args.out, args.platforms), args.out)
     return 0
-
-
-def fail(error) -> int:
-    """Prints an error on one line and returns the exit status 2."""
-    print(f"export: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

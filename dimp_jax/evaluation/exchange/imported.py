@@ -8,7 +8,6 @@ missing in DIR is missing in OUT, with the reason in <sequence>_error.txt.
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -17,6 +16,7 @@ import tyro
 
 from dimp_jax.evaluation import datasets, inputs, results, summary
 from dimp_jax.evaluation.exchange import layouts
+from dimp_jax.host import command_line
 from dimp_jax.host.files import whole
 from dimp_jax.media.images import InputError
 from dimp_jax.media.text import first_names, read_rows
@@ -186,16 +186,13 @@ def _write(args, sequences, found):
         raise InputError(f"{args.out}: cannot be written ({error.strerror})") from error
 
 
+@command_line.command("imported", InputError)
 def main(argv=None, prog="python -m dimp_jax.evaluation.imported") -> int:
     """Exit status: 0; 1 if sequences are missing; 2 after one line on stderr."""
     from rich.console import Console
 
     args = tyro.cli(Arguments, args=argv, prog=prog)
-    try:
-        report = import_results(args)
-    except InputError as error:
-        print(f"imported: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    report = import_results(args)
     console = Console()
     console.print(summary.table(report.summary))
     for notice in report.notices:

@@ -10,7 +10,6 @@ python -m dimp_jax.evaluation.submission --check FILE.zip --server got10k --data
 import dataclasses
 import os
 import re
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -20,6 +19,7 @@ import tyro
 
 from dimp_jax.evaluation import datasets, results
 from dimp_jax.evaluation.exchange import submission_check
+from dimp_jax.host import command_line
 from dimp_jax.host.files import whole
 from dimp_jax.media.images import InputError
 from dimp_jax.media.text import first_names
@@ -231,19 +231,16 @@ def _check_arguments(args):
         raise InputError(f"{args.out}: no such folder")
 
 
+@command_line.command("submission", InputError)
 def main(argv=None, prog="python -m dimp_jax.evaluation.submission") -> int:
     """Exit status: 0; 1 if --check finds something; 2 after one line on stderr."""
     args = tyro.cli(Arguments, args=argv, prog=prog)
-    try:
-        _check_arguments(args)
-        if args.check is None:
-            path, count = pack(args)
-            print(f"{path}: {count} files, as {args.server} asks for them")
-            return 0
-        problems = check(args)
-    except InputError as error:
-        print(f"submission: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    _check_arguments(args)
+    if args.check is None:
+        path, count = pack(args)
+        print(f"{path}: {count} files, as {args.server} asks for them")
+        return 0
+    problems = check(args)
     for problem in problems[: args.limit]:
         print(problem)
     if len(problems) > args.limit:
