@@ -4,7 +4,7 @@ Sample j of batch k is drawn from (seed, k * global_batch + j), whoever reads it
 workers, hosts and devices changes nothing, and a run resumes at any step without a reader's state.
 """
 
-import dataclasses
+import functools
 import multiprocessing
 import os
 import signal
@@ -145,15 +145,13 @@ def batches(
     grain.config.update("py_traceback_filtering", "off")
     local_batch = global_batch // process_count
     broken = BrokenFrames()
-    samples = _Samples(
-        sampler=sampler,
-        data=data,
-        seed=seed,
-        global_batch=global_batch,
+    samples = functools.partial(  # pickled into the workers
+        _sample,
+        first=process_index * local_batch,
         local_batch=local_batch,
-        process_index=process_index,
-        training=training,
-        broken=broken,
+        global_batch=global_batch,
+        seed=seed,
+        make=functools.partial(make_sample, sampler, data, training=training, broken=broken),
     )
     dataset = grain.MapDataset.range(start_step * local_batch, _MAX_STEPS * local_batch)
     dataset = dataset.map(samples).batch(local_batch)
@@ -173,29 +171,10 @@ def batches(
     return Batches(_Reader(iter(dataset), data.num_workers), broken)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Samples:
-    """The sample at a position of one host's share; pickled into the workers."""
-
-    sampler: Sampler
-    data: DataConfig
-    seed: int
-    global_batch: int
-    local_batch: int
-    process_index: int
-    training: bool
-    broken: BrokenFrames
-
-    def __call__(self, position: int) -> Sample:
-        step, offset = divmod(int(position), self.local_batch)
-        index = step * self.global_batch + self.process_index * self.local_batch + offset
-        return make_sample(
-            self.sampler,
-            self.data,
-            sample_draws(self.seed, index),
-            training=self.training,
-            broken=self.broken,
-        )
+def _sample(position: int, *, first: int, local_batch, global_batch, seed, make) -> Sample:
+    """The sample at a position of one host's share, which begins at `first` in each batch."""
+    step, offset = divmod(int(position), local_batch)
+    return make(sample_draws(seed, step * global_batch + first + offset))
 
 
 def _start_worker(worker_index: int, worker_count: int):

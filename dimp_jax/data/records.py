@@ -47,12 +47,8 @@ class BuiltSource:
         return "BuiltSource({}, {}, {}, min_box_px={})".format(*self._arguments)
 
     def __reduce__(self):
-        return _reopen, self._arguments
-
-    @property
-    def has_masks(self) -> bool:
-        """Some sequence has a mask."""
-        return bool(self.masked.any())
+        data_dir, name, split, min_box_px = self._arguments
+        return functools.partial(open_source, min_box_px=min_box_px), (data_dir, name, split)
 
     def visible(self, sequence: int) -> np.ndarray:
         """[L] bool: there, partly inside the image, with both sides >= `min_box_px`."""
@@ -148,10 +144,6 @@ def open_source(data_dir, name: str, split: str = "train", *, min_box_px: float)
     except (KeyError, ValueError) as error:
         directory = records_index.split_directory(data_dir, name, split)
         raise ValueError(f"{directory}: not a data set that can be read ({error!r})") from error
-
-
-def _reopen(data_dir, name, split, min_box_px):
-    return open_source(data_dir, name, split, min_box_px=min_box_px)
 
 
 def _shards(directory, num_records):

@@ -1,8 +1,8 @@
 """The transforms of the first frame, from which the tracker learns its first filter.
 
 Host code (numpy and OpenCV). A transform changes an enlarged patch, and is then cropped to the
-tracker's crop size; its shift moves the content, and with it the target's box. Flips, blurs,
-rotations and scales keep the centre, and the box as it is: the target's extent after a rotation is
+tracker's crop size; its shift moves the content, and with it the target's box. Flips, blurs
+and rotations keep the centre, and the box as it is: the target's extent after a rotation is
 deliberately ignored, as in the published tracker.
 """
 
@@ -16,7 +16,7 @@ from dimp_jax.geometry import search_crops
 from dimp_jax.media.opencv import cv2
 
 F32 = np.float32
-Kind = Literal["identity", "shift", "flip", "blur", "rotate", "scale"]
+Kind = Literal["identity", "shift", "flip", "blur", "rotate"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Transform:
     """One sample of the first frame.
 
     kind: "blur" has `parameters` (sigma_y_px, sigma_x_px), "rotate" (angle,) in radians, positive
-      counter-clockwise on the screen, "scale" (factor,), above 1 enlarges; the others have none.
+      counter-clockwise on the screen; the others have none.
     shift_yx: whole pixels by which the content moves after the transform.
     """
 
@@ -147,8 +147,6 @@ def _change(patch, transform):
             return cv2.sepFilter2D(patch, -1, kernel_x, kernel_y, borderType=cv2.BORDER_CONSTANT)
         case "rotate":
             return _rotate(patch, *transform.parameters)
-        case "scale":
-            return _scale(patch, *transform.parameters)
     raise ValueError(
         f"transform kind {transform.kind!r}: expected one of {', '.join(Kind.__args__)}"
     )
@@ -177,12 +175,3 @@ def _rotate(patch, angle):
     return cv2.warpAffine(
         patch, affine, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-
-
-def _scale(patch, factor):
-    # An even change of size keeps the centre where it is.
-    size_hw = [round(extent * factor) for extent in patch.shape[:2]]
-    size_hw = [
-        size + (size - extent) % 2 for size, extent in zip(size_hw, patch.shape[:2], strict=True)
-    ]
-    return search_crops.resize(patch, size_hw)

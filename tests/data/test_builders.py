@@ -30,7 +30,7 @@ def test_sequence_folder(tmp_path):
     np.testing.assert_array_equal(frames[1].box_xywh, [5, 6, 20, 10])
     assert frames[2] is frames[0]  # decoded once
 
-    assert source.has_masks and source.masked.tolist() == [True, False]
+    assert source.masked.any() and source.masked.tolist() == [True, False]
     assert source.mask(0, 0) is None and source.mask(1, 1) is None
     np.testing.assert_array_equal(davis.hull_xywh(source.mask(0, 1)), [6, 7, 20, 10])
 

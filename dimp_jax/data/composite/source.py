@@ -13,6 +13,7 @@ from dimp_jax.data.composite import render, sprites, stock
 from dimp_jax.data.composite import scene as composite_scene
 from dimp_jax.data.composite.stock import Origin
 from dimp_jax.data.picture_cache import BoundedCache
+from dimp_jax.data.source import check_index
 from dimp_jax.media.images import InputError, read_image
 
 _SEED = 20_190_416
@@ -145,7 +146,7 @@ class CompositeSource:
         pictures = self.pictures(sequence)
         frames = []
         for t in frame_ids:
-            t = _checked("frame", t, self.config.length)
+            t = check_index("composite: frame", t, self.config.length)
             canvas = self._canvas(scene, t) if pictures.canvas is None else pictures.canvas
             noise = self._noise.get(
                 t % _NOISE_IMAGES,
@@ -156,7 +157,7 @@ class CompositeSource:
 
     def scene(self, sequence):
         """The plan of a sequence, a `scene.Scene`."""
-        sequence = _checked("sequence", sequence, len(self))
+        sequence = check_index("composite: sequence", sequence, len(self))
 
         def plan():
             rng = np.random.default_rng((_SEED, self.seed, sequence))
@@ -207,12 +208,6 @@ class CompositeSource:
             (frame,) = source.read(origin.sequence, [min(at, 2 * length - 2 - at)])
             image = frame.image
         return render.cover(image, scene.canvas_wh, scene.seed)
-
-
-def _checked(kind, index, count):
-    if not 0 <= index < count:
-        raise IndexError(f"composite: {kind} {index}: expected 0 to {count - 1}")
-    return int(index)
 
 
 def _one(_):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dimp_jax.evaluation.runners import one_by_one
-from dimp_jax.media import draw, images, window
+from dimp_jax.media import images, window
 from dimp_jax.media.sequences import Sequence
 
 
@@ -124,10 +124,7 @@ def _open_window():
     window.check_display()
 
     def show(frame):
-        drawn = draw.annotate(
-            frame.image, frame.box, verdict=frame.verdict, score=frame.score, frame=frame.index
-        )
-        if window.show(drawn):
+        if window.show(one_by_one.drawn(frame)):
             window.close()
             raise one_by_one.Stopped
 

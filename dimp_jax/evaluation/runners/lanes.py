@@ -1,16 +1,16 @@
 """Many sequences through a few lanes: a lane whose sequence ends takes the next one at once."""
 
-import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from rich.console import Console
 
 from dimp_jax.evaluation import jobs as evaluation
-from dimp_jax.evaluation.runners.one_by_one import progress_of_frames
+from dimp_jax.evaluation.runners.one_by_one import progress_of_frames, timed_images
 from dimp_jax.media.images import InputError
 from dimp_jax.media.sequences import Sequence
 
@@ -96,7 +96,7 @@ def track_many(
                 )
     finally:
         for run in runs.values():
-            run.frames.close()
+            run.close()
 
 
 def at_once(lanes: Lanes, todo, *, options: evaluation.Options, console: Console):
@@ -135,7 +135,9 @@ def _start(lanes, states, lane, run, on_frame):
     try:
         states = _finished(lanes.init(states, lane, image, box, run.entry.seed))
     except ValueError as error:
-        return states, _because(InputError(f"{sequence.name}: {error}"), error)
+        refused = InputError(f"{sequence.name}: {error}")
+        refused.__cause__ = error
+        return states, refused
     except Exception as error:  # whatever it is, the other lanes have no part in it
         return states, error
     run.boxes.append(np.array(box, np.float64))
@@ -144,27 +146,31 @@ def _start(lanes, states, lane, run, on_frame):
     return states, None
 
 
-def _because(error, cause):
-    """The error with its cause, as if raised from it."""
-    error.__cause__ = cause
-    return error
-
-
 class _Run:
-    """An entry in its lane, and what it has given so far."""
+    """An entry in its lane, what it has given so far, and a thread that decodes ahead."""
 
     def __init__(self, entry: Entry, prefetch_frames: int):
         self.entry = entry
-        self.frames = Prefetcher(entry.sequence, prefetch_frames)
         self.boxes, self.times_s, self.decode_s = [], [], []
+        self._pool = ThreadPoolExecutor(1, f"frames of {entry.sequence.name}")
+        self._images = timed_images(entry.sequence)
+        self._ahead = deque()
+        for _ in range(prefetch_frames):
+            self._decode()
+
+    def _decode(self):
+        self._ahead.append(self._pool.submit(next, self._images, (None, None)))
 
     def next_image(self):
         """(the next frame or None, why it cannot be read or None)."""
-        frame = self.frames.get()
-        if not isinstance(frame, Decoded):
-            return None, frame
-        self.decode_s.append(frame.seconds)
-        return frame.image, None
+        self._decode()
+        try:
+            image, seconds = self._ahead.popleft().result()
+        except Exception as error:  # whatever it is, the other lanes have no part in it
+            return None, error
+        if image is not None:
+            self.decode_s.append(seconds)
+        return image, None
 
     def add(self, result, seconds) -> Exception | None:
         """Stores what a step gave, or returns why it is of no use."""
@@ -180,57 +186,12 @@ class _Run:
 
     def ended(self, error) -> Outcome:
         """What the entry has come to."""
-        self.frames.close()
+        self.close()
         if error is not None:
             return Outcome(self.entry.key, None, None, None, error)
         arrays = (np.array(values) for values in (self.boxes, self.times_s, self.decode_s))
         return Outcome(self.entry.key, *arrays, None)
 
-
-class Decoded(NamedTuple):
-    """A frame, and how long it took to decode."""
-
-    image: np.ndarray  # uint8 RGB [H, W, 3]
-    seconds: float
-
-
-class Prefetcher:
-    """Decodes the frames of a sequence ahead, in a thread of its own."""
-
-    def __init__(self, sequence: Sequence, ahead: int):
-        """ahead: frames that wait at most."""
-        self._items = queue.Queue(ahead)
-        self._closed = threading.Event()
-        name = f"frames of {sequence.name}"
-        self._thread = threading.Thread(target=self._run, args=(sequence,), name=name, daemon=True)
-        self._thread.start()
-
-    def get(self) -> Decoded | Exception | None:
-        """The next frame, waited for; None after the last; an exception where decoding failed."""
-        return self._items.get()
-
-    def close(self) -> None:
+    def close(self):
         """Ends the thread, whether or not all frames were taken."""
-        self._closed.set()
-        self._thread.join()
-
-    def _run(self, sequence):
-        try:
-            frames = sequence.images()
-            while True:
-                began = time.perf_counter()
-                _, image = next(frames, (None, None))
-                item = None if image is None else Decoded(image, time.perf_counter() - began)
-                if not self._put(item) or item is None:
-                    return
-        except Exception as error:  # whatever it is, it belongs to the thread that takes the frames
-            self._put(error)
-
-    def _put(self, item) -> bool:
-        while not self._closed.is_set():
-            try:
-                self._items.put(item, timeout=0.05)
-                return True
-            except queue.Full:
-                pass  # look whether it was closed
-        return False
+        self._pool.shutdown(cancel_futures=True)
