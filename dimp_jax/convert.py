@@ -78,6 +78,10 @@ def _convert(arguments: Arguments) -> list[str]:
         raise CheckpointError(
             f"--dtype {arguments.dtype}: only from a directory to a {weights_file.SUFFIX} file"
         )
+    if not source.is_dir() and output.suffix in (".npz", weights_file.SUFFIX):
+        raise CheckpointError(
+            f"{output}: only a checkpoint directory is converted to {output.suffix}"
+        )
     if is_torch:
         return to_checkpoint(source, output, arguments.config)
     if not source.is_dir():
@@ -100,9 +104,6 @@ def to_checkpoint(source, output, config_name=None) -> list[str]:
       CheckpointError: not a torch file, another network, or `output` exists.
       ValueError, FileNotFoundError: the config cannot be loaded.
     """
-    if Path(output).suffix in (".npz", weights_file.SUFFIX):
-        kind = Path(output).suffix
-        raise CheckpointError(f"{output}: only a checkpoint directory is converted to {kind}")
     file = torch_file.read(source)
     try:
         tensors, constructor = _state_dict_of(file.value)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from dimp_jax.checkpoints import CheckpointError, run, shipped, store, weights_file
+from dimp_jax.checkpoints import run, shipped, store, weights_file
 
 
 def to_file(source, output, dtype: str = "float16") -> list[str]:
@@ -51,16 +51,9 @@ def to_directory(source, output) -> list[str]:
     Raises:
       CheckpointError, OSError: as `store.load` and `store.save`.
     """
-    if Path(output).suffix in (".npz", weights_file.SUFFIX):
-        raise CheckpointError(
-            f"{output}: a {weights_file.SUFFIX} file is converted to a checkpoint directory only"
-        )
     variables, card = store.load(source)
     store.save(output, variables, card)
-    return [
-        f"{source}: {card['architecture']}, {', '.join(card['contains'])}",
-        f"wrote {output}",
-    ]
+    return [f"{source}: {card['architecture']}, {', '.join(card['contains'])}", f"wrote {output}"]
 
 
 def without_folders(config):

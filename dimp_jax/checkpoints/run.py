@@ -213,11 +213,7 @@ def _read_group(folder, name, meta, template):
 
 
 def read_tree(path):
-    """The arrays of an Orbax directory, as numpy.
-
-    Raises:
-      CheckpointError: it cannot be read.
-    """
+    """The arrays of an Orbax directory, as numpy. Raises CheckpointError: it cannot be read."""
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
             tree = checkpointer.metadata(path.absolute()).item_metadata.tree

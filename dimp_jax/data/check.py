@@ -56,11 +56,7 @@ class Report:
 
 
 def check(directory, console) -> list[Report]:
-    """Checks all that is in a folder.
-
-    Raises:
-      InputError: it is none of the layouts.
-    """
+    """Checks all that is in a folder. Raises InputError: it is none of the layouts."""
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder")
     built = _built(directory)
@@ -174,7 +170,8 @@ def show(reports, limit, console):
     for count in ("sequences", "frames", "visible", "absent"):
         table.add_row(count, *(str(getattr(report, count)) for report in reports))
     for kind, heading in HEADINGS.items():
-        table.add_row(heading, *(str(_count(report, kind)) for report in reports))
+        found = ([p.count for p in report.problems if p.kind == kind] for report in reports)
+        table.add_row(heading, *(str(sum(counts)) for counts in found))
     console.print(table)
     problems = [problem for report in reports for problem in report.problems]
     for problem in problems[:limit]:
@@ -182,10 +179,6 @@ def show(reports, limit, console):
         console.print(text, markup=False, soft_wrap=True, highlight=False)
     if len(problems) > limit:
         console.print(f"... and {len(problems) - limit} more (--limit {len(problems)} shows all)")
-
-
-def _count(report, kind):
-    return sum(problem.count for problem in report.problems if problem.kind == kind)
 
 
 @command_line.command("check", InputError)

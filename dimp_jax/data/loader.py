@@ -5,12 +5,8 @@ workers, hosts and devices changes nothing, and a run resumes at any step withou
 """
 
 import functools
-import multiprocessing
 import os
-import signal
-import threading
 import weakref
-from multiprocessing import connection
 
 import grain
 import numpy as np
@@ -22,6 +18,7 @@ from dimp_jax.data.sampler import Sampler
 from dimp_jax.data.samples import BrokenFrames, check_config, make_sample
 from dimp_jax.data.source import Sample
 from dimp_jax.data.sources import open_sources
+from dimp_jax.host import processes
 from dimp_jax.media.opencv import cv2
 
 MAX_THREADS = 8  # with num_workers=0; beyond that Python's lock leaves them waiting
@@ -180,15 +177,7 @@ def _sample(position: int, *, first: int, local_batch, global_batch, seed, make)
 def _start_worker(worker_index: int, worker_count: int):
     del worker_index, worker_count
     cv2.setNumThreads(0)  # the workers are the parallelism
-    # Ctrl-C reaches the whole group: the parent ends the workers, which have nothing to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent():
-    """Ends this worker when its parent is gone, however that ended (kill -9 too)."""
-    connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    processes.follow_parent()
 
 
 def _check(data, seed, global_batch, start_step, process_index, process_count):

@@ -155,10 +155,5 @@ def _version(checkpoint) -> dict:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256")
         return {"checkpoint_sha256": digest.hexdigest()}
-    return {"checkpoint_modified": None if path is None else _last_modified(path)}
-
-
-def _last_modified(folder):
-    """Newest modification time below `folder`; None if it holds no files."""
-    files = [p for p in folder.rglob("*") if p.is_file()]
-    return max((p.stat().st_mtime for p in files), default=None)
+    files = [] if path is None else [p for p in path.rglob("*") if p.is_file()]
+    return {"checkpoint_modified": max((p.stat().st_mtime for p in files), default=None)}

@@ -193,10 +193,7 @@ def finish(plan) -> tuple[records_index.SequenceIndex, list[Problem]]:
     target.mkdir(parents=True, exist_ok=True)
     split = plan.request.split
     template = tfds.core.ShardedFileTemplate(
-        data_dir=target,
-        dataset_name=builder.name,
-        split=split,
-        filetype_suffix="array_record",
+        data_dir=target, dataset_name=builder.name, split=split, filetype_suffix="array_record"
     )
     shards = [
         (folder / name, length)

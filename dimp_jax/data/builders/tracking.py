@@ -95,11 +95,7 @@ class TrackingBuilder(tfds.core.GeneratorBasedBuilder):
     @staticmethod
     @abc.abstractmethod
     def read_footage(footage: Footage) -> Annotated:
-        """The annotation of one footage.
-
-        Raises:
-          InputError: it cannot be used at all.
-        """
+        """The annotation of one footage. Raises InputError: it cannot be used at all."""
 
     def _info(self):
         binary = tfds.features.Tensor(shape=(), dtype=np.object_)

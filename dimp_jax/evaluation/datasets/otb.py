@@ -36,7 +36,10 @@ def _entry(root, row):
         own = root / f"{row['folder']}-{row['target']}"
         folder = own if own.is_dir() and not folder.is_dir() else folder
         files_of_target.insert(0, f"groundtruth_rect.{row['target']}.txt")
-    there = [p for p in map(folder.joinpath, files_of_target) if _has_text(p)]
+    # Human4 has an empty groundtruth_rect.1.txt beside the one that counts.
+    there = [
+        p for p in map(folder.joinpath, files_of_target) if p.is_file() and p.read_bytes().strip()
+    ]
     return files.Entry(
         row["name"],
         folder / "img",
@@ -61,8 +64,3 @@ def read(entry, listing):
         raise InputError(f"{entry.images}: {len(paths)} frames: {entry.name} begins after {omit}")
     attributes = tuple(row["attributes"].split())
     return files.annotated(entry, paths[omit:], boxes[omit:], faults, doubts, attributes=attributes)
-
-
-def _has_text(path):
-    """Human4 has an empty groundtruth_rect.1.txt beside the one that counts."""
-    return path.is_file() and bool(path.read_bytes().strip())

@@ -25,7 +25,9 @@ def inventory(root, name):
     entries = []
     for sequence in text.read_names(path):
         folder = root / sequence
-        images = folder if _has_frames(folder) else folder / "color"
+        images = folder / "color"
+        if not images.is_dir() and any(folder.glob("*.jpg")):
+            images = folder
         entries.append(files.Entry(sequence, images, folder / "groundtruth.txt"))
     return files.Inventory(entries, EXPECTED, root)
 
@@ -40,15 +42,6 @@ def read(entry, listing):
         where = files.spans(np.flatnonzero(flat) + 1)
         raise InputError(f"{entry.boxes}: no area in line {where}")
     boxes = curves.polygon_to_box(polygons)
-    attributes = _read_tags(entry.boxes.parent)
+    tags = sorted(entry.boxes.parent.glob("*.tag"))  # a file of flags each; it may end before
+    attributes = tuple(path.stem for path in tags if text.read_flags(path).any())
     return files.annotated(entry, paths, boxes, faults, attributes=attributes)
-
-
-def _has_frames(folder):
-    return not (folder / "color").is_dir() and any(folder.glob("*.jpg"))
-
-
-def _read_tags(folder):
-    """A file of flags a tag; it may end before the frames do."""
-    tags = sorted(folder.glob("*.tag"))
-    return tuple(path.stem for path in tags if text.read_flags(path).any())

@@ -72,11 +72,7 @@ class Got10kTracker:
         )
 
     def update(self, image) -> np.ndarray:
-        """Tracks one frame: its box [4].
-
-        Raises:
-          RuntimeError: `init` was not called.
-        """
+        """Tracks one frame: its box [4]. Raises RuntimeError: `init` was not called."""
         if self._state is None:
             raise RuntimeError("update: call init with the first frame and its box before")
         self._state, result = self._tracker.step(self._state, _pixels(image))

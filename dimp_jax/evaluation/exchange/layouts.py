@@ -58,11 +58,7 @@ def pytracking(directory) -> Runs:
 
 
 def pysot(directory) -> Runs:
-    """`<tracker>/<seq>.txt`, one run without times.
-
-    Raises:
-      InputError: no boxes there.
-    """
+    """`<tracker>/<seq>.txt`, one run without times. Raises InputError: no boxes there."""
     directory = Path(directory)
     if not _texts(directory):
         raise _no_results(directory, "<sequence>.txt (GOT-10k's are in the got10k layout)")

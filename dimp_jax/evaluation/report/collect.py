@@ -62,6 +62,10 @@ class Comparison:
         return [sequence.name for sequence in self.sequences]
 
     @property
+    def several_runs(self) -> bool:
+        return any(len(tracker.runs) > 1 for tracker in self.trackers)
+
+    @property
     def problems(self) -> list[Problem]:
         return [problem for tracker in self.trackers for problem in tracker.problems]
 

@@ -61,7 +61,9 @@ def make_strip(sequence, boxes, colors_rgb, *, frames=FRAMES, tile_wh=TILE_WH) -
                 name: float(v[index]) if np.isfinite(v[index]) else None
                 for name, v in overlaps.items()
             }
-            tiles.append(Tile(int(index), encode_jpeg(drawn), known))
+            quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+            jpeg = cv2.imencode(".jpg", drawn[..., ::-1], quality)[1].tobytes()
+            tiles.append(Tile(int(index), jpeg, known))
     except InputError as error:  # the boxes were scored: the page must not be lost for a picture
         problem = str(error)
     return Strip(sequence.name, tiles, overlaps, problem)
@@ -146,9 +148,3 @@ def cut_window(image_size_hw, truth, boxes, aspect: float):
     room = np.array([columns, rows]) - size
     corner = np.where(room >= 0, np.clip(corner, 0, np.maximum(room, 0)), room / 2)
     return (*corner, *size)
-
-
-def encode_jpeg(image) -> bytes:
-    """uint8 RGB [H, W, 3] as a JPEG file."""
-    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return data.tobytes()

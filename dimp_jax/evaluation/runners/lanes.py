@@ -4,27 +4,15 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 
-from dimp_jax.evaluation import jobs as evaluation
+from dimp_jax.evaluation.jobs import Failed, Options, Tracked, failed
 from dimp_jax.evaluation.runners.one_by_one import progress_of_frames, timed_images
 from dimp_jax.media.images import InputError
 from dimp_jax.media.sequences import Sequence
-
-
-class Lanes(Protocol):
-    """What is asked of lanes: `dimp_jax.tracking.many.lanes.Lanes`, or anything like it."""
-
-    size: int
-
-    def empty(self) -> Any: ...
-
-    def init(self, states, lane: int, image, box_xywh, seed: int = 0) -> Any: ...
-
-    def step(self, states, images) -> tuple[Any, list]: ...
 
 
 class Entry(NamedTuple):
@@ -35,30 +23,21 @@ class Entry(NamedTuple):
     seed: int
 
 
-class Outcome(NamedTuple):
-    """An entry that has ended. Either `error` is None, or the arrays are."""
-
-    key: Any
-    boxes: np.ndarray | None  # [N, 4], the first is the given box
-    times_s: np.ndarray | None  # [N] initialisation, then joint step / lanes that took part
-    decode_s: np.ndarray | None  # [N] by a worker thread, beside the tracking
-    error: Exception | None  # with its traceback
-
-
 def track_many(
-    lanes: Lanes,
+    lanes,
     entries: Iterable[Entry],
     *,
     prefetch_frames: int = 4,
     on_frame=lambda key, index, image, box, result: None,
-) -> Iterator[Outcome]:
-    """Tracks all entries, `lanes.size` at a time, and yields each as it ends.
+) -> Iterator[tuple[Any, Tracked | Failed]]:
+    """Tracks all entries, `lanes.size` at a time: yields (key, outcome) of each as it ends.
 
     An entry that fails (an unreadable frame, a refused box, a box that is not finite) ends with its
     error, and its lane goes on with the next one. What fails for all lanes is raised.
 
     Args:
-      lanes: may be shared by calls that follow one another.
+      lanes: `tracking.many.lanes.Lanes` or what has its size, empty, init and step; may be shared
+        by calls that follow one another.
       entries: of `Entry`, or tuples alike; taken when a lane is free.
       prefetch_frames: decoded ahead, a lane.
       on_frame: called with the entry's key, the frame's index, uint8 RGB image, box [4] and
@@ -99,7 +78,7 @@ def track_many(
             run.close()
 
 
-def at_once(lanes: Lanes, todo, *, options: evaluation.Options, console: Console):
+def at_once(lanes, todo, *, options: Options, console: Console):
     """Tracks the jobs of an evaluation by `track_many`: yields (job, outcome)."""
     named = ((job, job.sequence, options.seed + job.run) for job in todo)
     with progress_of_frames(console) as progress:
@@ -108,11 +87,7 @@ def at_once(lanes: Lanes, todo, *, options: evaluation.Options, console: Console
             f"{len(todo)} sequences, {lanes.size} at once", total=total, fps="-"
         )
         advance = lambda *_: progress.advance(task)
-        for ended in track_many(lanes, named, on_frame=advance):
-            if ended.error is not None:
-                yield ended.key, evaluation.failed(ended.error)
-            else:
-                yield ended.key, evaluation.Tracked(ended.boxes, ended.times_s, ended.decode_s)
+        yield from track_many(lanes, named, on_frame=advance)
 
 
 def _finished(values):
@@ -184,13 +159,13 @@ class _Run:
         self.times_s.append(seconds)
         return None
 
-    def ended(self, error) -> Outcome:
-        """What the entry has come to."""
+    def ended(self, error) -> tuple[Any, Tracked | Failed]:
+        """The entry's key, and what it has come to."""
         self.close()
         if error is not None:
-            return Outcome(self.entry.key, None, None, None, error)
+            return self.entry.key, failed(error)
         arrays = (np.array(values) for values in (self.boxes, self.times_s, self.decode_s))
-        return Outcome(self.entry.key, *arrays, None)
+        return self.entry.key, Tracked(*arrays)
 
     def close(self):
         """Ends the thread, whether or not all frames were taken."""
