@@ -151,6 +151,15 @@ def _row(box):
     return ",".join(f"{v:.4f}" for v in box) + "\n"
 
 
+def read_input(out) -> dict:
+    """What the results in `out` are of. Raises InputError: `out` has no readable input.json."""
+    path = Path(out) / "input.json"
+    described = read_json(path)
+    if not isinstance(described, dict):
+        raise InputError(f"{path}: cannot be read: expected a results folder of evaluate.py")
+    return described
+
+
 def read_json(path):
     """The content of a JSON file; None if it cannot be read."""
     try:

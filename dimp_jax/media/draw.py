@@ -49,25 +49,21 @@ def annotate(image, box, *, verdict, score, frame, groundtruth=None, fps=None) -
     return canvas
 
 
-def annotate_objects(image, boxes, *, verdicts, frame, fps=None) -> np.ndarray:
+def annotate_objects(image, boxes, *, verdicts, frame) -> np.ndarray:
     """A copy of the frame with the boxes of several targets, each in a colour of its own.
 
     Args:
       image: uint8 RGB [H, W, 3]; enlarged as in `annotate`.
       boxes: [K, 4] x, y, w, h in pixels of `image`.
       verdicts: K names of verdicts; a target that is not found has a thin line.
-      frame: index of the frame. fps: frames a second, or None.
+      frame: index of the frame.
     """
     canvas, scale, unit = _enlarged(image)
     for number, (box, verdict) in enumerate(zip(boxes, verdicts, strict=True)):
         color = OBJECT_RGB[number % len(OBJECT_RGB)]
-        rectangle(
-            canvas, np.asarray(box) * scale, color, unit if verdict == "NOT_FOUND" else 2 * unit + 1
-        )
-    texts = [f"#{frame}", f"{len(boxes)} targets"]
-    if fps is not None:
-        texts.append(f"{fps:.1f} fps")
-    _label(canvas, "  ".join(texts), GIVEN_RGB)
+        thickness = unit if verdict == "NOT_FOUND" else 2 * unit + 1
+        rectangle(canvas, np.asarray(box) * scale, color, thickness)
+    _label(canvas, f"#{frame}  {len(boxes)} targets", GIVEN_RGB)
     return canvas
 
 

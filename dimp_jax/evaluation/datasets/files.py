@@ -74,6 +74,19 @@ def read_attributes(path, names) -> tuple[str, ...]:
     return tuple(name for name, flag in zip(names, flags, strict=True) if flag > 0)
 
 
+def read_frame_flags(path, boxes, faults, *, is_cut=False) -> np.ndarray:
+    """[L] int flags of the frames that have `boxes` [N, 4]; another L becomes one of `faults`.
+
+    With `is_cut`, the flags that go on after the boxes are left out.
+    """
+    flags = text.read_flags(path)
+    if is_cut:
+        flags = flags[: len(boxes)]
+    if len(flags) != len(boxes):
+        faults.append(f"{path}: {len(flags)} flags for {len(boxes)} boxes")
+    return flags
+
+
 def list_frames(folder) -> dict[int, str]:
     """{number: file name} of the images named by a number, with or without leading zeros.
 

@@ -35,13 +35,8 @@ def read(entry, listing):
         return files.first_box_only(entry, listing)
     paths, faults = files.take_frames(entry, listing)
     boxes = text.read_rows(entry.boxes)
-    flags = {}
-    for name in ("cover.label", "absence.label"):
-        path = entry.images / name
-        flags[name] = text.read_flags(path)
-        if len(flags[name]) != len(boxes):
-            faults.append(f"{path}: {len(flags[name])} flags for {len(boxes)} boxes")
-    cover = flags["cover.label"]
+    cover = files.read_frame_flags(entry.images / "cover.label", boxes, faults)
+    files.read_frame_flags(entry.images / "absence.label", boxes, faults)
     doubts = []
     if (cover < 0).any() or (cover > COVERS).any():
         doubts.append(f"{entry.images / 'cover.label'}: expected whole numbers from 0 to {COVERS}")

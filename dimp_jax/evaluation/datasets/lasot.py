@@ -40,12 +40,8 @@ def read(entry, listing):
     boxes = text.read_rows(entry.boxes)
     visible = np.ones(len(boxes), bool)
     for name in ("full_occlusion.txt", "out_of_view.txt"):
-        path = entry.boxes.with_name(name)
-        flags = text.read_flags(path)
-        if entry.name == SHORTER:
-            flags = flags[: len(boxes)]
-        if len(flags) != len(boxes):
-            faults.append(f"{path}: {len(flags)} flags for {len(boxes)} boxes")
+        path, is_cut = entry.boxes.with_name(name), entry.name == SHORTER
+        flags = files.read_frame_flags(path, boxes, faults, is_cut=is_cut)
         shared = min(len(flags), len(boxes))
         visible[:shared] &= flags[:shared] == 0
     if entry.name == SHORTER:

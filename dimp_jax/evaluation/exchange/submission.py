@@ -117,9 +117,7 @@ def check(args: Arguments) -> list[str]:
 def _sequences(args):
     """All sequences of the server's data set, if OUT has results of nothing less."""
     wanted = DATASETS[args.server]
-    described = results.read_json(args.out / "input.json")
-    if not isinstance(described, dict):
-        raise InputError(f"{args.out}: no results of evaluate.py: its input.json cannot be read")
+    described = results.read_input(args.out)
     if described.get("dataset") != wanted:
         what = described.get("dataset") or described.get("data") or described.get("video")
         runs = f" --runs {GOT10K_RUNS}" if args.server == "got10k" else ""
