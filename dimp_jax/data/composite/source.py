@@ -23,7 +23,7 @@ _BACKGROUND_BYTES, _OBJECT_BYTES, _SCENE_BYTES = 64 << 20, 48 << 20, 48 << 20
 _PLANS = 64
 
 
-def open_source(config, data_dir, *, min_box_px=2.0, seed=0):
+def open_source(config, data_dir, *, min_box_px=2.0, seed=0) -> "CompositeSource":
     """Looks at all objects and backgrounds, once.
 
     Args:
@@ -31,9 +31,6 @@ def open_source(config, data_dir, *, min_box_px=2.0, seed=0):
       data_dir: folder of the built data sets, or None where none is named and both folders are.
       min_box_px: target boxes with a shorter side count as not visible.
       seed: another one gives other sequences of the same pictures.
-
-    Returns:
-      A `CompositeSource`.
 
     Raises:
       InputError: no pictures: a folder is missing or empty, or nothing in it can be used.

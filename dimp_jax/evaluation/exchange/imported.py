@@ -122,40 +122,35 @@ def _notices(found, sequences, strays):
     notices = []
     if strays:
         notices.append(f"left out, of no sequence: {first_names(strays)} ({len(strays)} files)")
-    several = len(found) > 1
     for number, run in enumerate(found):
-        where = f"run {number}: " if several else ""
-        missing = [name for name, result in run.items() if result.boxes is None]
-        lengths = [run[name].problem for name in missing if run[name].problem != MISSING]
-        if missing:
-            notices.append(
-                f"{where}{len(missing)} of {len(sequences)} sequences are missing: "
-                f"{first_names(missing)}"
-            )
-        notices.extend(f"{where}{problem}" for problem in lengths)
-        notices.extend(
-            f"{where}{name}: {result.predicted} boxes, cut to {len(result.boxes)} frames with a box"
-            for name, result in run.items()
-            if result.boxes is not None and len(result.boxes) != result.predicted
-        )
-        timeless = [n for n, r in run.items() if r.boxes is not None and r.times_s is None]
-        if timeless:
-            notices.append(
-                f"{where}no usable times of {first_names(timeless)} ({len(timeless)} sequences)"
-            )
-        off = {
-            s.name: float(np.abs(run[s.name].boxes[0] - s.init_box).max())
-            for s in sequences
-            if run[s.name].boxes is not None
-        }
-        other = [name for name, distance in off.items() if distance >= OTHER_FIRST_BOX_PX]
-        if other:
-            worst = max(other, key=off.get)
-            notices.append(
-                f"{where}the first box is not the data set's in {len(other)} sequences (most in "
-                f"{worst}: by {off[worst]:.4g} px): another origin, or another release of the data"
-            )
+        where = f"run {number}: " if len(found) > 1 else ""
+        notices += [where + line for line in _notices_of_run(run, sequences)]
     return notices
+
+
+def _notices_of_run(run, sequences):
+    read = {name: result for name, result in run.items() if result.boxes is not None}
+    missing = [name for name in run if name not in read]
+    if missing:
+        count = f"{len(missing)} of {len(sequences)} sequences are missing"
+        yield f"{count}: {first_names(missing)}"
+    yield from (run[name].problem for name in missing if run[name].problem != MISSING)
+    for name, result in read.items():
+        count = len(result.boxes)
+        if count != result.predicted:
+            yield f"{name}: {result.predicted} boxes, cut to {count} frames with a box"
+    timeless = [name for name, result in read.items() if result.times_s is None]
+    if timeless:
+        yield f"no usable times of {first_names(timeless)} ({len(timeless)} sequences)"
+    first_boxes = {s.name: s.init_box for s in sequences}
+    off = {name: float(np.abs(r.boxes[0] - first_boxes[name]).max()) for name, r in read.items()}
+    other = [name for name, distance in off.items() if distance >= OTHER_FIRST_BOX_PX]
+    if other:
+        worst = max(other, key=off.get)
+        yield (
+            f"the first box is not the data set's in {len(other)} sequences (most in {worst}: by "
+            f"{off[worst]:.4g} px): another origin, or another release of the data"
+        )
 
 
 def _write(args, sequences, found):
