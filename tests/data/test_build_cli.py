@@ -179,7 +179,7 @@ def test_built_already_and_built_from_something_else(tmp_path, capsys):
         (("--name", "../x"), "--name '../x': expected letters, digits and underscores"),
         (("--split", "a b"), "--split 'a b': expected letters"),
         (("--split-file", "x"), "--split-file is for lasot, not for sequence_folder"),
-        (("--exclude", "/none"), "/none: cannot be read (No such file or directory)"),
+        (("--exclude", "/none"), "/none: cannot be read as text (No such file or directory)"),
     ],
 )
 def test_refused(tmp_path, capsys, options, message):
