@@ -92,13 +92,10 @@ def _convert(arguments: Arguments) -> list[str]:
 
 
 def to_checkpoint(source, output, config_name=None) -> list[str]:
-    """Converts the torch file `source` to the checkpoint directory `output`.
+    """Converts the torch file `source` to a checkpoint directory; returns lines for people.
 
     Args:
       config_name: config of the card, as in `config.load`; None: the one of the network's name.
-
-    Returns:
-      Lines of text: what was found and written.
 
     Raises:
       CheckpointError: not a torch file, another network, or `output` exists.
@@ -146,10 +143,7 @@ def to_checkpoint(source, output, config_name=None) -> list[str]:
 def to_npz(source, output) -> list[str]:
     """Converts a checkpoint directory of a published tracker to a state dict, as an .npz file.
 
-    The names, shapes and bits are those of the torch file it was made of.
-
-    Returns:
-      Lines of text: what was found and written.
+    The names, shapes and bits are those of the torch file it was made of. Returns lines for people.
 
     Raises:
       CheckpointError: not such a directory, damaged, of another network, or `output` is not .npz

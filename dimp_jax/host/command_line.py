@@ -108,10 +108,8 @@ def parse(arguments, argv, make_default, *, config: str, prog: str):
 
     Args:
       arguments: a dataclass with a positional field `config`.
-      argv: list of str.
       make_default: config name -> an instance of `arguments` with the defaults of that config.
       config: the name whose defaults are shown, and used, where `argv` begins with none.
-      prog: the command, for people.
 
     Raises:
       FileNotFoundError, ValueError: as `make_default`.

@@ -27,11 +27,8 @@ def annotate(image, box, *, verdict, score, frame, groundtruth=None, fps=None) -
     Args:
       image: uint8 RGB [H, W, 3]; enlarged by a whole factor if narrower than 480 px.
       box: [4] predicted x, y, w, h in pixels of `image`.
-      verdict: a verdict's name, or `GIVEN`.
-      score: the highest score, or None.
-      frame: index of the frame.
-      groundtruth: [4] or None; NaN is not drawn.
-      fps: frames a second, or None.
+      verdict: a verdict's name, or `GIVEN`. score: the highest one, or None.
+      frame: its index. groundtruth: [4] or None; NaN is not drawn.
     """
     canvas, scale, unit = _enlarged(image)
     color = GIVEN_RGB if verdict == GIVEN else VERDICT_RGB.get(verdict, GIVEN_RGB)

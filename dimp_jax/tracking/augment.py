@@ -47,20 +47,16 @@ def num_random_shifts(augment):
     return int(augment.flip) + len(augment.blur_sigmas_px) + len(augment.rotations_deg)
 
 
-def build_transforms(augment, crop_px, shift_uniforms):
+def build_transforms(augment, crop_px, shift_uniforms) -> tuple[Transform, ...]:
     """The transforms of an `AugmentConfig`, in the order of the samples.
 
     Identity, relative shifts, flip, blurs, rotations. Dropout samples are not among them: they are
     made of features, and have the box of the identity.
 
     Args:
-      augment: `dimp_jax.config.AugmentConfig`.
-      crop_px: side of the tracker's crop.
+      augment: `AugmentConfig`. crop_px: side of the tracker's crop.
       shift_uniforms: [num_random_shifts(augment), 2] numbers in [0, 1), (y, x) per transform: the
         shift is (u - 0.5) * crop_px * random_shift_factor, truncated.
-
-    Returns:
-      tuple of `Transform`.
 
     Raises:
       ValueError: `shift_uniforms` has another shape.
@@ -93,8 +89,7 @@ def apply_transforms(patch, transforms, output_px):
 
     Args:
       patch: [E, E, 3] float32, the enlarged patch, E = `expansion_size_px`.
-      transforms: n of `Transform`.
-      output_px: side of a sample.
+      transforms: n of `Transform`. output_px: side of a sample.
 
     Returns:
       [n, output_px, output_px, 3] float32, in the range of the patch.

@@ -16,13 +16,8 @@ class _Stop(Exception):
     """Ends a worker's part: the build was stopped."""
 
 
-def build_missing(plan, workers, console):
-    """Builds what `plan.missing()` names.
-
-    Args:
-      plan: `parts.Plan`.
-      workers: processes; 1: this one.
-      console: of the progress bar.
+def build_missing(plan: parts.Plan, workers: int, console):
+    """Builds what `plan.missing()` names, in several processes or, for one worker, in this one.
 
     Raises:
       BrokenProcessPool: a worker was killed.

@@ -63,14 +63,10 @@ def numbered_images(directory, count, pattern, first) -> tuple[list[Path], list[
     """Paths of frames `first`, `first` + 1, ...: a missing file is noticed when it is read.
 
     Args:
-      directory: folder of the images.
-      count: number of annotated frames.
-      pattern: "{:08d}.jpg".
-      first: number of the first frame.
+      count: number of annotated frames. pattern: "{:08d}.jpg".
 
     Returns:
-      paths: [count].
-      problems: images without an annotation.
+      paths: [count]; problems: images without an annotation.
     """
     paths = [directory / pattern.format(first + frame) for frame in range(count)]
     extra = count_images(directory) - count

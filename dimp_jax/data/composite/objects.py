@@ -167,12 +167,9 @@ def object_origins(data_set, source):
 
 
 def catalogue(origins, data_sets, what):
-    """Looks at all objects, and keeps the usable ones.
+    """Looks at all objects, and keeps the usable ones: [ObjectEntry], in their order.
 
     What cannot be decoded is named in a warning; what makes no good object is counted.
-
-    Returns:
-      [ObjectEntry], in the order of `origins`, at least one.
 
     Raises:
       InputError: nothing can be used; says why.

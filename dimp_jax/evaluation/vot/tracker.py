@@ -57,13 +57,9 @@ def finished_runs(results) -> int:
 def region_to_box(region) -> np.ndarray:
     """First box x, y, w, h [4] of a VOT region.
 
-    Args:
-      region: four numbers x, y, w, h, taken as they are; or the four corners of a polygon as (x, y)
-        pairs: the box then keeps its centre and area (`curves.polygon_to_box`),
-        as in the published results.
-
-    Raises:
-      ValueError: anything else, or not finite.
+    The region is four numbers x, y, w, h, taken as they are, or the four corners (x, y) of a
+    polygon: the box keeps its centre and area (`polygon_to_box`), as in the published results.
+    Raises ValueError: anything else, or not finite.
     """
     values = np.asarray(region, np.float64)
     if values.shape == (4, 2):
