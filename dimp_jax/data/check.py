@@ -90,9 +90,9 @@ def check_raw(directory, console) -> Report:
     lost = sum(problem.kind == "other" for problem in conversion.problems)
     return Report(
         directory.name,
-        (len(index.names) if index else 0) + lost,
-        int(index.lengths.sum()) if index else 0,
-        int(index.visible(0).sum()) if index else 0,
+        len(index.names) + lost,
+        int(index.lengths.sum()),
+        int(index.visible(0).sum()),
         conversion.absent,
         conversion.problems,
     )

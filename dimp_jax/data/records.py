@@ -62,13 +62,9 @@ class BuiltSource:
           BrokenFrame: an image that the build has left out, or a damaged file.
           IndexError: no such sequence or frame.
         """
-        read = {}
-        for frame in frame_ids:
-            frame = int(frame)
-            if frame not in read:
-                image, box = self._frame(sequence, frame)
-                read[frame] = Frame(image, box)
-        return [read[int(frame)] for frame in frame_ids]
+        wanted = [int(frame) for frame in frame_ids]
+        read = {frame: self._frame(sequence, frame) for frame in set(wanted)}
+        return [read[frame] for frame in wanted]
 
     def mask(self, sequence: int, frame: int) -> np.ndarray | None:
         """[H, W] bool mask of the target, or None where there is none.
@@ -103,7 +99,7 @@ class BuiltSource:
         if not data:
             raise BrokenFrame(f"{where}: its image was missing or broken when this was built")
         box = np.array(fields["box_xywh"].float_list.value, np.float32)
-        return encoded.decode_rgb(data, where), box
+        return Frame(encoded.decode_rgb(data, where), box)
 
     def _record(self, sequence, frame):
         if not 0 <= frame < self._lengths[sequence]:

@@ -131,14 +131,10 @@ class TrackingBuilder(tfds.core.GeneratorBasedBuilder):
         self.info.metadata.update(split_metadata(self, conversion.index, conversion.problems))
 
 
-def split_metadata(builder, index: SequenceIndex | None, problems) -> dict:
+def split_metadata(builder, index: SequenceIndex, problems) -> dict:
     """What `metadata.json` of a split, or of a part of it, holds."""
-    fields = records_index.to_metadata(index) if index is not None else {}
-    return {
-        "is_video": builder.IS_VIDEO,
-        "problems": [list(problem) for problem in problems],
-        **fields,
-    }
+    listed = [list(problem) for problem in problems]
+    return {"is_video": builder.IS_VIDEO, "problems": listed, **records_index.to_metadata(index)}
 
 
 class Conversion:
@@ -151,9 +147,9 @@ class Conversion:
         self._parts: list[SequenceIndex] = []
 
     @property
-    def index(self) -> SequenceIndex | None:
-        """Of the sequences converted so far; None if there are none."""
-        return records_index.concatenate(self._parts) if self._parts else None
+    def index(self) -> SequenceIndex:
+        """Of the sequences converted so far."""
+        return records_index.concatenate(self._parts)
 
     def records(self, read_footage, footage, on_frames) -> Iterator[dict]:
         """Yields the records of all footage; what cannot be used becomes a problem.

@@ -26,6 +26,12 @@ class Pictures(NamedTuple):
     sprites: tuple[sprites.Sprite, ...]  # of each layer
     part: sprites.Sprite | None  # of the target's object, if that part is the target
 
+    @property
+    def nbytes(self) -> int:
+        drawn = [sprite for sprite in (*self.sprites, self.part) if sprite is not None]
+        levels = [level.nbytes for sprite in drawn for level in sprite.levels]
+        return sum(levels) + (0 if self.canvas is None else self.canvas.nbytes)
+
 
 def cover(image, size_wh, seed):
     """A random part of `image` [H, W, 3], perhaps mirrored, resized to fill `size_wh` exactly.

@@ -116,11 +116,11 @@ class CompositeSource:
         self.objects = objects
         self.backgrounds = backgrounds
         self._data_sets = data_sets
-        self._plans = BoundedCache(_PLANS, _one)
-        self._drawn_from = BoundedCache(_SCENE_BYTES, _pictures_bytes)
-        self._images = BoundedCache(_BACKGROUND_BYTES, _image_bytes)
-        self._cut_outs = BoundedCache(_OBJECT_BYTES, _image_bytes)
-        self._noise = BoundedCache(_NOISE_IMAGES, _one)
+        self._plans = BoundedCache(_PLANS, in_bytes=False)
+        self._drawn_from = BoundedCache(_SCENE_BYTES)
+        self._images = BoundedCache(_BACKGROUND_BYTES)
+        self._cut_outs = BoundedCache(_OBJECT_BYTES)
+        self._noise = BoundedCache(_NOISE_IMAGES, in_bytes=False)
 
     def __len__(self):
         return self.config.num_sequences
@@ -205,17 +205,3 @@ class CompositeSource:
             (frame,) = source.read(origin.sequence, [min(at, 2 * length - 2 - at)])
             image = frame.image
         return render.cover(image, scene.canvas_wh, scene.seed)
-
-
-def _one(_):
-    return 1
-
-
-def _image_bytes(image):
-    return image.nbytes
-
-
-def _pictures_bytes(pictures):
-    drawn = [s for s in (*pictures.sprites, pictures.part) if s is not None]
-    levels = [level.nbytes for sprite in drawn for level in sprite.levels]
-    return sum(levels) + (0 if pictures.canvas is None else pictures.canvas.nbytes)
