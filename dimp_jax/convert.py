@@ -13,7 +13,6 @@ something is wrong; nothing is written then.
 
 import dataclasses
 import importlib.metadata
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,6 +25,7 @@ from dimp_jax.checkpoints import (
     CheckpointError,
     card_config,
     publish,
+    refuse_existing,
     run,
     shipped,
     state_dict,
@@ -68,8 +68,7 @@ def main(argv=None, prog="python -m dimp_jax.convert") -> int:
 def _convert(arguments: Arguments) -> list[str]:
     """Chooses by what the input is and by the suffix of the output."""
     output, source = arguments.output, shipped.resolve(arguments.input)
-    if os.path.lexists(output):
-        raise CheckpointError(f"{output}: already exists; remove it or choose another name")
+    refuse_existing(output)
     is_torch = not source.is_dir() and source.suffix != weights_file.SUFFIX
     to_file = source.is_dir() and output.suffix == weights_file.SUFFIX
     if arguments.config is not None and not is_torch:

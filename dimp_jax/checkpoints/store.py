@@ -12,7 +12,6 @@ the name of shipped weights (shipped.py) are read as well.
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -21,7 +20,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from dimp_jax.checkpoints import CheckpointError, run, shipped, weights_file
+from dimp_jax.checkpoints import CheckpointError, refuse_existing, run, shipped, weights_file
 from dimp_jax.checkpoints import card as cards
 from dimp_jax.host import files
 
@@ -41,8 +40,7 @@ def save(path, variables, card, extras=None) -> None:
       CheckpointError: `path` exists, `card` is not a card, or an array cannot be stored.
     """
     path = Path(path)
-    if os.path.lexists(path):
-        raise CheckpointError(f"{path}: already exists; remove it or choose another name")
+    refuse_existing(path)
     cards.check(card, path)
     variables, extras = jax.tree.map(np.asarray, (variables, extras or {}))
     for key, array in jax.tree_util.tree_leaves_with_path(variables):

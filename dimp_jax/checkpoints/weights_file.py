@@ -8,7 +8,6 @@ SHA-256 of all of it, since the format itself does not notice changed bytes.
 
 import hashlib
 import json
-import os
 from pathlib import Path, PurePosixPath
 
 import ml_dtypes
@@ -17,7 +16,7 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
-from dimp_jax.checkpoints import CheckpointError
+from dimp_jax.checkpoints import CheckpointError, refuse_existing
 from dimp_jax.checkpoints import card as cards
 from dimp_jax.host import files
 
@@ -49,8 +48,7 @@ def save(path, variables, card, dtype: str = "float32") -> tuple[float, str]:
       OSError: it cannot be written.
     """
     path = Path(path)
-    if os.path.lexists(path):
-        raise CheckpointError(f"{path}: already exists; remove it or choose another name")
+    refuse_existing(path)
     cards.check(card, path)
     if not variables.get("params") or not set(variables) <= set(COLLECTIONS):
         raise CheckpointError(f"{path}: expected variables {COLLECTIONS}, got {list(variables)}")

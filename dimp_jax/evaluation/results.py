@@ -18,7 +18,7 @@ import numpy as np
 
 from dimp_jax.host.files import write_atomically
 from dimp_jax.media.images import InputError
-from dimp_jax.media.text import numbers
+from dimp_jax.media.text import numbers, rows_of
 
 WARM_UP_FRAMES = 2  # tracked frames that are not timed: they compile
 # What may follow a sequence's name in the name of a file.
@@ -81,7 +81,7 @@ def write_sequence(folder, name, boxes, times_s, decode_s=None):
     seconds = {"time": times_s} | ({} if decode_s is None else {"decode_time": decode_s})
     for what, values in seconds.items():
         write_atomically(folder / f"{name}_{what}.txt", "".join(f"{v:.6f}\n" for v in values))
-    write_atomically(folder / f"{name}.txt", "".join(_row(box) for box in boxes))
+    write_atomically(folder / f"{name}.txt", rows_of(boxes))
     (folder / f"{name}_error.txt").unlink(missing_ok=True)
 
 
@@ -145,10 +145,6 @@ def _read_rows(path, width):
     if not text.endswith("\n") or any(len(row) != width for row in rows):
         return None
     return np.array(rows) if np.isfinite(rows).all() else None
-
-
-def _row(box):
-    return ",".join(f"{v:.4f}" for v in box) + "\n"
 
 
 def read_input(out) -> dict:

@@ -75,6 +75,11 @@ def numbers(text) -> list[float]:
         return []
 
 
+def rows_of(boxes) -> str:
+    """Boxes [N, 4] as lines `x,y,w,h` with four decimals."""
+    return "".join(",".join(f"{value:.4f}" for value in box) + "\n" for box in boxes)
+
+
 def require_folder(path, layout) -> Path:
     """The folder itself. Raises InputError, with the layout that was expected, if it is none."""
     path = Path(path)

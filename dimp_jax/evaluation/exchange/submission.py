@@ -22,7 +22,7 @@ from dimp_jax.evaluation.exchange import submission_check
 from dimp_jax.host import command_line
 from dimp_jax.host.files import whole
 from dimp_jax.media.images import InputError
-from dimp_jax.media.text import first_names
+from dimp_jax.media.text import first_names, rows_of
 
 # Not taken from submission_check: what is wrong here must not be wrong there in the same way.
 DATASETS = {
@@ -90,7 +90,7 @@ def pack(args: Arguments) -> tuple[Path, int]:
     else:
         top = _lasot_folder(args) + "/" if lasot else ""
         files = {
-            f"{top}{name}.txt": _boxes_text(boxes)
+            f"{top}{name}.txt": rows_of(boxes)
             for name, (boxes, _) in _read_run(args.out, sequences, args.run).items()
         }
     try:
@@ -147,7 +147,7 @@ def _got10k_files(out, sequences):
     for sequence in sequences:
         name = sequence.name
         for number, run in enumerate(read, 1):
-            files[f"{name}/{name}_{number:03d}.txt"] = _boxes_text(run[name][0])
+            files[f"{name}/{name}_{number:03d}.txt"] = rows_of(run[name][0])
         times_s = zip(*(run[name][1] for run in read), strict=True)  # a column for every run
         rows = (",".join(f"{seconds:.8f}" for seconds in row) + "\n" for row in times_s)
         files[f"{name}/{name}_time.txt"] = "".join(rows)
@@ -180,10 +180,6 @@ def _lasot_folder(args):
     if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
         raise InputError(f"--tracker {name!r}: expected letters, digits, '_', '-' and '.' only")
     return f"{name}_tracking_result"
-
-
-def _boxes_text(boxes):
-    return "".join(",".join(f"{value:.4f}" for value in box) + "\n" for box in boxes)
 
 
 def _write_zip(path, files, server, expected):

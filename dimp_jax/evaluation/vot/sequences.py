@@ -15,7 +15,7 @@ import numpy as np
 from dimp_jax.host.files import whole
 from dimp_jax.media.images import InputError
 from dimp_jax.media.sequences import load_folder
-from dimp_jax.media.text import numbers, read_names, read_text
+from dimp_jax.media.text import numbers, read_names, read_text, rows_of
 
 LIST = "list.txt"
 SUFFIX = ".jpg"  # of the links: frames are recognised by what is in them
@@ -70,8 +70,7 @@ def _write_sequence(sequence, folder):
     (folder / "color").mkdir(parents=True)
     for number, path in enumerate(sequence.frames.paths, 1):
         (folder / "color" / f"{number:08d}{SUFFIX}").symlink_to(Path(path).resolve())
-    rows = (",".join(f"{v:.4f}" for v in box) for box in sequence.groundtruth)
-    (folder / "groundtruth.txt").write_text("".join(f"{row}\n" for row in rows))
+    (folder / "groundtruth.txt").write_text(rows_of(sequence.groundtruth))
     values = f"channels.color=color/%08d{SUFFIX}\nformat=default\nfps=30\nname={sequence.name}\n"
     (folder / "sequence").write_text(values, encoding="utf-8")
 
