@@ -11,11 +11,8 @@ Torch is not needed, and nothing in the file is executed. Exit status 2 and one 
 something is wrong; nothing is written then.
 """
 
-import contextlib
 import dataclasses
 import importlib.metadata
-import os
-import secrets
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,6 +25,7 @@ from dimp_jax.checkpoints import (
     CheckpointError,
     card_config,
     publish,
+    refuse_existing,
     run,
     shipped,
     state_dict,
@@ -36,6 +34,7 @@ from dimp_jax.checkpoints import (
     weights_file,
 )
 from dimp_jax.checkpoints.torch_names import TRACKERS
+from dimp_jax.host import command_line, files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,24 +58,17 @@ class Arguments:
     """Of the kernels in a .safetensors file; vectors stay float32. Default: float16."""
 
 
+@command_line.command("convert", ValueError, OSError)
 def main(argv=None, prog="python -m dimp_jax.convert") -> int:
-    """Runs the command line; returns the exit status."""
-    arguments = tyro.cli(Arguments, args=argv, prog=prog)
-    try:
-        lines = _convert(arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    for line in lines:
-        print(line)
+    """Exit status: 0; 2 if something is wrong, after a line on stderr: nothing is written then."""
+    print(*_convert(tyro.cli(Arguments, args=argv, prog=prog)), sep="\n")
     return 0
 
 
 def _convert(arguments: Arguments) -> list[str]:
     """Chooses by what the input is and by the suffix of the output."""
     output, source = arguments.output, shipped.resolve(arguments.input)
-    if os.path.lexists(output):
-        raise CheckpointError(f"{output}: already exists; remove it or choose another name")
+    refuse_existing(output)
     is_torch = not source.is_dir() and source.suffix != weights_file.SUFFIX
     to_file = source.is_dir() and output.suffix == weights_file.SUFFIX
     if arguments.config is not None and not is_torch:
@@ -84,6 +76,10 @@ def _convert(arguments: Arguments) -> list[str]:
     if arguments.dtype is not None and not to_file:
         raise CheckpointError(
             f"--dtype {arguments.dtype}: only from a directory to a {weights_file.SUFFIX} file"
+        )
+    if not source.is_dir() and output.suffix in (".npz", weights_file.SUFFIX):
+        raise CheckpointError(
+            f"{output}: only a checkpoint directory is converted to {output.suffix}"
         )
     if is_torch:
         return to_checkpoint(source, output, arguments.config)
@@ -95,21 +91,15 @@ def _convert(arguments: Arguments) -> list[str]:
 
 
 def to_checkpoint(source, output, config_name=None) -> list[str]:
-    """Converts the torch file `source` to the checkpoint directory `output`.
+    """Converts the torch file `source` to a checkpoint directory; returns lines for people.
 
     Args:
       config_name: config of the card, as in `config.load`; None: the one of the network's name.
-
-    Returns:
-      Lines of text: what was found and written.
 
     Raises:
       CheckpointError: not a torch file, another network, or `output` exists.
       ValueError, FileNotFoundError: the config cannot be loaded.
     """
-    if Path(output).suffix in (".npz", weights_file.SUFFIX):
-        kind = Path(output).suffix
-        raise CheckpointError(f"{output}: only a checkpoint directory is converted to {kind}")
     file = torch_file.read(source)
     try:
         tensors, constructor = _state_dict_of(file.value)
@@ -152,10 +142,7 @@ def to_checkpoint(source, output, config_name=None) -> list[str]:
 def to_npz(source, output) -> list[str]:
     """Converts a checkpoint directory of a published tracker to a state dict, as an .npz file.
 
-    The names, shapes and bits are those of the torch file it was made of.
-
-    Returns:
-      Lines of text: what was found and written.
+    The names, shapes and bits are those of the torch file it was made of. Returns lines for people.
 
     Raises:
       CheckpointError: not such a directory, damaged, of another network, or `output` is not .npz
@@ -167,8 +154,6 @@ def to_npz(source, output) -> list[str]:
             f"{output}: a checkpoint directory is converted to a file NAME{weights_file.SUFFIX} or "
             "NAME.npz"
         )
-    if os.path.lexists(output):
-        raise CheckpointError(f"{output}: already exists; remove it or choose another name")
     variables, card = store.load(source)
     extras, invented = store.load_extras(source), 0
     try:
@@ -180,14 +165,8 @@ def to_npz(source, output) -> list[str]:
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from error
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial-{secrets.token_hex(4)}")
-    try:
-        with partial.open("xb") as stream:
-            np.savez(stream, **tensors)
-        partial.rename(output)
-    finally:
-        with contextlib.suppress(FileNotFoundError):  # the usual case: it was renamed
-            partial.unlink()
+    with files.whole(output) as partial, partial.open("wb") as stream:
+        np.savez(stream, **tensors)
     lines = [
         f"{source}: {card['architecture']}, made by {card['source'].get('file')!a}",
         f"wrote {output}: {len(tensors)} tensors",

@@ -34,7 +34,7 @@ class Opaque:
 
 
 def interpret(stream, builders, unknown, resolve=None):
-    """Runs the pickle that begins at `stream`'s position, up to and including its end.
+    """The object of the pickle that begins at `stream`'s position, which is left at its end.
 
     Args:
       stream: a seekable binary file in memory (`io.BytesIO`): sizes are declared by the file,
@@ -43,9 +43,6 @@ def interpret(stream, builders, unknown, resolve=None):
         global, and what is made of it, becomes an `Opaque`.
       unknown: `Counter`, updated: name of such a global -> number of objects made of it.
       resolve: function of a persistent id, or None if none may occur.
-
-    Returns:
-      The pickled object.
 
     Raises:
       MalformedError: damaged, truncated, or a pickle that plain data does not need.

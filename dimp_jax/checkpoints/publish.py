@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from dimp_jax.checkpoints import CheckpointError, run, shipped, store, weights_file
+from dimp_jax.checkpoints import run, shipped, store, weights_file
 
 
 def to_file(source, output, dtype: str = "float16") -> list[str]:
-    """Writes a checkpoint, of a training's work directory the best one, as `output`.
+    """Writes a checkpoint, of a training's work directory the best one; returns lines for people.
 
     Batch norms stay as they are, so that a training can start from the file. Left out are the
     optimiser's state, the unused tensors of a torch file, and the folders that the config names.
@@ -15,9 +15,6 @@ def to_file(source, output, dtype: str = "float16") -> list[str]:
     Args:
       source, output: as in `store.load` and `weights_file.save`.
       dtype: of the kernels; see `weights_file.save`.
-
-    Returns:
-      Lines of text: what was found and written, and what 16 bit changed.
 
     Raises:
       CheckpointError, OSError: as those two.
@@ -45,22 +42,11 @@ def to_file(source, output, dtype: str = "float16") -> list[str]:
 def to_directory(source, output) -> list[str]:
     """Makes the checkpoint directory `output` of a .safetensors file or of shipped weights.
 
-    Returns:
-      Lines of text: what was found and written.
-
-    Raises:
-      CheckpointError, OSError: as `store.load` and `store.save`.
+    Returns lines for people; raises what `store.load` and `store.save` do.
     """
-    if Path(output).suffix in (".npz", weights_file.SUFFIX):
-        raise CheckpointError(
-            f"{output}: a {weights_file.SUFFIX} file is converted to a checkpoint directory only"
-        )
     variables, card = store.load(source)
     store.save(output, variables, card)
-    return [
-        f"{source}: {card['architecture']}, {', '.join(card['contains'])}",
-        f"wrote {output}",
-    ]
+    return [f"{source}: {card['architecture']}, {', '.join(card['contains'])}", f"wrote {output}"]
 
 
 def without_folders(config):

@@ -195,24 +195,8 @@ def read_meta(folder) -> dict:
 
 def _read_group(folder, name, meta, template):
     """One Orbax tree, as numpy; its structure is `template`'s, or as found if that is None."""
-    folder = folder.absolute()
     path = folder / name
-    handler = ocp.CompositeCheckpointHandler(
-        variables=ocp.PyTreeCheckpointHandler(),
-        optimizer=ocp.PyTreeCheckpointHandler(),
-        meta=ocp.JsonCheckpointHandler(),
-        metrics=ocp.JsonCheckpointHandler(),
-    )
-    try:
-        with ocp.Checkpointer(handler) as checkpointer:
-            found = checkpointer.metadata(folder).item_metadata[name].tree
-            # As numpy: no sharding is needed, on any topology.
-            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), found)
-            wanted = ocp.args.PyTreeRestore(restore_args=as_numpy)
-            tree = checkpointer.restore(folder, args=ocp.args.Composite(**{name: wanted}))[name]
-    except Exception as error:  # Orbax documents none; whatever it is, the arrays are unusable
-        detail = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise CheckpointError(f"{path}: damaged: Orbax cannot read it ({detail:.200})") from error
+    tree = read_tree(path)
     if digest(tree) != meta["digests"].get(name):
         raise CheckpointError(f"{path}: damaged: its bytes are not those that were saved")
     if template is not None:
@@ -226,6 +210,19 @@ def _read_group(folder, name, meta, template):
                 "--workdir"
             )
     return tree
+
+
+def read_tree(path):
+    """The arrays of an Orbax directory, as numpy. Raises CheckpointError: it cannot be read."""
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            tree = checkpointer.metadata(path.absolute()).item_metadata.tree
+            # As numpy: no sharding is needed, on any topology.
+            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+            return checkpointer.restore(path.absolute(), restore_args=as_numpy)
+    except Exception as error:  # Orbax documents none; whatever it is, the arrays are unusable
+        detail = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise CheckpointError(f"{path}: damaged: Orbax cannot read it ({detail:.200})") from error
 
 
 def _shapes(tree):

@@ -8,6 +8,7 @@ way back is exact.
 import re
 
 import numpy as np
+from flax import traverse_util
 
 from dimp_jax.checkpoints import CheckpointError
 from dimp_jax.checkpoints.torch_names import (
@@ -122,17 +123,10 @@ def _map(state_dict, architecture, rows):
     problems = [problem for row in rows if (problem := _tensor_problem(state_dict, row))]
     problems += [f"{name!r:.80} is unexpected" for name in state_dict if name not in expected]
     _refuse(problems, f"not a {architecture} state dict", "tensors are wrong")
-    variables, extras = {"params": {}, "batch_stats": {}}, {}
-    for row in rows:
-        if row.path is not None:
-            *nodes, leaf = row.path
-            node = variables
-            for key in nodes:
-                node = node.setdefault(key, {})
-            node[leaf] = row.to_ours(state_dict[row.name])
-        elif row.name in state_dict:
-            extras[row.name] = np.array(state_dict[row.name])
-    return variables, extras
+    used = {row.path: row.to_ours(state_dict[row.name]) for row in rows if row.path is not None}
+    unused = [row.name for row in rows if row.path is None and row.name in state_dict]
+    extras = {name: np.array(state_dict[name]) for name in unused}
+    return {"params": {}, "batch_stats": {}} | traverse_util.unflatten_dict(used), extras
 
 
 def _tensor_problem(state_dict, row):
@@ -184,7 +178,7 @@ def to_torch(variables, extras, architecture) -> dict:
     """
     _check_way_back(architecture)
     rows = entries(architecture)
-    ours = dict(_flatten(variables))
+    ours = traverse_util.flatten_dict(variables)
     expected = {row.path for row in rows} | {row.name for row in rows if row.path is None}
     problems = [problem for row in rows if (problem := _array_problem(ours, extras, row))]
     problems += [f"{'/'.join(path)!r} is unexpected" for path in ours if path not in expected]
@@ -212,14 +206,6 @@ def _array_problem(ours, extras, row):
     if getattr(array, "dtype", None) != np.float32:
         return f"{name!r} is {getattr(array, 'dtype', type(array).__name__)}, expected float32"
     return None
-
-
-def _flatten(tree, path=()):
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, (*path, key))
-        else:
-            yield (*path, key), value
 
 
 def _refuse(problems, what, counted):

@@ -10,11 +10,8 @@ its steps, WORKDIR/checkpoints/STEP (checkpoints/run.py). A .safetensors file (w
 the name of shipped weights (shipped.py) are read as well.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import secrets
 import shutil
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -23,8 +20,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from dimp_jax.checkpoints import CheckpointError, run, shipped, weights_file
+from dimp_jax.checkpoints import CheckpointError, refuse_existing, run, shipped, weights_file
 from dimp_jax.checkpoints import card as cards
+from dimp_jax.host import files
 
 FORMAT = cards.FORMAT
 
@@ -42,8 +40,7 @@ def save(path, variables, card, extras=None) -> None:
       CheckpointError: `path` exists, `card` is not a card, or an array cannot be stored.
     """
     path = Path(path)
-    if os.path.lexists(path):
-        raise CheckpointError(f"{path}: already exists; remove it or choose another name")
+    refuse_existing(path)
     cards.check(card, path)
     variables, extras = jax.tree.map(np.asarray, (variables, extras or {}))
     for key, array in jax.tree_util.tree_leaves_with_path(variables):
@@ -54,10 +51,8 @@ def save(path, variables, card, extras=None) -> None:
                 "float32 with at least one element"
             )
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A sibling, for the rename to be atomic. The card comes last: without it nothing loads.
-    partial = path.absolute().with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
-    partial.mkdir()
-    try:
+    with files.whole(path) as partial:
+        partial.mkdir()
         groups = {"variables": variables}
         if extras:
             groups["extras"] = {_escape(name): array for name, array in extras.items()}
@@ -65,11 +60,7 @@ def save(path, variables, card, extras=None) -> None:
             for group, tree in groups.items():
                 checkpointer.save(partial / group, tree)
         write_json(partial / "checksums.json", {g: _digests(partial / g) for g in groups})
-        write_json(partial / "card.json", card)
-        partial.rename(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):  # the usual case: it was renamed
-            shutil.rmtree(partial)
+        write_json(partial / "card.json", card)  # last: without it nothing loads
 
 
 def start_run(workdir, card, start=None) -> None:
@@ -108,7 +99,7 @@ def load(where):
         return weights_file.load(path)
     card = read_card(path)
     step = run.step_folder(path)
-    variables = run.load_variables(step) if step else _load_group(Path(path), "variables")
+    variables = run.load_variables(step) if step else _load_group(path, "variables")
     return variables, card
 
 
@@ -185,15 +176,7 @@ def _load_group(path, group):
         name = wrong[0] if wrong else "checksums.json"
         state = "damaged" if name in found else "missing"
         raise CheckpointError(f"{path / group}: damaged checkpoint: {name} is {state}")
-    try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            tree = checkpointer.metadata(path.absolute() / group).item_metadata.tree
-            # As numpy: no sharding is needed, on any topology.
-            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-            return checkpointer.restore(path.absolute() / group, restore_args=as_numpy)
-    except Exception as error:  # Orbax documents none; whatever it is, the arrays are unusable
-        detail = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise CheckpointError(f"{path / group}: Orbax cannot read it ({detail:.200})") from error
+    return run.read_tree(path / group)
 
 
 def _checksums(path):

@@ -20,13 +20,7 @@ import ml_dtypes
 import numpy as np
 
 from dimp_jax.checkpoints import CheckpointError
-from dimp_jax.checkpoints.inert_pickle import (
-    ERRORS,
-    MalformedError,
-    Opaque,
-    checked_key,
-    interpret,
-)
+from dimp_jax.checkpoints.inert_pickle import ERRORS, MalformedError, Opaque, checked_key, interpret
 
 MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001

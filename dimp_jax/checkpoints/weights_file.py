@@ -6,20 +6,19 @@ of the numbers, and variances span more than float16 does. The metadata holds th
 SHA-256 of all of it, since the format itself does not notice changed bytes.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import secrets
 from pathlib import Path, PurePosixPath
 
 import ml_dtypes
 import numpy as np
 import safetensors
 import safetensors.numpy
+from flax import traverse_util
 
-from dimp_jax.checkpoints import CheckpointError
+from dimp_jax.checkpoints import CheckpointError, refuse_existing
 from dimp_jax.checkpoints import card as cards
+from dimp_jax.host import files
 
 SUFFIX = ".safetensors"
 # By their names on the command line, and in the file.
@@ -49,23 +48,18 @@ def save(path, variables, card, dtype: str = "float32") -> tuple[float, str]:
       OSError: it cannot be written.
     """
     path = Path(path)
-    if os.path.lexists(path):
-        raise CheckpointError(f"{path}: already exists; remove it or choose another name")
+    refuse_existing(path)
     cards.check(card, path)
+    if not variables.get("params") or not set(variables) <= set(COLLECTIONS):
+        raise CheckpointError(f"{path}: expected variables {COLLECTIONS}, got {list(variables)}")
     changes, tensors = {}, {}
-    for name, array in _flat(variables, path):
+    for name, array in sorted(traverse_util.flatten_dict(variables, sep="/").items()):
         tensors[name], changes[name] = _stored(array, DTYPES[dtype], name, path)
     text = json.dumps(card)
     metadata = {"card": text, "sha256": _digest(text, tensors)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
-    try:
-        with partial.open("xb") as stream:
-            stream.write(safetensors.numpy.save(tensors, metadata))
-        partial.rename(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):  # the usual case: it was renamed
-            partial.unlink()
+    with files.whole(path) as partial:
+        partial.write_bytes(safetensors.numpy.save(tensors, metadata))
     worst = max(changes, key=changes.get)
     return changes[worst], worst
 
@@ -94,40 +88,19 @@ def load(path):
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: its card is not JSON ({error})") from error
     cards.check(card, path)
-    variables = {collection: {} for collection in COLLECTIONS}
-    for name, array in tensors.items():
-        *parents, last = name.split("/")
-        node = variables
-        for key in parents:
-            node = node.setdefault(key, {})
-        node[last] = array.astype(np.float32)
-    return variables, card
-
-
-def _flat(variables, path):
-    """(name, array) of the leaves of nested dicts, by name; refuses what `load` would not give."""
-    if not variables.get("params") or not set(variables) <= set(COLLECTIONS):
-        raise CheckpointError(f"{path}: expected variables {COLLECTIONS}, got {list(variables)}")
-
-    def walk(node, prefix):
-        for key, value in node.items():
-            name = f"{prefix}/{key}" if prefix else key
-            if isinstance(value, dict):
-                yield from walk(value, name)
-                continue
-            array = np.asarray(value)
-            if array.dtype != np.float32 or array.size == 0:
-                raise CheckpointError(
-                    f"{path}: {name} is {array.dtype} of shape {array.shape}, expected float32 "
-                    "with at least one element"
-                )
-            yield name, array
-
-    return sorted(walk(variables, ""))
+    floats = {name: array.astype(np.float32) for name, array in tensors.items()}
+    empty = {collection: {} for collection in COLLECTIONS}
+    return empty | traverse_util.unflatten_dict(floats, sep="/"), card
 
 
 def _stored(array, dtype, name, path):
     """`array` as it is written, contiguous, and the largest change relative to its maximum."""
+    array = np.asarray(array)
+    if array.dtype != np.float32 or array.size == 0:
+        raise CheckpointError(
+            f"{path}: {name} is {array.dtype} of shape {array.shape}, expected float32 with at "
+            "least one element"
+        )
     if not np.isfinite(array).all():
         raise CheckpointError(f"{path}: {name} is not finite: a training that failed?")
     # Zero-dimensional arrays stay arrays.

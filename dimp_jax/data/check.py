@@ -4,7 +4,6 @@ python -m dimp_jax.data.check DIR
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +15,9 @@ from rich.table import Table
 from dimp_jax.data import encoded, records, records_index
 from dimp_jax.data.records_index import Problem
 from dimp_jax.data.source import BrokenFrame
+from dimp_jax.host import command_line
 from dimp_jax.media.images import InputError
 
-INTERRUPTED = 130
 HEADINGS = {
     "image": "broken images",
     "box": "bad boxes",
@@ -57,11 +56,7 @@ class Report:
 
 
 def check(directory, console) -> list[Report]:
-    """Checks all that is in a folder.
-
-    Raises:
-      InputError: it is none of the layouts.
-    """
+    """Checks all that is in a folder. Raises InputError: it is none of the layouts."""
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder")
     built = _built(directory)
@@ -95,9 +90,9 @@ def check_raw(directory, console) -> Report:
     lost = sum(problem.kind == "other" for problem in conversion.problems)
     return Report(
         directory.name,
-        (len(index.names) if index else 0) + lost,
-        int(index.lengths.sum()) if index else 0,
-        int(index.visible(0).sum()) if index else 0,
+        len(index.names) + lost,
+        int(index.lengths.sum()),
+        int(index.visible(0).sum()),
         conversion.absent,
         conversion.problems,
     )
@@ -175,7 +170,8 @@ def show(reports, limit, console):
     for count in ("sequences", "frames", "visible", "absent"):
         table.add_row(count, *(str(getattr(report, count)) for report in reports))
     for kind, heading in HEADINGS.items():
-        table.add_row(heading, *(str(_count(report, kind)) for report in reports))
+        found = ([p.count for p in report.problems if p.kind == kind] for report in reports)
+        table.add_row(heading, *(str(sum(counts)) for counts in found))
     console.print(table)
     problems = [problem for report in reports for problem in report.problems]
     for problem in problems[:limit]:
@@ -185,20 +181,11 @@ def show(reports, limit, console):
         console.print(f"... and {len(problems) - limit} more (--limit {len(problems)} shows all)")
 
 
-def _count(report, kind):
-    return sum(problem.count for problem in report.problems if problem.kind == kind)
-
-
+@command_line.command("check", InputError)
 def main(argv=None, prog="python -m dimp_jax.data.check") -> int:
     """Exit status: 0 clean, 1 something is wrong, 2 nothing to check there, 130 stopped."""
     args = tyro.cli(Arguments, args=argv, prog=prog)
-    try:
-        reports = check(args.directory, Console(stderr=True))
-    except InputError as error:
-        print(f"check: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    reports = check(args.directory, Console(stderr=True))
     show(reports, args.limit, Console())
     return int(any(report.problems for report in reports))
 

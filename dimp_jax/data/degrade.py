@@ -11,16 +11,12 @@ TINT = 0.25  # of the contrast's jitter, each colour channel on its own
 
 
 def degrade(image: np.ndarray, size_px: float, config, draws: Draws) -> np.ndarray:
-    """Degrades a training crop.
+    """Degrades a training crop [S, S, 3] uint8.
 
     Args:
-      image: [S, S, 3] uint8.
       size_px: geometric mean of the target's sides in it.
       config: a `CropConfig`: `blur_probability`, `coarse_probability`, `contrast_jitter`.
       draws: two of U and then one to three more for each of the changes made; four of Z.
-
-    Returns:
-      [S, S, 3] uint8.
     """
     blurred, coarse = draws.uniforms(2) < (config.blur_probability, config.coarse_probability)
     contrast = draws.normals(4)

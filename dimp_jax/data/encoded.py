@@ -17,11 +17,7 @@ def decode_rgb(data: bytes, where: str) -> np.ndarray:
 
 
 def decode_mask(data: bytes, where: str) -> np.ndarray:
-    """[H, W] bool of an encoded 0/255 mask.
-
-    Raises:
-      BrokenFrame: no image; `where` is named.
-    """
+    """[H, W] bool of an encoded 0/255 mask. Raises BrokenFrame: no image; `where` is named."""
     return _decode(data, cv2.IMREAD_GRAYSCALE, where) > 127
 
 

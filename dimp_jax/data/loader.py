@@ -4,13 +4,9 @@ Sample j of batch k is drawn from (seed, k * global_batch + j), whoever reads it
 workers, hosts and devices changes nothing, and a run resumes at any step without a reader's state.
 """
 
-import dataclasses
-import multiprocessing
+import functools
 import os
-import signal
-import threading
 import weakref
-from multiprocessing import connection
 
 import grain
 import numpy as np
@@ -22,6 +18,7 @@ from dimp_jax.data.sampler import Sampler
 from dimp_jax.data.samples import BrokenFrames, check_config, make_sample
 from dimp_jax.data.source import Sample
 from dimp_jax.data.sources import open_sources
+from dimp_jax.host import processes
 from dimp_jax.media.opencv import cv2
 
 MAX_THREADS = 8  # with num_workers=0; beyond that Python's lock leaves them waiting
@@ -145,15 +142,13 @@ def batches(
     grain.config.update("py_traceback_filtering", "off")
     local_batch = global_batch // process_count
     broken = BrokenFrames()
-    samples = _Samples(
-        sampler=sampler,
-        data=data,
-        seed=seed,
-        global_batch=global_batch,
+    samples = functools.partial(  # pickled into the workers
+        _sample,
+        first=process_index * local_batch,
         local_batch=local_batch,
-        process_index=process_index,
-        training=training,
-        broken=broken,
+        global_batch=global_batch,
+        seed=seed,
+        make=functools.partial(make_sample, sampler, data, training=training, broken=broken),
     )
     dataset = grain.MapDataset.range(start_step * local_batch, _MAX_STEPS * local_batch)
     dataset = dataset.map(samples).batch(local_batch)
@@ -173,43 +168,16 @@ def batches(
     return Batches(_Reader(iter(dataset), data.num_workers), broken)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Samples:
-    """The sample at a position of one host's share; pickled into the workers."""
-
-    sampler: Sampler
-    data: DataConfig
-    seed: int
-    global_batch: int
-    local_batch: int
-    process_index: int
-    training: bool
-    broken: BrokenFrames
-
-    def __call__(self, position: int) -> Sample:
-        step, offset = divmod(int(position), self.local_batch)
-        index = step * self.global_batch + self.process_index * self.local_batch + offset
-        return make_sample(
-            self.sampler,
-            self.data,
-            sample_draws(self.seed, index),
-            training=self.training,
-            broken=self.broken,
-        )
+def _sample(position: int, *, first: int, local_batch, global_batch, seed, make) -> Sample:
+    """The sample at a position of one host's share, which begins at `first` in each batch."""
+    step, offset = divmod(int(position), local_batch)
+    return make(sample_draws(seed, step * global_batch + first + offset))
 
 
 def _start_worker(worker_index: int, worker_count: int):
     del worker_index, worker_count
     cv2.setNumThreads(0)  # the workers are the parallelism
-    # Ctrl-C reaches the whole group: the parent ends the workers, which have nothing to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent():
-    """Ends this worker when its parent is gone, however that ended (kill -9 too)."""
-    connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    processes.follow_parent()
 
 
 def _check(data, seed, global_batch, start_step, process_index, process_count):

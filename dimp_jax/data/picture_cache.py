@@ -1,5 +1,6 @@
 """A bounded memory of what was computed or decoded last."""
 
+import functools
 import threading
 from collections import OrderedDict
 
@@ -9,11 +10,11 @@ class BoundedCache:
 
     Args:
       limit: total size to keep; the newest value is kept even if it is larger alone.
-      size_of: module-level function from a value to its size, in the unit of `limit`.
+      in_bytes: sizes are the values' `nbytes`; without it each counts as 1.
     """
 
-    def __init__(self, limit, size_of):
-        self._limit, self._size_of = limit, size_of
+    def __init__(self, limit, *, in_bytes=True):
+        self._limit, self._in_bytes = limit, in_bytes
         self._values = OrderedDict()
         self._total = 0
         self._lock = threading.Lock()
@@ -28,11 +29,14 @@ class BoundedCache:
         with self._lock:
             if key not in self._values:
                 self._values[key] = value
-                self._total += self._size_of(value)
+                self._total += self._size(value)
             while self._total > self._limit and len(self._values) > 1:
                 _, dropped = self._values.popitem(last=False)
-                self._total -= self._size_of(dropped)
+                self._total -= self._size(dropped)
         return value
 
+    def _size(self, value):
+        return value.nbytes if self._in_bytes else 1
+
     def __reduce__(self):
-        return BoundedCache, (self._limit, self._size_of)
+        return functools.partial(BoundedCache, in_bytes=self._in_bytes), (self._limit,)

@@ -47,12 +47,8 @@ class BuiltSource:
         return "BuiltSource({}, {}, {}, min_box_px={})".format(*self._arguments)
 
     def __reduce__(self):
-        return _reopen, self._arguments
-
-    @property
-    def has_masks(self) -> bool:
-        """Some sequence has a mask."""
-        return bool(self.masked.any())
+        data_dir, name, split, min_box_px = self._arguments
+        return functools.partial(open_source, min_box_px=min_box_px), (data_dir, name, split)
 
     def visible(self, sequence: int) -> np.ndarray:
         """[L] bool: there, partly inside the image, with both sides >= `min_box_px`."""
@@ -66,13 +62,9 @@ class BuiltSource:
           BrokenFrame: an image that the build has left out, or a damaged file.
           IndexError: no such sequence or frame.
         """
-        read = {}
-        for frame in frame_ids:
-            frame = int(frame)
-            if frame not in read:
-                image, box = self._frame(sequence, frame)
-                read[frame] = Frame(image, box)
-        return [read[int(frame)] for frame in frame_ids]
+        wanted = [int(frame) for frame in frame_ids]
+        read = {frame: self._frame(sequence, frame) for frame in set(wanted)}
+        return [read[frame] for frame in wanted]
 
     def mask(self, sequence: int, frame: int) -> np.ndarray | None:
         """[H, W] bool mask of the target, or None where there is none.
@@ -107,7 +99,7 @@ class BuiltSource:
         if not data:
             raise BrokenFrame(f"{where}: its image was missing or broken when this was built")
         box = np.array(fields["box_xywh"].float_list.value, np.float32)
-        return encoded.decode_rgb(data, where), box
+        return Frame(encoded.decode_rgb(data, where), box)
 
     def _record(self, sequence, frame):
         if not 0 <= frame < self._lengths[sequence]:
@@ -123,9 +115,7 @@ def open_source(data_dir, name: str, split: str = "train", *, min_box_px: float)
     """Opens a built data set; reads its index and no record.
 
     Args:
-      data_dir: folder of built data sets.
-      name: of the data set, a folder in `data_dir`.
-      split: a folder in that.
+      data_dir, name, split: the folder DATA_DIR/NAME/SPLIT.
       min_box_px: boxes with a smaller side count as not visible (in steps of 1/8 px, rounded up).
 
     Raises:
@@ -148,10 +138,6 @@ def open_source(data_dir, name: str, split: str = "train", *, min_box_px: float)
     except (KeyError, ValueError) as error:
         directory = records_index.split_directory(data_dir, name, split)
         raise ValueError(f"{directory}: not a data set that can be read ({error!r})") from error
-
-
-def _reopen(data_dir, name, split, min_box_px):
-    return open_source(data_dir, name, split, min_box_px=min_box_px)
 
 
 def _shards(directory, num_records):

@@ -81,8 +81,9 @@ def from_metadata(metadata) -> SequenceIndex:
 
 
 def concatenate(indices) -> SequenceIndex:
-    """One index of the parts of a split."""
-    indices = list(indices)
+    """One index of the parts of a split; an empty one of none."""
+    empty = SequenceIndex((), np.zeros(0, int), np.zeros(0, np.uint16), np.zeros(0, bool))
+    indices = [empty, *indices]
     return SequenceIndex(
         sum((index.names for index in indices), ()),
         np.concatenate([index.lengths for index in indices]),

@@ -129,40 +129,34 @@ def _draw_sequence(source, config, draws):
 
 def _draw_frames(visible, config, draws):
     """(train ids, test ids), or None if the gap has outgrown the sequence often enough."""
-    attempt = {"causal": _attempt_causal, "interval": _attempt_interval}[config.mode]
     # Once the gap spans the sequence only the base matters, and most bases will do.
     growths = len(visible) // GAP_GROWTH + MAX_REDRAWS
     for growth in range(growths):
-        frames = attempt(visible, config, config.max_gap + GAP_GROWTH * growth, draws)
+        frames = _attempt(visible, config, config.max_gap + GAP_GROWTH * growth, draws)
         if frames is not None:
             return frames
     return None
 
 
-def _attempt_causal(visible, config, gap, draws):
-    """The base and earlier frames to train on, later ones to test on; None if there are none."""
-    first, last = config.train_frames - 1, len(visible) - config.test_frames
+def _attempt(visible, config, gap, draws):
+    """(train ids, test ids) within `gap` of a base, the first train frame; None if there are none.
+
+    "causal": the others to train on are before it, those to test on after it.
+    """
+    causal = config.mode == "causal"
+    first, last = 0, len(visible)
+    if causal:
+        first, last = config.train_frames - 1, last - config.test_frames
     base = _visible_ids(visible, first, last, 1, draws)
     if base is None:
         return None
-    others = _visible_ids(visible, base[0] - gap, base[0], config.train_frames - 1, draws)
+    (at,) = base
+    low, high = at - gap, at + gap
+    others = _visible_ids(visible, low, at if causal else high, config.train_frames - 1, draws)
     if others is None:
         return None
-    test = _visible_ids(visible, base[0] + 1, base[0] + gap, config.test_frames, draws)
-    return None if test is None else ((*base, *others), tuple(test))
-
-
-def _attempt_interval(visible, config, gap, draws):
-    """All frames within `gap` of the base, on either side."""
-    base = _visible_ids(visible, 0, len(visible), 1, draws)
-    if base is None:
-        return None
-    low, high = base[0] - gap, base[0] + gap
-    others = _visible_ids(visible, low, high, config.train_frames - 1, draws)
-    if others is None:
-        return None
-    test = _visible_ids(visible, low, high, config.test_frames, draws)
-    return None if test is None else ((*base, *others), tuple(test))
+    test = _visible_ids(visible, at + 1 if causal else low, high, config.test_frames, draws)
+    return None if test is None else ((at, *others), tuple(test))
 
 
 def _visible_ids(visible, low, high, count, draws):

@@ -41,6 +41,13 @@ class BrokenFrame(Exception):
     """An image of a source that cannot be decoded, named for the person who can mend it."""
 
 
+def check_index(kind: str, index: int, count: int) -> int:
+    """The index of a `kind` of thing as an int. Raises IndexError: there is no such one."""
+    if not 0 <= index < count:
+        raise IndexError(f"{kind} {index}: expected 0 to {count - 1}")
+    return int(index)
+
+
 class Sample(NamedTuple):
     """One training sample: N train and T test crops of one target, numpy, fixed shapes.
 

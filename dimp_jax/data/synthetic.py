@@ -1,13 +1,12 @@
 """The source "synthetic": procedural textures and shapes, for tests and first steps; no files."""
 
 import functools
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dimp_jax.data.composite import motion, sprites
-from dimp_jax.data.source import Frame
+from dimp_jax.data.source import Frame, check_index
 from dimp_jax.media.opencv import cv2
 
 _SPRITE_PX = 96
@@ -43,7 +42,7 @@ class SyntheticSource:
 
     def visible(self, sequence):
         """[L] bool, all True: the target never leaves the frame and nothing passes before it."""
-        _check_index("sequence", sequence, len(self))
+        check_index("sequence", sequence, len(self))
         return np.ones(self.config.length, bool)
 
     def read(self, sequence, frame_ids):
@@ -52,48 +51,14 @@ class SyntheticSource:
         Raises:
           IndexError: a sequence or frame that does not exist.
         """
-        _check_index("sequence", sequence, len(self))
+        check_index("sequence", sequence, len(self))
         key = (_SEED, self.seed, int(sequence))
         scene = _scene(self.config, key)
         frames = []
         for t in frame_ids:
-            _check_index("frame", t, self.config.length)
+            check_index("frame", t, self.config.length)
             frames.append(_draw(scene, (*key, int(t)), int(t), self.config.size_hw_px))
         return frames
-
-
-def write_folder(source, directory, sequences, frames):
-    """Writes sequences as folders: img/000001.jpg ..., groundtruth.txt (x,y,w,h; nan if absent).
-
-    Args:
-      source: any `source.Source`.
-      directory: gets one folder NAME-00012 a sequence; made if need be.
-      sequences: indices of the sequences.
-      frames: how many of the first frames of each, or None for all.
-
-    Returns:
-      The folders, in order.
-
-    Raises:
-      FileExistsError: one of the folders is there already.
-    """
-    folders = []
-    for sequence in sequences:
-        folder = Path(directory) / f"{source.name}-{sequence:05d}"
-        (folder / "img").mkdir(parents=True)
-        visible = source.visible(sequence)[:frames]
-        lines = []
-        for t, is_visible in enumerate(visible):
-            (frame,) = source.read(sequence, [t])
-            path = folder / "img" / f"{t + 1:06d}.jpg"
-            bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
-            if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, 92]):
-                raise OSError(f"{path}: cannot be written; is the disk full?")
-            values = frame.box_xywh if is_visible else [np.nan] * 4
-            lines.append(",".join(f"{v:.3f}" for v in values))
-        (folder / "groundtruth.txt").write_text("".join(line + "\n" for line in lines))
-        folders.append(folder)
-    return folders
 
 
 class _Scene(NamedTuple):
@@ -191,8 +156,3 @@ def _shape(rng):
         phase = (x * np.cos(direction) + y * np.sin(direction)) * rng.uniform(0.15, 0.6)
         rgb += np.sin(phase)[..., None] * rng.uniform(-70, 70, 3).astype(np.float32)
     return np.dstack([np.clip(rgb, 0, 255).astype(np.uint8), alpha])
-
-
-def _check_index(kind, index, count):
-    if not 0 <= index < count:
-        raise IndexError(f"{kind} {index}: expected 0 to {count - 1}")

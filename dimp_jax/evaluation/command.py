@@ -7,7 +7,7 @@ import tyro
 
 from dimp_jax.host import command_line
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,24 +81,18 @@ def main(argv=None, prog="evaluate.py") -> int:
     try:
         args = parse(argv, prog)
     except (FileNotFoundError, ValueError) as error:
-        return fail(error, prog)
+        return command_line.fail(prog, error)
     try:
         from dimp_jax.evaluation import session
         from dimp_jax.evaluation.runners.one_by_one import Stopped
         from dimp_jax.media.images import InputError
     except ImportError as error:  # OpenCV without its graphics libraries
-        return fail(error, prog)
+        return command_line.fail(prog, error)
     try:
         good = session.check(args) if args.check else session.evaluate(args)
     except InputError as error:
-        return fail(error, prog)
+        return command_line.fail(prog, error)
     except (KeyboardInterrupt, Stopped):
         print("stopped: the same command goes on with the missing sequences", file=sys.stderr)
-        return INTERRUPTED
+        return command_line.INTERRUPTED
     return 0 if good else FAILED
-
-
-def fail(error, prog) -> int:
-    """Prints an error on one line and returns the exit status 2."""
-    print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return BAD_INPUT

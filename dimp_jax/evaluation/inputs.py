@@ -10,8 +10,6 @@ from dimp_jax.evaluation import datasets, demo, results
 from dimp_jax.media import sequences, window
 from dimp_jax.media.images import InputError
 
-FOLDER = "folder"  # the data set that --data is read as
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
@@ -69,7 +67,7 @@ def load(source: Source, *, show: bool = False) -> Inputs:
         return _of_objects([found], found.name, boxes)
     if boxes:
         raise InputError("--box goes with --video, or with --data: the demo has its own")
-    return Inputs([demo.load(limit=source.frames)], None, datasets.official_rule(FOLDER))
+    return Inputs([demo.load(limit=source.frames)], None, datasets.official_rule(datasets.FOLDER))
 
 
 def describe(source: Source, *, checkpoint) -> dict:
@@ -91,10 +89,7 @@ def reload(out) -> Inputs:
     Raises:
       InputError: it cannot be read, or what it names is gone.
     """
-    path = Path(out) / "input.json"
-    described = results.read_json(path)
-    if not isinstance(described, dict):
-        raise InputError(f"{path}: cannot be read: expected a results folder of evaluate.py")
+    described = results.read_input(out)
     names = {field.name for field in dataclasses.fields(Source)}
     values = {name: value for name, value in described.items() if name in names}
     values |= {name: tuple(values[name]) for name in ("only", "boxes") if name in values}
@@ -132,7 +127,7 @@ def _video(source, boxes, show):
 
 def _of_objects(found, name, boxes):
     """`found`, or its only sequence once for each of several boxes, numbered from 1."""
-    rule = datasets.official_rule(FOLDER)
+    rule = datasets.official_rule(datasets.FOLDER)
     if len(boxes) < 2:
         return Inputs(found, name, rule)
     (sequence,) = found  # `load_folder` refuses boxes for several sequences
@@ -155,10 +150,5 @@ def _version(checkpoint) -> dict:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256")
         return {"checkpoint_sha256": digest.hexdigest()}
-    return {"checkpoint_modified": None if path is None else _last_modified(path)}
-
-
-def _last_modified(folder):
-    """Newest modification time below `folder`; None if it holds no files."""
-    files = [p for p in folder.rglob("*") if p.is_file()]
-    return max((p.stat().st_mtime for p in files), default=None)
+    files = [] if path is None else [p for p in path.rglob("*") if p.is_file()]
+    return {"checkpoint_modified": max((p.stat().st_mtime for p in files), default=None)}

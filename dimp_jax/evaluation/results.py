@@ -12,14 +12,13 @@ OUT/summary.json                 `summary.summarize`
 """
 
 import json
-import os
-import secrets
 from pathlib import Path
 
 import numpy as np
 
+from dimp_jax.host.files import write_atomically
 from dimp_jax.media.images import InputError
-from dimp_jax.media.sequences import numbers
+from dimp_jax.media.text import numbers, rows_of
 
 WARM_UP_FRAMES = 2  # tracked frames that are not timed: they compile
 # What may follow a sequence's name in the name of a file.
@@ -63,18 +62,6 @@ def make_folder(out, *, config: dict, inputs: dict):
         raise InputError(f"{out}: cannot be written ({error.strerror})") from error
 
 
-def write_atomically(path, text):
-    """Writes `text` under `path`, so that at no time a part of it can be read there."""
-    path = Path(path)
-    # Several hosts may write the same file of a shared folder.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def run_folder(out, run: int) -> Path:
     """Where the files of a repeated run are; `out` itself for run 0."""
     return Path(out) / f"run{run}" if run else Path(out)
@@ -94,7 +81,7 @@ def write_sequence(folder, name, boxes, times_s, decode_s=None):
     seconds = {"time": times_s} | ({} if decode_s is None else {"decode_time": decode_s})
     for what, values in seconds.items():
         write_atomically(folder / f"{name}_{what}.txt", "".join(f"{v:.6f}\n" for v in values))
-    write_atomically(folder / f"{name}.txt", "".join(_row(box) for box in boxes))
+    write_atomically(folder / f"{name}.txt", rows_of(boxes))
     (folder / f"{name}_error.txt").unlink(missing_ok=True)
 
 
@@ -160,8 +147,13 @@ def _read_rows(path, width):
     return np.array(rows) if np.isfinite(rows).all() else None
 
 
-def _row(box):
-    return ",".join(f"{v:.4f}" for v in box) + "\n"
+def read_input(out) -> dict:
+    """What the results in `out` are of. Raises InputError: `out` has no readable input.json."""
+    path = Path(out) / "input.json"
+    described = read_json(path)
+    if not isinstance(described, dict):
+        raise InputError(f"{path}: cannot be read: expected a results folder of evaluate.py")
+    return described
 
 
 def read_json(path):

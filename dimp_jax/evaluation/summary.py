@@ -1,5 +1,6 @@
 """Scores of a results folder under a metric rule: `summary.json`, and the table on the terminal."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def summarize(out, sequences, rule: str = "visible", runs: int = 1) -> dict:
         )
     found = [values for values in per_run if values is not None]
     keys = (*(key for key, _ in chosen.metrics), "frames", "fps")
+    deviation = functools.partial(np.std, ddof=1)
     summary = {
         "rule": chosen.name,
         "runs": runs,
@@ -62,7 +64,7 @@ def summarize(out, sequences, rule: str = "visible", runs: int = 1) -> dict:
             if rows
         },
         "mean": {key: _mean(found, key) for key in keys},
-        "std": {key: _std(found, key) for key in keys} if runs > 1 else None,
+        "std": {key: _mean(found, key, deviation, 2) for key in keys} if runs > 1 else None,
         "failed": failed,
     }
     text = json.dumps(summary, indent=2) + "\n"
@@ -100,14 +102,9 @@ def _values(rule, score, frames, fps):
     return {**values, "frames": frames, "fps": fps}
 
 
-def _mean(rows, key):
+def _mean(rows, key, statistic=np.mean, least=1):
     values = [row[key] for row in rows if row[key] is not None]
-    return float(np.mean(values)) if values else None
-
-
-def _std(rows, key):
-    values = [row[key] for row in rows if row[key] is not None]
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return float(statistic(values)) if len(values) >= least else None
 
 
 def _cells(rule, values):

@@ -8,15 +8,13 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import json
-import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 from dimp_jax import config as configs
-from dimp_jax.host import command_line
+from dimp_jax.host import command_line, files
 
 LICENSE = """The folder flatbuffers is a copy of the PyPI package of that name, version {version}.
 Copyright 2014 Google Inc.; Apache License 2.0, https://www.apache.org/licenses/LICENSE-2.0
@@ -59,6 +57,7 @@ def write(tracker, out: Path, platforms) -> dict[str, int]:
     """
     import jax
     import numpy as np
+    from flax.traverse_util import flatten_dict
 
     from dimp_jax.export import programs
     from dimp_jax.tracking.localize import Verdict
@@ -66,10 +65,7 @@ def write(tracker, out: Path, platforms) -> dict[str, int]:
     out = out.absolute()
     check_arguments(out, platforms)
     exported = programs.lower(tracker, platforms)
-    params = {
-        name: np.asarray(leaf)
-        for name, leaf in programs.flat_params(tracker.network.params).items()
-    }
+    params = jax.tree.map(np.asarray, flatten_dict(tracker.network.params, sep="/"))
     config = configs.to_dict(tracker.config)
     del config["training"]
     meta = {
@@ -85,8 +81,7 @@ def write(tracker, out: Path, platforms) -> dict[str, int]:
         "config": config,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-        folder = Path(scratch) / out.name
+    with files.whole(out) as folder:
         folder.mkdir()
         for name, program in exported.items():
             (folder / f"{name}.stablehlo").write_bytes(program.serialize())
@@ -95,7 +90,6 @@ def write(tracker, out: Path, platforms) -> dict[str, int]:
         shutil.copy(Path(__file__).with_name("runner.py"), folder / "run.py")
         _copy_flatbuffers(folder)
         sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.*"))}
-        os.replace(folder, out)  # onto an empty folder, too
     return sizes
 
 
@@ -136,31 +130,18 @@ def show(sizes, out: Path) -> None:
     )
 
 
+@command_line.command("export", ValueError, OSError, ImportError)  # the last: OpenCV's libraries
 def main(argv=None, prog="python -m dimp_jax.export") -> int:
     """Exit status: 0; 2 if the input cannot be used, after a line on stderr."""
-    argv = sys.argv[1:] if argv is None else argv
-    try:
-        args = parse(argv, prog)
-        check_arguments(args.out, args.platforms)
-        from dimp_jax.tracking.tracker import build  # jax takes seconds: not before the checks
+    args = parse(sys.argv[1:] if argv is None else argv, prog)
+    check_arguments(args.out, args.platforms)
+    from dimp_jax.tracking.tracker import build  # jax takes seconds: not before the checks
 
-        tracker = build(args.settings)
-    except (FileNotFoundError, ValueError, ImportError) as error:  # the last: OpenCV's libraries
-        return fail(error)
+    tracker = build(args.settings)
     if tracker.notice:
         print(tracker.notice, file=sys.stderr)
-    try:
-        sizes = write(tracker, args.out, args.platforms)
-    except OSError as error:
-        return fail(error)
-    show(sizes, args.out)
+    show(write(tracker, args.out, args.platforms), args.out)
     return 0
-
-
-def fail(error) -> int:
-    """Prints an error on one line and returns the exit status 2."""
-    print(f"export: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

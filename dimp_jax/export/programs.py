@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import export
 
 from dimp_jax.config import TrackerConfig
@@ -48,7 +49,7 @@ def lower(tracker, platforms) -> dict[str, export.Exported]:
     image = shape((*export.symbolic_shape("h, w"), 3), np.uint8)
     yx, number = shape((2,), np.float32), shape((), np.float32)
     pose = {"center_yx": yx, "size_hw": yx, "scale": number}
-    params = flat_params(network.params)
+    params = flatten_dict(network.params, sep="/")
     seed, frame = shape((), np.uint32), shape((), np.int32)
 
     first = add("first_crop", functools.partial(first_crop, config), image, pose)
@@ -82,21 +83,6 @@ def tabulate(config) -> Plans:
     ]
     rate = [plan(period, verdict, np.inf)[2] for verdict in Verdict]
     return Plans(variants, np.array(index, np.int32), np.array(rate, np.float32))
-
-
-def flat_params(params) -> dict:
-    """Nested dicts as one: {"backbone/conv1/kernel": array}."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    return {"/".join(key.key for key in path): leaf for path, leaf in leaves}
-
-
-def nested_params(flat) -> dict:
-    """The inverse of `flat_params`."""
-    nested = {}
-    for path, leaf in flat.items():
-        *groups, name = path.split("/")
-        functools.reduce(lambda group, key: group.setdefault(key, {}), groups, nested)[name] = leaf
-    return nested
 
 
 def first_crop(config: TrackerConfig, image, pose):
@@ -133,7 +119,7 @@ def start(network, config: TrackerConfig, params, pose, first, seed):
     # The box follows the shifts only; the dropout samples have that of the identity.
     moves = jnp.pad(shifts[:, ::-1], ((0, settings.dropout_samples), (0, 2)))
     began = network.programs.start(
-        nested_params(params), samples, target[None] + moves, drawn.dropout
+        unflatten_dict(params, sep="/"), samples, target[None] + moves, drawn.dropout
     )
     return {
         "base_size_hw": size_hw / scale,
@@ -178,7 +164,7 @@ def look(network, config: TrackerConfig, plans: Plans, params, state, crops):
         uniforms = draws.for_frame(key, state["frame"], config.refine.num_random_boxes)
     pose = state["pose"]
     seen = network.programs.look(
-        nested_params(params),
+        unflatten_dict(params, sep="/"),
         state["filt"],
         Levels(*state["modulation"]) if state["modulation"] else None,
         crops["patches"],
@@ -211,7 +197,7 @@ def learn(network, config: TrackerConfig, insert, num_iter, params, state, sampl
     transforms = first_samples.unshifted(config.augment, config.crop_size_px)
     num_init = len(transforms) + config.augment.dropout_samples
     filt, memory, _ = network.programs.learn(
-        nested_params(params),
+        unflatten_dict(params, sep="/"),
         state["filt"],
         Memory(**state["memory"], num_init=num_init),
         sample["feat"],

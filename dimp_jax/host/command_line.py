@@ -1,6 +1,8 @@
-"""What the command lines share: defaults of a config file named on them, and several hosts."""
+"""What the command lines share: errors on one line, defaults of a config file, several hosts."""
 
 import dataclasses
+import functools
+import sys
 from typing import Annotated
 
 import tyro
@@ -8,7 +10,38 @@ import tyro
 from dimp_jax import config as configs
 
 DEFAULT_CONFIG = "dimp_lite0"
+BAD_INPUT, INTERRUPTED = 2, 130  # exit statuses
 TRACKER_FIELDS = ("model", "tracker", "checkpoint", "seed")
+
+
+def fail(name, error) -> int:
+    """Prints an error on one line of stderr, and returns the exit status of bad input."""
+    print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def command(name, *errors, stopped=None):
+    """Decorates a `main`, which then answers `errors` by `fail`, and Ctrl-C by a status of its own.
+
+    Args:
+      name: of the command, for people. stopped: what they are told after Ctrl-C.
+    """
+
+    def decorate(main):
+        @functools.wraps(main)
+        def answering(*args, **kwargs):
+            try:
+                return main(*args, **kwargs)
+            except errors as error:
+                return fail(name, error)
+            except KeyboardInterrupt:
+                if stopped:
+                    print(f"stopped: {stopped}", file=sys.stderr)
+                return INTERRUPTED
+
+        return answering
+
+    return decorate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,10 +108,8 @@ def parse(arguments, argv, make_default, *, config: str, prog: str):
 
     Args:
       arguments: a dataclass with a positional field `config`.
-      argv: list of str.
       make_default: config name -> an instance of `arguments` with the defaults of that config.
       config: the name whose defaults are shown, and used, where `argv` begins with none.
-      prog: the command, for people.
 
     Raises:
       FileNotFoundError, ValueError: as `make_default`.

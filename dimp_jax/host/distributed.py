@@ -25,11 +25,7 @@ def initialize_distributed(
     Raises:
       ValueError: some arguments without the others, or out of range.
     """
-    given = {
-        "coordinator": coordinator,
-        "num_processes": num_processes,
-        "process_id": process_id,
-    }
+    given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     missing = [name for name, value in given.items() if value is None]
     if len(missing) == len(given):
         if not (auto and _launched_by_cluster()):

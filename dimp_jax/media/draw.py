@@ -6,6 +6,7 @@ import numpy as np
 
 from dimp_jax.media.opencv import cv2
 
+FRACTION_BITS = 4  # of a pixel, in exact drawing
 MIN_WIDTH_PX = 480  # smaller frames are enlarged, so that the text fits
 GROUNDTRUTH_RGB = (255, 255, 255)
 VERDICT_RGB = {
@@ -26,18 +27,15 @@ def annotate(image, box, *, verdict, score, frame, groundtruth=None, fps=None) -
     Args:
       image: uint8 RGB [H, W, 3]; enlarged by a whole factor if narrower than 480 px.
       box: [4] predicted x, y, w, h in pixels of `image`.
-      verdict: a verdict's name, or `GIVEN`.
-      score: the highest score, or None.
-      frame: index of the frame.
-      groundtruth: [4] or None; NaN is not drawn.
-      fps: frames a second, or None.
+      verdict: a verdict's name, or `GIVEN`. score: the highest one, or None.
+      frame: its index. groundtruth: [4] or None; NaN is not drawn.
     """
     canvas, scale, unit = _enlarged(image)
     color = GIVEN_RGB if verdict == GIVEN else VERDICT_RGB.get(verdict, GIVEN_RGB)
     # The prediction is wider and drawn first, so that it stays visible around the ground truth.
-    _rectangle(canvas, np.asarray(box) * scale, color, 2 * unit + 1)
+    rectangle(canvas, np.asarray(box) * scale, color, 2 * unit + 1)
     if groundtruth is not None:
-        _rectangle(canvas, np.asarray(groundtruth) * scale, GROUNDTRUTH_RGB, unit)
+        rectangle(canvas, np.asarray(groundtruth) * scale, GROUNDTRUTH_RGB, unit)
 
     texts = [f"#{frame}", verdict.lower().replace("_", " ")]
     if score is not None:
@@ -48,25 +46,21 @@ def annotate(image, box, *, verdict, score, frame, groundtruth=None, fps=None) -
     return canvas
 
 
-def annotate_objects(image, boxes, *, verdicts, frame, fps=None) -> np.ndarray:
+def annotate_objects(image, boxes, *, verdicts, frame) -> np.ndarray:
     """A copy of the frame with the boxes of several targets, each in a colour of its own.
 
     Args:
       image: uint8 RGB [H, W, 3]; enlarged as in `annotate`.
       boxes: [K, 4] x, y, w, h in pixels of `image`.
       verdicts: K names of verdicts; a target that is not found has a thin line.
-      frame: index of the frame. fps: frames a second, or None.
+      frame: index of the frame.
     """
     canvas, scale, unit = _enlarged(image)
     for number, (box, verdict) in enumerate(zip(boxes, verdicts, strict=True)):
         color = OBJECT_RGB[number % len(OBJECT_RGB)]
-        _rectangle(
-            canvas, np.asarray(box) * scale, color, unit if verdict == "NOT_FOUND" else 2 * unit + 1
-        )
-    texts = [f"#{frame}", f"{len(boxes)} targets"]
-    if fps is not None:
-        texts.append(f"{fps:.1f} fps")
-    _label(canvas, "  ".join(texts), GIVEN_RGB)
+        thickness = unit if verdict == "NOT_FOUND" else 2 * unit + 1
+        rectangle(canvas, np.asarray(box) * scale, color, thickness)
+    _label(canvas, f"#{frame}  {len(boxes)} targets", GIVEN_RGB)
     return canvas
 
 
@@ -77,14 +71,17 @@ def _enlarged(image):
     return canvas, scale, max(1, round(min(canvas.shape[:2]) / 360))
 
 
-def _rectangle(canvas, box, color, thickness):
+def rectangle(canvas, box, rgb, thickness, *, exact=False):
+    """Draws a box [4] on a uint8 RGB image, rounded to pixels unless `exact`; not one with NaN."""
     if not np.isfinite(box).all():
         return
     x, y, width, height = box
     # OpenCV's corners are inclusive pixels; far outside values would overflow its integers.
-    corners = np.clip([x, y, x + width - 1, y + height - 1], -10_000, 30_000).round().astype(int)
+    shift = FRACTION_BITS if exact else 0
+    corners = np.clip([x, y, x + width - 1, y + height - 1], -10_000, 30_000) * (1 << shift)
+    corners = corners.round().astype(int)
     corner, opposite = corners[:2].tolist(), corners[2:].tolist()
-    cv2.rectangle(canvas, corner, opposite, color, thickness, cv2.LINE_AA)
+    cv2.rectangle(canvas, corner, opposite, rgb, thickness, cv2.LINE_AA, shift)
 
 
 def _label(canvas, text, color):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dimp_jax.media.images import ImageFrames, InputError
+from dimp_jax.media.text import numbers, read_rows
 from dimp_jax.media.video import VideoFrames
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -60,9 +61,9 @@ def load_folder(directory, *, limit=None, box=None) -> list[Sequence]:
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder")
-    if _is_sequence(directory):
+    if is_sequence(directory):
         return [load_sequence(directory, limit=limit, box=box)]
-    children = sorted((p for p in directory.iterdir() if _is_sequence(p)), key=natural_key)
+    children = sorted((p for p in directory.iterdir() if is_sequence(p)), key=natural_key)
     if not children:
         raise InputError(
             f"{directory}: no frames: expected img/*.jpg or img/*.png in it, or in its subfolders"
@@ -89,9 +90,7 @@ def load_sequence(directory, *, limit=None, box=None) -> Sequence:
         a first box that cannot be tracked.
     """
     directory = Path(directory).resolve()
-    folder = directory / "img"
-    paths = folder.iterdir() if folder.is_dir() else ()
-    paths = sorted((p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+    paths = image_paths(directory / "img")
     if not paths:
         raise InputError(f"{directory}: no frames: expected img/*.jpg or img/*.png")
     frames = ImageFrames(tuple(paths[:limit]))
@@ -167,20 +166,7 @@ def read_groundtruth(path) -> np.ndarray:
     Raises:
       InputError: not text, no rows, or a row that is not four numbers.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from error
-    while lines and not lines[-1].strip():
-        lines.pop()
-    if not lines:
-        raise InputError(f"{path}: no boxes in it")
-    boxes = np.empty((len(lines), 4))
-    for number, line in enumerate(lines, 1):
-        values = numbers(line)
-        if len(values) != 4:
-            raise InputError(f"{path}, line {number}: {line[:60]!r}: expected four numbers x,y,w,h")
-        boxes[number - 1] = values
+    boxes = read_rows(path)
     boxes[1:][~present(boxes[1:])] = np.nan
     return boxes
 
@@ -190,19 +176,19 @@ def present(boxes):
     return np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
 
 
-def numbers(text) -> list[float]:
-    """The numbers of a line, separated by commas, tabs or spaces; none if any is not a number."""
-    try:
-        return [float(v) for v in re.split(r"\s*[,\s]\s*", text.strip())]
-    except ValueError:
-        return []
-
-
 def natural_key(path):
     """Sorts `frame10` after `frame9`."""
     parts = re.split(r"(\d+)", Path(path).name)
     return [(int(p), "") if p.isdecimal() else (-1, p) for p in parts]
 
 
-def _is_sequence(directory):
+def image_paths(folder, *, sort=True) -> list[Path]:
+    """The image files in a folder, frame10 after frame9; none if there is no such folder."""
+    paths = Path(folder).iterdir() if Path(folder).is_dir() else ()
+    paths = [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(paths, key=natural_key) if sort else paths
+
+
+def is_sequence(directory) -> bool:
+    """Whether a folder is laid out as a sequence."""
     return (directory / "img").is_dir() or (directory / "groundtruth.txt").is_file()

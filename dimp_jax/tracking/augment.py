@@ -1,8 +1,8 @@
 """The transforms of the first frame, from which the tracker learns its first filter.
 
 Host code (numpy and OpenCV). A transform changes an enlarged patch, and is then cropped to the
-tracker's crop size; its shift moves the content, and with it the target's box. Flips, blurs,
-rotations and scales keep the centre, and the box as it is: the target's extent after a rotation is
+tracker's crop size; its shift moves the content, and with it the target's box. Flips, blurs
+and rotations keep the centre, and the box as it is: the target's extent after a rotation is
 deliberately ignored, as in the published tracker.
 """
 
@@ -16,7 +16,7 @@ from dimp_jax.geometry import search_crops
 from dimp_jax.media.opencv import cv2
 
 F32 = np.float32
-Kind = Literal["identity", "shift", "flip", "blur", "rotate", "scale"]
+Kind = Literal["identity", "shift", "flip", "blur", "rotate"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Transform:
     """One sample of the first frame.
 
     kind: "blur" has `parameters` (sigma_y_px, sigma_x_px), "rotate" (angle,) in radians, positive
-      counter-clockwise on the screen, "scale" (factor,), above 1 enlarges; the others have none.
+      counter-clockwise on the screen; the others have none.
     shift_yx: whole pixels by which the content moves after the transform.
     """
 
@@ -47,20 +47,16 @@ def num_random_shifts(augment):
     return int(augment.flip) + len(augment.blur_sigmas_px) + len(augment.rotations_deg)
 
 
-def build_transforms(augment, crop_px, shift_uniforms):
+def build_transforms(augment, crop_px, shift_uniforms) -> tuple[Transform, ...]:
     """The transforms of an `AugmentConfig`, in the order of the samples.
 
     Identity, relative shifts, flip, blurs, rotations. Dropout samples are not among them: they are
     made of features, and have the box of the identity.
 
     Args:
-      augment: `dimp_jax.config.AugmentConfig`.
-      crop_px: side of the tracker's crop.
+      augment: `AugmentConfig`. crop_px: side of the tracker's crop.
       shift_uniforms: [num_random_shifts(augment), 2] numbers in [0, 1), (y, x) per transform: the
         shift is (u - 0.5) * crop_px * random_shift_factor, truncated.
-
-    Returns:
-      tuple of `Transform`.
 
     Raises:
       ValueError: `shift_uniforms` has another shape.
@@ -93,8 +89,7 @@ def apply_transforms(patch, transforms, output_px):
 
     Args:
       patch: [E, E, 3] float32, the enlarged patch, E = `expansion_size_px`.
-      transforms: n of `Transform`.
-      output_px: side of a sample.
+      transforms: n of `Transform`. output_px: side of a sample.
 
     Returns:
       [n, output_px, output_px, 3] float32, in the range of the patch.
@@ -147,8 +142,6 @@ def _change(patch, transform):
             return cv2.sepFilter2D(patch, -1, kernel_x, kernel_y, borderType=cv2.BORDER_CONSTANT)
         case "rotate":
             return _rotate(patch, *transform.parameters)
-        case "scale":
-            return _scale(patch, *transform.parameters)
     raise ValueError(
         f"transform kind {transform.kind!r}: expected one of {', '.join(Kind.__args__)}"
     )
@@ -177,12 +170,3 @@ def _rotate(patch, angle):
     return cv2.warpAffine(
         patch, affine, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-
-
-def _scale(patch, factor):
-    # An even change of size keeps the centre where it is.
-    size_hw = [round(extent * factor) for extent in patch.shape[:2]]
-    size_hw = [
-        size + (size - extent) % 2 for size, extent in zip(size_hw, patch.shape[:2], strict=True)
-    ]
-    return search_crops.resize(patch, size_hw)

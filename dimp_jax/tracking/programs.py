@@ -88,14 +88,7 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
     def solve(params, filt, feat, box, weight, num_iter):
         loss_params = apply(params, method="loss_parameters")
         return optimize_filter(
-            loss_params,
-            filt,
-            feat,
-            box,
-            weight,
-            predictor,
-            num_iter=num_iter,
-            stride_px=STRIDE_PX,
+            loss_params, filt, feat, box, weight, predictor, num_iter=num_iter, stride_px=STRIDE_PX
         )
 
     def start(params, patches, box_xywh, dropout):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from flax import traverse_util
 
 from dimp_jax.checkpoints import CheckpointError, shipped, state_dict, store, torch_file
 from dimp_jax.config import Config, ModelConfig, from_dict
@@ -91,14 +92,9 @@ def lite0_file() -> Path:
     return paths[0]
 
 
-def _shapes(tree, prefix=""):
-    """Flat {path: shape} of nested dicts."""
-    if not isinstance(tree, dict):
-        return {prefix: tuple(np.shape(tree))}
-    flat = {}
-    for key, value in tree.items():
-        flat |= _shapes(value, f"{prefix}/{key}" if prefix else key)
-    return flat
+def _shapes(tree):
+    flat = traverse_util.flatten_dict(tree, sep="/")
+    return {name: tuple(leaf.shape) for name, leaf in flat.items()}
 
 
 def check_tree(model: ModelConfig, variables, name: str) -> None:

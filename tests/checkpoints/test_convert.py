@@ -48,7 +48,7 @@ def refused(capsys, *arguments, match):
     """Asserts exit status 2, one line on stderr with `match`, nothing on stdout."""
     assert run(*arguments) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith("error: ") and err.count("\n") == 1, (out, err)
+    assert out == "" and err.startswith("convert: error: ") and err.count("\n") == 1, (out, err)
     assert match in err, err
 
 
@@ -150,7 +150,7 @@ def test_as_a_program(tmp_path):
     assert again.returncode == 2
     assert (
         again.stderr
-        == f"error: {tmp_path / 'out'}: already exists; remove it or choose another name\n"
+        == f"convert: error: {tmp_path / 'out'}: already exists; remove it or choose another name\n"
     )
 
 

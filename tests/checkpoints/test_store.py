@@ -202,7 +202,7 @@ def test_unreadable_by_orbax(saved):
     checksums = json.loads((saved / "checksums.json").read_text())
     checksums["variables"]["_METADATA"] = store.hashlib.sha256(b"{}").hexdigest()
     (saved / "checksums.json").write_text(json.dumps(checksums))
-    with pytest.raises(CheckpointError, match="saved/variables: Orbax cannot read it"):
+    with pytest.raises(CheckpointError, match="saved/variables: damaged: Orbax cannot read it"):
         store.load(saved)
 
 

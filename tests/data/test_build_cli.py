@@ -61,7 +61,7 @@ def test_a_build_that_was_cut_short_goes_on(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(parts, "build_part", dies_in_the_third)
     out = tmp_path / "out"
-    assert build.main(command(folder, out)) == build.INTERRUPTED
+    assert build.main(command(folder, out)) == 130
     assert "the same command goes on" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="its build is not finished: give its command"):
         records.open_source(out, "mine", min_box_px=0)
@@ -137,7 +137,7 @@ def test_stopped_while_joining(tmp_path, monkeypatch):
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", stops)
-        assert build.main(command(folder, out)) == build.INTERRUPTED
+        assert build.main(command(folder, out)) == 130
     assert build.main(command(folder, out)) == 0
     assert split_contents(out) == split_contents(tmp_path / "straight")
 
@@ -179,7 +179,7 @@ def test_built_already_and_built_from_something_else(tmp_path, capsys):
         (("--name", "../x"), "--name '../x': expected letters, digits and underscores"),
         (("--split", "a b"), "--split 'a b': expected letters"),
         (("--split-file", "x"), "--split-file is for lasot, not for sequence_folder"),
-        (("--exclude", "/none"), "/none: cannot be read (No such file or directory)"),
+        (("--exclude", "/none"), "/none: cannot be read as text (No such file or directory)"),
     ],
 )
 def test_refused(tmp_path, capsys, options, message):

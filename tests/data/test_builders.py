@@ -30,7 +30,7 @@ def test_sequence_folder(tmp_path):
     np.testing.assert_array_equal(frames[1].box_xywh, [5, 6, 20, 10])
     assert frames[2] is frames[0]  # decoded once
 
-    assert source.has_masks and source.masked.tolist() == [True, False]
+    assert source.masked.any() and source.masked.tolist() == [True, False]
     assert source.mask(0, 0) is None and source.mask(1, 1) is None
     np.testing.assert_array_equal(davis.hull_xywh(source.mask(0, 1)), [6, 7, 20, 10])
 
@@ -66,7 +66,7 @@ def test_broken_images_are_named_and_not_visible(tmp_path, capsys):
         "a/img/000003.jpg: cannot be decoded as an image (0 bytes)": "image",
         "a/img/000004.jpg: cannot be decoded": "image",
         "b: left out: 4 boxes in groundtruth.txt for 3 images in img": "other",
-        "groundtruth.txt: not text": "other",
+        "groundtruth.txt: cannot be read as text": "other",
         "mask of d, frame 0: 10 x 10 px, the image 64 x 48 px": "mask",
         "mask of d, frame 1: the image is truncated": "mask",
     }

@@ -62,7 +62,9 @@ def test_refused_got10k(tmp_path, capsys):
     message = refused(capsys, "got10k", folder, out, "--split", "vottrain")
     assert "as --exclude FILE" in message
     options = ("--split", "vottrain", "--exclude", str(listed))
-    assert "cannot be read (No such file" in refused(capsys, "got10k", folder, out, *options)
+    assert "cannot be read as text (No such file" in refused(
+        capsys, "got10k", folder, out, *options
+    )
     listed.write_text("3\n17\n")
     assert "numbers, not names of sequences" in refused(capsys, "got10k", folder, out, *options)
     listed.write_text("GOT-10k_Train_000001\nnobody\n")

@@ -140,14 +140,22 @@ def test_the_cache_is_bounded_and_forgets_the_oldest():
 
     def make(key):
         made.append(key)
-        return "x" * key
+        return np.zeros(key, np.uint8)
 
-    cache = BoundedCache(10, len)
+    cache = BoundedCache(10)
     for key in (4, 5, 4, 3, 5, 4):
-        assert cache.get(key, lambda key=key: make(key)) == "x" * key
+        assert cache.get(key, lambda key=key: make(key)).nbytes == key
     # 3 drives out 5, used longer ago than 4; 5 then drives out 4.
     assert made == [4, 5, 3, 5, 4]
-    assert cache.get(40, lambda: make(40)) == "x" * 40
+    assert cache.get(40, lambda: make(40)).nbytes == 40
+    cache = BoundedCache(2, in_bytes=False)
+    assert [cache.get(key, lambda key=key: make(key)).nbytes for key in (1, 2, 3, 1)] == [
+        1,
+        2,
+        3,
+        1,
+    ]
+    assert made[-4:] == [1, 2, 3, 1]
 
 
 def test_a_data_set_without_masks_gives_no_objects(tmp_path):

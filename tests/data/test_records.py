@@ -34,7 +34,7 @@ def image(folder, name, frame):
 def test_reads_any_frames_in_any_order(built):
     folder, out = built
     source = records.open_source(out, "mine", min_box_px=2)
-    assert len(source) == 3 and source.name == "mine" and not source.has_masks
+    assert len(source) == 3 and source.name == "mine" and not source.masked.any()
     for sequence, name in enumerate("abc"):
         frames = [2, 0, 2, 1]
         for frame, read in zip(frames, source.read(sequence, frames), strict=True):

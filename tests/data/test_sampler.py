@@ -82,7 +82,7 @@ def test_a_base_draw_without_frames_goes_on():
     """Here the published sampler would crash: no visible frame can be a base."""
     visible = visible_at(30, 0, 1, *range(27, 30))
     config = SamplerConfig()
-    assert sampling._attempt_causal(visible, config, 30, sample_draws(0, 0)) is None
+    assert sampling._attempt(visible, config, 30, sample_draws(0, 0)) is None
     assert sampling._draw_frames(visible, config, sample_draws(0, 0)) is None
 
 

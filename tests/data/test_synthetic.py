@@ -8,9 +8,6 @@ import pytest
 from dimp_jax.config.training import SyntheticConfig
 from dimp_jax.data import synthetic
 from dimp_jax.data.composite import motion, sprites
-from dimp_jax.data.source import Frame
-from dimp_jax.media import sequences as folders
-from dimp_jax.media.images import read_image
 
 CONFIG = SyntheticConfig(num_sequences=50, length=12, size_hw_px=(90, 120))
 
@@ -73,34 +70,6 @@ def test_the_target_moves_smoothly_and_changes_its_size(source):
         assert steps.max() < 0.5
         ratios.append(size.max() / size.min())
     assert 1.1 < np.median(ratios) < 2.5
-
-
-def test_the_folder_reads_back(source, tmp_path):
-    (folder,) = synthetic.write_folder(source, tmp_path, [4], 5)
-    sequence = folders.load_sequence(folder)
-    frames = source.read(4, range(5))
-    boxes = np.array([frame.box_xywh for frame in frames])
-    np.testing.assert_allclose(folders.read_groundtruth(folder / "groundtruth.txt"), boxes)
-    assert len(list((folder / "img").iterdir())) == 5 and sequence.name == "synthetic-00004"
-    read = read_image(folder / "img" / "000003.jpg").astype(float)
-    assert np.abs(read - frames[2].image).mean() < 6  # JPEG
-    with pytest.raises(FileExistsError, match="synthetic-00004"):
-        synthetic.write_folder(source, tmp_path, [4], 5)
-
-
-def test_a_frame_without_target_is_written_as_nan(tmp_path):
-    class Blinking:
-        name = "blinking"
-
-        def visible(self, sequence):
-            return np.array([True, False])
-
-        def read(self, sequence, frame_ids):
-            return [Frame(np.zeros((8, 8, 3), np.uint8), np.float32([1, 2, 3, 4]))]
-
-    (folder,) = synthetic.write_folder(Blinking(), tmp_path, [0], None)
-    lines = (folder / "groundtruth.txt").read_text().splitlines()
-    assert lines == ["1.000,2.000,3.000,4.000", "nan,nan,nan,nan"]
 
 
 def test_what_is_not_there_is_refused(source):

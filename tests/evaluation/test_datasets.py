@@ -176,7 +176,7 @@ def test_vot_polygons_and_tags(tmp_path):
     assert sequence.attributes == ("camera_motion", "occlusion")
     x, y, w, h = trees.box(1)
     polygon = [[x, y + h, x, y, x + w, y, x + w, y + h]]
-    expected = curves.polygon_to_box(polygon, method="preserve_area")[0]
+    expected = curves.polygon_to_box(polygon)[0]
     np.testing.assert_allclose(sequence.groundtruth[0], expected, rtol=1e-12)
     np.testing.assert_allclose(expected, [x - 0.5, y - 0.5, w + 1, h + 1])
     path = tmp_path / "bag" / "groundtruth.txt"

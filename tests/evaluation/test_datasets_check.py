@@ -4,6 +4,7 @@ import pytest
 
 from dimp_jax.evaluation import datasets
 from dimp_jax.evaluation.datasets import files, lasot, otb
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 from tests.support import benchmark_trees as trees
 
@@ -39,7 +40,7 @@ def test_tables_are_those_of_the_benchmarks():
     assert sum(stop - start + 1 for start, stop in spans) == 112578
     assert parts["car1_2"]["stop"] == parts["car1_3"]["start"] == "1627"
     for name, count, each in (("lasot", 280, 4), ("lasot_ext", 150, 10)):
-        names = files.read_names(files.own_list(f"{name}.txt"))
+        names = text.read_names(files.own_list(f"{name}.txt"))
         assert len(set(names)) == count == lasot.EXPECTED[name]
         classes = [sequence.rpartition("-")[0] for sequence in names]
         assert {classes.count(family) for family in classes} == {each}
@@ -195,7 +196,7 @@ def test_a_complete_copy_has_no_problems(tmp_path):
     trees.make_vot2018(tmp_path / "vot", [f"s{number}" for number in range(60)])
     assert datasets.check("vot2018", tmp_path / "vot") == []
     assert len(datasets.load("vot2018", tmp_path / "vot")) == 60
-    for name in files.read_names(files.own_list("lasot_ext.txt")):
+    for name in text.read_names(files.own_list("lasot_ext.txt")):
         trees.make_lasot_sequence(tmp_path / "ext" / name.rpartition("-")[0] / name)
     assert datasets.check("lasot_ext", tmp_path / "ext") == []
     assert len(datasets.load("lasot_ext", tmp_path / "ext")) == 150

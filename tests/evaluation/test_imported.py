@@ -192,7 +192,7 @@ def test_names():
         ("1,2,3,4\n1,2,x,4\n", "line 2: '1,2,x,4': expected 4 finite numbers"),
         ("1,2,3,nan\n", "line 1: '1,2,3,nan': expected 4 finite numbers"),
         ("1\n2\n0\n", "line 1: '1': expected 4 finite"),  # a VOT file of pysot
-        ("\n", "CarScale.txt: is empty"),
+        ("\n", "CarScale.txt: no boxes in it"),
     ],
 )
 def test_unreadable_boxes_are_refused_and_nothing_is_left(tmp_path, otb, capsys, content, message):

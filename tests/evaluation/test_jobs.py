@@ -200,10 +200,8 @@ def test_killed_and_given_again_computes_only_what_is_missing(tmp_path):
     for name in "abcde":
         make_sequence(tmp_path / "data" / name)
     found, out = load(tmp_path / "data"), tmp_path / "out"
-    code = (
-        "import pathlib, sys; from tests.evaluation.test_jobs import slow_run\n"
-        "slow_run(*map(pathlib.Path, sys.argv[1:]))"
-    )
+    code = "import pathlib, sys; from tests.evaluation import test_jobs as t; "
+    code += "t.slow_run(*map(pathlib.Path, sys.argv[1:]))"
     command = [sys.executable, "-c", code, str(tmp_path / "data"), str(out)]
     process = subprocess.Popen(command, cwd=ROOT)
     try:

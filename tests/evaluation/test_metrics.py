@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dimp_jax.evaluation.metrics import curves, rules
+from dimp_jax.evaluation.metrics import curves, frame_errors, rules
 from dimp_jax.media import sequences
 from tests.support import golden_files
 
@@ -11,7 +11,6 @@ BOX = np.array([[10.0, 10.0, 20.0, 10.0]])
 CONVENTIONS = ("otb", "lasot", "uav")
 CURVE_CASES = golden_files.cases("m_metrics", only=lambda c: c.split("_")[0] in CONVENTIONS)
 LENGTH_CASES = golden_files.cases("m_metrics", only=lambda c: c.startswith("len_"))
-POLYGON_METHODS = golden_files.leaves("m_metrics", "vot/", lambda leaf: leaf != "polygon")
 
 
 def visible(predicted, groundtruth):
@@ -71,14 +70,18 @@ def test_lengths_must_agree():
 def test_repairs_of_a_prediction():
     groundtruth = np.tile(BOX, (4, 1))
     predicted = np.array([[0.0, 0, 5, 5], [1, 1, 5, 5], [9, 9, 0, 4]])
-    got = curves.fit_prediction(predicted, groundtruth, convention="otb")
-    np.testing.assert_array_equal(got, [BOX[0], [1, 1, 5, 5], [1, 1, 5, 5], [0, 0, 0, 0]])
+    shown = np.ones(4, bool)
+    got = frame_errors.published(predicted, groundtruth, "otb", shown)
+    repaired = np.array([BOX[0], [1, 1, 5, 5], [1, 1, 5, 5], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(got.overlap, curves.overlap(repaired, groundtruth))
+    offset = np.linalg.norm(curves.center_offset(repaired, groundtruth), axis=1)
+    np.testing.assert_allclose(got.center_px, offset, rtol=1e-12)
     with pytest.raises(ValueError, match="3 predicted boxes for 4 frames"):
-        curves.fit_prediction(predicted, groundtruth, convention="lasot")
+        frame_errors.published(predicted, groundtruth, "lasot", shown)
     with pytest.raises(ValueError, match="NaN or has a negative size"):
-        curves.fit_prediction(-predicted, groundtruth, convention="otb")
+        frame_errors.published(-predicted, groundtruth, "otb", shown)
     with pytest.raises(ValueError, match="convention 'otb'"):
-        curves.frame_errors(predicted, groundtruth * np.nan, convention="otb")
+        frame_errors.published(predicted, groundtruth * np.nan, "otb", shown)
 
 
 def _groundtruth(recorded, convention):
@@ -93,13 +96,11 @@ def _groundtruth(recorded, convention):
 def test_recorded_errors_and_curves(case):
     recorded = golden_files.recording("m_metrics")
     convention, visibility = case.split("_")
-    errors = curves.frame_errors(
-        recorded["pred"],
-        _groundtruth(recorded, convention),
-        convention=convention,
-        visible=recorded["visible"] if visibility == "vis" else None,
-    )
-    np.testing.assert_array_equal(errors.valid, recorded[f"{case}/valid"])
+    groundtruth = _groundtruth(recorded, convention)
+    shown = recorded["visible"] if visibility == "vis" else np.ones(len(groundtruth))
+    errors = frame_errors.published(recorded["pred"], groundtruth, convention, shown.astype(bool))
+    valid = errors.overlap >= 0
+    np.testing.assert_array_equal(valid, recorded[f"{case}/valid"])
     for name, values in (
         ("overlap", errors.overlap),
         ("center", errors.center_px),
@@ -108,17 +109,22 @@ def test_recorded_errors_and_curves(case):
         np.testing.assert_allclose(values, recorded[f"{case}/{name}"], rtol=1e-9, atol=1e-9)
 
     for exclude in recorded.cases(f"{case}/"):
-        got = curves.curves(errors, exclude_invalid_frames=exclude == "excl1")
+        count = valid.sum() if exclude == "excl1" else len(valid)
+        success = curves.success_curve(errors.overlap, curves.SUCCESS_THRESHOLDS, count)
+        precision = curves.error_curve(errors.center_px, curves.PRECISION_THRESHOLDS_PX, count)
+        norm_precision = curves.error_curve(
+            errors.center_norm, curves.NORM_PRECISION_THRESHOLDS, count
+        )
         scores = {
-            "success": got.success,
-            "precision": got.precision,
-            "norm_precision": got.norm_precision,
-            "AUC": 100 * got.success.mean(),
-            "P20": 100 * got.precision[20],
-            "NP20": 100 * got.norm_precision[20],
-            "OP50": 100 * got.success[10],
-            "OP75": 100 * got.success[15],
-            "avg_overlap": errors.overlap[errors.valid].mean(),
+            "success": success,
+            "precision": precision,
+            "norm_precision": norm_precision,
+            "AUC": 100 * success.mean(),
+            "P20": 100 * precision[20],
+            "NP20": 100 * norm_precision[20],
+            "OP50": 100 * success[10],
+            "OP75": 100 * success[15],
+            "avg_overlap": errors.overlap[valid].mean(),
         }
         for key in recorded.keys(f"{case}/{exclude}/"):
             recorded.check(key, scores[key.rsplit("/", 1)[1]], rtol=1e-6)
@@ -137,17 +143,16 @@ def test_recorded_length_repairs(case):
         predicted = predicted[:given]
     else:
         predicted = np.concatenate([predicted, np.full((7, 4), 5.0)])
-    errors = curves.frame_errors(predicted, groundtruth, convention="otb")
+    errors = frame_errors.published(predicted, groundtruth, "otb", np.ones(len(groundtruth), bool))
     recorded.check(f"{case}/overlap", errors.overlap, rtol=1e-9)
     np.testing.assert_allclose(errors.center_px, recorded[f"{case}/center"], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("method", POLYGON_METHODS)
-def test_recorded_polygons(method):
+def test_recorded_polygons():
     recorded = golden_files.recording("m_metrics")
-    got = curves.polygon_to_box(recorded["vot/polygon"], method=method)
-    recorded.check(f"vot/{method}", got, rtol=1e-9)
+    got = curves.polygon_to_box(recorded["vot/polygon"])
+    recorded.check("vot/preserve_area", got, rtol=1e-9)
 
 
 @pytest.mark.golden

@@ -215,7 +215,7 @@ def test_writing_is_atomic(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(results.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         results.write_atomically(path, "new")
     assert path.read_text() == "old" and files(tmp_path) == ["a.txt"]

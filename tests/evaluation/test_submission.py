@@ -188,7 +188,7 @@ def test_what_the_server_would_refuse_is_not_written(tmp_path, capsys):
         (["OUT", "--server", "trackingnet", "--to", "no/x.zip"], "no/x.zip: cannot be written"),
         (["--check", "x.zip", "--server", "got10k"], "--check FILE needs --dataset-dir DIR"),
         (["--check", "x.zip", "--server", "got10k", "--dataset-dir", "."], "x.zip: no such file"),
-        (["EMPTY", "--server", "lasot", "--to", "x.zip"], "its input.json cannot be read"),
+        (["EMPTY", "--server", "lasot", "--to", "x.zip"], "input.json: cannot be read"),
     ],
 )
 def test_command_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from dimp_jax.evaluation.jobs import Tracked
 from dimp_jax.evaluation.runners.lanes import track_many
 from dimp_jax.media import sequences
 from dimp_jax.media.images import InputError
@@ -54,10 +55,9 @@ def test_a_lane_that_ends_is_refilled(tmp_path):
     seen, lanes = [], FakeLanes()
     jobs = jobs_of(tmp_path, [3, 6, 1, 4])
     on_frame = lambda key, index, image, box, result: seen.append((key, index, box[0], result))
-    done = {o.key: o for o in track_many(lanes, iter(jobs), on_frame=on_frame)}
+    done = dict(track_many(lanes, iter(jobs), on_frame=on_frame))
     assert {key: len(o.boxes) for key, o in done.items()} == {"s0": 3, "s1": 6, "s2": 1, "s3": 4}
     for key, outcome in done.items():
-        assert outcome.error is None
         np.testing.assert_array_equal(outcome.boxes[:, 0], 8 + np.arange(len(outcome.boxes)))
         assert outcome.times_s.shape == outcome.decode_s.shape == (len(outcome.boxes),)
         assert (outcome.times_s > 0).all() and (outcome.decode_s > 0).all()
@@ -77,8 +77,8 @@ def test_failed_jobs_lose_nothing_else(tmp_path):
         jobs[place] = (key, sequences.Sequence(key, sequence.frames, None, changed), seed)
     jobs.append(("drawn", sequences.Sequence("drawn", jobs[0][1].frames, None, None), 0))
     jobs.append(("oom", sequences.Sequence("oom", jobs[0][1].frames, None, np.full(4, 2000.0)), 0))
-    done = {o.key: o for o in track_many(FakeLanes(), jobs)}
-    assert {key for key, outcome in done.items() if outcome.error is None} == {"s0", "s5"}
+    done = dict(track_many(FakeLanes(), jobs))
+    assert {key for key, outcome in done.items() if isinstance(outcome, Tracked)} == {"s0", "s5"}
     assert len(done["s0"].boxes) == len(done["s5"].boxes) == 5
     expected = {
         "s1": (InputError, "000003.jpg: the image is truncated"),
@@ -89,7 +89,6 @@ def test_failed_jobs_lose_nothing_else(tmp_path):
         "oom": (RuntimeError, "no memory"),
     }
     for key, (kind, match) in expected.items():
-        assert done[key].boxes is None
         with pytest.raises(kind, match=match):
             raise done[key].error
     assert done["s1"].error.__traceback__ is not None
@@ -114,14 +113,14 @@ def test_frames_are_decoded_ahead_within_bounds_and_threads_end(tmp_path):
 
     most = []
     on_frame = lambda key, index, *_: most.append(len(decoded) - index - 1)
-    (outcome,) = track_many(
+    ((_, outcome),) = track_many(
         FakeLanes(), [("k", Counting(), 0)], prefetch_frames=3, on_frame=on_frame
     )
     assert len(outcome.boxes) == 30
     assert max(most) <= 5  # three wait, one is on its way into the queue, one was taken
     assert not decoders()
     running = track_many(FakeLanes(), jobs_of(tmp_path / "more", [2, 30, 30]))
-    assert next(running).key == "s0"
+    assert next(running)[0] == "s0"
     running.close()  # while two others are under way
     assert not decoders()
 

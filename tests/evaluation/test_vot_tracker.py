@@ -13,7 +13,7 @@ import trax
 from dimp_jax.evaluation.vot import __main__ as vot
 from dimp_jax.evaluation.vot import toolkit as vot_toolkit
 from dimp_jax.evaluation.vot import tracker as vot_tracker
-from dimp_jax.evaluation.vot.tracker import PythonTracker, Seeds, region_to_box
+from dimp_jax.evaluation.vot.tracker import PythonTracker, region_to_box, seeds_of
 from dimp_jax.media.images import InputError
 from tests.evaluation.test_runner import FakeTracker
 from tests.media.test_sequences import make_sequence, target_box
@@ -35,7 +35,7 @@ def test_region_to_box():
 
 def test_seeds_depend_on_what_is_finished(tmp_path):
     def draw(count, seeds):
-        return [seeds.next() for _ in range(count)]
+        return [next(seeds) for _ in range(count)]
 
     def finish(number, suffix=".txt"):
         folder = tmp_path / "baseline" / "a"
@@ -43,16 +43,16 @@ def test_seeds_depend_on_what_is_finished(tmp_path):
         (folder / f"a_{number:03d}{suffix}").touch()
         (folder / f"a_{number:03d}_time.value").touch()
 
-    seeds = Seeds(3, tmp_path)
+    seeds = seeds_of(3, tmp_path)
     first = draw(2, seeds)
     finish(1)
     second = draw(3, seeds)
     # A process that goes on after the first repetition has the seeds of the second.
-    assert draw(3, Seeds(3, tmp_path)) == second
+    assert draw(3, seeds_of(3, tmp_path)) == second
     finish(2, ".bin")
     third = draw(2, seeds)
     assert len({*first, *second, *third}) == 7
-    assert draw(2, Seeds(3)) == first and draw(2, Seeds(4)) != first
+    assert draw(2, seeds_of(3)) == first and draw(2, seeds_of(4)) != first
     assert all(0 <= seed < 2**31 for seed in first + second + third)
 
 
@@ -92,7 +92,7 @@ def test_trax_session(tmp_path):
             request("quit"),
         ]
     )
-    tracker, seeds = FakeTracker(), Seeds(0)
+    tracker, seeds = FakeTracker(), seeds_of(0)
     vot_tracker.serve(server, trax, tracker, seeds)
     boxes, scores = zip(*server.answers, strict=True)
     np.testing.assert_allclose(boxes[:2], [target_box(0), target_box(1)])

@@ -88,10 +88,3 @@ def test_plans_are_those_of_the_tracker(update, threshold):
                 found = plans.variants[number - 1] if number else (False, 0)
                 assert found == tuple(variant)
                 assert plans.rate[verdict] == np.float32(rate)
-
-
-def test_flat_parameters_come_back():
-    params = {"backbone": {"stem": {"kernel": 1}, "norm": {"scale": 2}}, "reg": 3}
-    flat = programs.flat_params(params)
-    assert flat == {"backbone/stem/kernel": 1, "backbone/norm/scale": 2, "reg": 3}
-    assert programs.nested_params(flat) == params

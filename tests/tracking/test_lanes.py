@@ -11,6 +11,7 @@ from dimp_jax.media import sequences
 from dimp_jax.tracking import memory, online
 from dimp_jax.tracking.localize import Verdict
 from dimp_jax.tracking.many.lanes import Lanes
+from dimp_jax.tracking.state import TrackerState
 from tests.media.test_sequences import make_sequence
 from tests.support import small_tracker
 from tests.support.golden_files import inputs
@@ -94,12 +95,19 @@ def test_boxes_are_those_of_one_by_one_and_nothing_compiles(form, method):
         assert {Verdict.NORMAL, Verdict.HARD_NEGATIVE} <= verdicts, "the case shows too little"
 
     # What the lanes have learned is what the single tracker has.
-    state, expected = lanes.take(states, 0), alone(method, 0, 3)[1]
+    state, expected = take(states, 0), alone(method, 0, 3)[1]
     assert state.frame == expected.frame
     np.testing.assert_allclose(state.filt, expected.filt, atol=1e-4)
     np.testing.assert_array_equal(state.memory.num_stored, expected.memory.num_stored)
     np.testing.assert_allclose(state.memory.weight, expected.memory.weight, atol=1e-6)
     assert (jax.random.key_data(state.key) == jax.random.key_data(expected.key)).all()
+
+
+def take(states, lane):
+    """A lane's state: what the single tracker would have."""
+    one, target = jax.tree.map(lambda leaf: leaf[lane], states.stack), states.targets[lane]
+    place = (target.pose, target.base_size_hw, target.image_hw)
+    return TrackerState(*place, one.filt, one.memory, one.modulation, one.key, target.frame)
 
 
 def started():
@@ -110,9 +118,9 @@ def started():
 
 def test_a_lane_without_an_image_stays_as_it_is():
     lanes, states = started()
-    before = lanes.take(states, 1)
+    before = take(states, 1)
     states, (_, none) = lanes.step(states, [FRAMES[1], None])
-    after = lanes.take(states, 1)
+    after = take(states, 1)
     assert none is None and before.frame == after.frame == 1
     for name in ("pose", "filt", "memory", "modulation"):
         one, other = (jax.tree.leaves(getattr(state, name)) for state in (before, after))
@@ -181,7 +189,7 @@ def test_real_lanes_track_real_files(tmp_path):
     """The same boxes as the runner's loop gives, from files, with one lane more than sequences."""
     lanes = looping()
     sequence = sequences.load_sequence(make_sequence(tmp_path / "s", count=4))
-    (outcome,) = track_many(lanes, [("s", sequence, 10)])
+    ((_, outcome),) = track_many(lanes, [("s", sequence, 10)])
     single = lanes.tracker
     images = [image for _, image in sequence.images()]
     state, boxes = single.init(images[0], sequence.init_box, 10), [sequence.init_box]

@@ -19,6 +19,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from dimp_jax.host import command_line
 from dimp_jax.media.images import InputError
 
 Builder = Literal[
@@ -30,7 +31,6 @@ Builder = Literal[
     "sequence_folder",
     "image_folder",
 ]
-INTERRUPTED = 130
 SHOWN_PROBLEMS = 20
 
 
@@ -176,18 +176,17 @@ def _sum_up(plan, index, problems, console):
     console.print(f"{len(problems)} problems, all of them in {path}", markup=False, soft_wrap=True)
 
 
+@command_line.command(
+    "build",
+    InputError,
+    OSError,  # no space, no permission: what was built so far stays
+    stopped="the same command goes on with the missing parts",
+)
 def main(argv=None, prog="python -m dimp_jax.data.build") -> int:
     """Exit status: 0; 1 if a process died; 2 for input that cannot be used; 130 if stopped."""
     args = tyro.cli(Arguments, args=argv, prog=prog)
-    console = Console(stderr=True)
     try:
-        build(args, console)
-    except InputError as error:
-        print(f"build: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except OSError as error:  # no space, no permission: what was built so far stays
-        print(f"build: error: {error}", file=sys.stderr)
-        return 2
+        build(args, Console(stderr=True))
     except BrokenProcessPool:
         print(
             "build: error: a worker process died, for want of memory perhaps: the same command "
@@ -195,9 +194,6 @@ def main(argv=None, prog="python -m dimp_jax.data.build") -> int:
             file=sys.stderr,
         )
         return 1
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on with the missing parts", file=sys.stderr)
-        return INTERRUPTED
     return 0
 
 

@@ -22,6 +22,7 @@ import tensorflow_datasets as tfds
 from dimp_jax.data import records_index
 from dimp_jax.data.builders.tracking import Footage, Request, TrackingBuilder, split_metadata
 from dimp_jax.data.records_index import Problem
+from dimp_jax.host.files import write_atomically
 from dimp_jax.media.images import InputError
 
 
@@ -128,7 +129,7 @@ def start(plan):
         check_same_build(cut_how, json.loads(path.read_text()), plan.work)
         return
     plan.work.mkdir(parents=True, exist_ok=True)
-    _write_whole(path, cut_how)
+    write_atomically(path, json.dumps(cut_how))
 
 
 def build_part(plan_builder, request, footage, folder, on_frames: Callable[[int], None]):
@@ -159,9 +160,8 @@ def build_part(plan_builder, request, footage, folder, on_frames: Callable[[int]
             for path, length in zip(map(Path, info.filepaths), info.shard_lengths, strict=True)
         ]
         num_bytes = int(info.num_bytes)
-    _write_whole(
-        folder / "part.json", {"metadata": metadata, "shards": shards, "num_bytes": num_bytes}
-    )
+    part = {"metadata": metadata, "shards": shards, "num_bytes": num_bytes}
+    write_atomically(folder / "part.json", json.dumps(part))
 
 
 def finish(plan) -> tuple[records_index.SequenceIndex, list[Problem]]:
@@ -193,10 +193,7 @@ def finish(plan) -> tuple[records_index.SequenceIndex, list[Problem]]:
     target.mkdir(parents=True, exist_ok=True)
     split = plan.request.split
     template = tfds.core.ShardedFileTemplate(
-        data_dir=target,
-        dataset_name=builder.name,
-        split=split,
-        filetype_suffix="array_record",
+        data_dir=target, dataset_name=builder.name, split=split, filetype_suffix="array_record"
     )
     shards = [
         (folder / name, length)
@@ -217,7 +214,8 @@ def finish(plan) -> tuple[records_index.SequenceIndex, list[Problem]]:
     metadata = split_metadata(builder, index, ())
     del metadata["problems"]  # in a file of their own
     builder.info.metadata.update(metadata, made_from=plan.made_from)
-    _write_whole(target / "problems.json", [problem._asdict() for problem in problems])
+    listed = json.dumps([problem._asdict() for problem in problems], indent=1)
+    write_atomically(target / "problems.json", listed)
     builder.info.write_to_directory(target)
 
     plan.directory.mkdir(parents=True, exist_ok=True)
@@ -238,10 +236,3 @@ def _quiet_tfds():
             yield
     finally:
         log.setLevel(level)
-
-
-def _write_whole(path, value):
-    """Writes JSON so that the file is never seen half written."""
-    draft = path.with_name(path.name + ".draft")
-    draft.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    os.replace(draft, path)

@@ -1,16 +1,13 @@
 """Builds the missing parts of a split in this process or in several, with a progress bar."""
 
 import multiprocessing
-import os
-import signal
-import threading
-import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dimp_jax.data.build import parts
+from dimp_jax.host import processes
 
 _shared = None  # in a worker: (frames done by all workers, "stop" event)
 
@@ -19,13 +16,8 @@ class _Stop(Exception):
     """Ends a worker's part: the build was stopped."""
 
 
-def build_missing(plan, workers, console):
-    """Builds what `plan.missing()` names.
-
-    Args:
-      plan: `parts.Plan`.
-      workers: processes; 1: this one.
-      console: of the progress bar.
+def build_missing(plan: parts.Plan, workers: int, console):
+    """Builds what `plan.missing()` names, in several processes or, for one worker, in this one.
 
     Raises:
       BrokenProcessPool: a worker was killed.
@@ -60,8 +52,7 @@ def _part(plan, number):
 def _build_parallel(plan, missing, workers, on_frames):
     context = multiprocessing.get_context("spawn")  # threads of the progress bar: no fork
     done, stop = context.Value("q", 0), context.Event()
-    shared = done, stop, os.getpid()
-    with ProcessPoolExecutor(workers, context, _start_worker, shared) as pool:
+    with ProcessPoolExecutor(workers, context, _start_worker, (done, stop)) as pool:
         try:
             waiting = {pool.submit(_build_in_worker, *_part(plan, number)) for number in missing}
             reported = 0
@@ -77,17 +68,10 @@ def _build_parallel(plan, missing, workers, on_frames):
             raise
 
 
-def _start_worker(done, stop, parent):
+def _start_worker(done, stop):
     global _shared
     _shared = done, stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-
-    def end_with_parent():  # a killed parent cannot say so
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    processes.follow_parent()
 
 
 def _build_in_worker(builder, request, footage, folder):

@@ -6,9 +6,9 @@ import re
 import numpy as np
 
 from dimp_jax.data import encoded
-from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
 from dimp_jax.data.records_index import Problem
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 from dimp_jax.media.opencv import cv2
 
@@ -26,14 +26,14 @@ class CocoTracking(TrackingBuilder):
 
     @staticmethod
     def list_footage(request):
-        source = files.require_folder(request.source, LAYOUT)
+        source = text.require_folder(request.source, LAYOUT)
         split = _year_split(source, request.split)
         path = source / "annotations" / f"instances_{split}.json"
         folder = source / "images" / split
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder: expected {LAYOUT}")
         try:
-            table = json.loads(files.read_text(path))
+            table = json.loads(text.read_text(path))
             images = {image["id"]: image for image in table["images"]}
             objects = {}
             for item in table["annotations"]:

@@ -1,16 +1,20 @@
 """DAVIS at 480p: boxes are the hulls of the objects' masks."""
 
+import io
 import re
 
 import numpy as np
+from PIL import Image
 
 from dimp_jax.data import encoded
 from dimp_jax.data.builders import annotation_files as files
-from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
+from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder, unreadable
 from dimp_jax.data.records_index import Problem
 from dimp_jax.data.source import BrokenFrame
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 from dimp_jax.media.opencv import cv2
+from dimp_jax.media.sequences import image_paths
 
 LAYOUT = (
     "the folder of DAVIS with JPEGImages/480p/<video>/, Annotations/480p/<video>/ and "
@@ -31,7 +35,7 @@ class DavisTracking(TrackingBuilder):
         match = re.fullmatch(r"(train|val)(2016|2017)?", request.split)
         if not match:
             raise InputError(f"--split {request.split}: expected train, val, train2016 or val2016")
-        source = files.require_folder(request.source, LAYOUT)
+        source = text.require_folder(request.source, LAYOUT)
         year = match[2] or "2017"
         path = source / "ImageSets" / year / f"{match[1]}.txt"
         if not path.is_file():
@@ -57,21 +61,15 @@ class DavisTracking(TrackingBuilder):
     @staticmethod
     def read_footage(footage):
         one_object = footage.detail
-        paths = files.image_paths(footage.path / "JPEGImages" / "480p" / footage.name)
+        paths = image_paths(footage.path / "JPEGImages" / "480p" / footage.name)
         folder = footage.path / "Annotations" / "480p" / footage.name
         frames, problems = [], []
         for path in paths:
             mask_path = folder / f"{path.stem}.png"
             try:
                 indices = read_index_png(mask_path.read_bytes(), str(mask_path))
-            except OSError as error:
-                problems.append(
-                    Problem("box", str(mask_path), f"cannot be read ({error.strerror})")
-                )
-                indices = None
-            except BrokenFrame as error:
-                text = str(error).removeprefix(f"{mask_path}: ")
-                problems.append(Problem("box", str(mask_path), text))
+            except (OSError, BrokenFrame) as error:
+                problems.append(Problem("box", str(mask_path), unreadable(error, mask_path)))
                 indices = None
             if one_object and indices is not None:
                 indices = (indices > 0).astype(np.uint8)
@@ -96,38 +94,21 @@ def _target(video, number, objects, frames):
 
 def hull_xywh(mask) -> np.ndarray:
     """[4] smallest box around a mask [H, W]; NaN if it is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return np.full(4, np.nan)
-    x, y = columns[0], rows[0]
-    return np.array([x, y, columns[-1] - x + 1, rows[-1] - y + 1], float)
+    box = np.array(cv2.boundingRect(mask.astype(np.uint8)), float)
+    return box if box[2] > 0 else np.full(4, np.nan)
 
 
 def read_index_png(data: bytes, where: str) -> np.ndarray:
-    """[H, W] uint8: the palette indices of a PNG with a palette, the values of a gray one.
+    """[H, W]: the palette indices of a PNG with a palette, the values of a gray one.
 
-    OpenCV gives the palette's colours; two indices of one colour cannot be told apart.
+    OpenCV would give the palette's colours.
 
     Raises:
       BrokenFrame: no PNG, or one cut short; `where` is named.
     """
     encoded.checked_size_hw(data, where)
-    match = re.search(rb"PLTE", data[:4096])
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if match is None:
-        return image if image.ndim == 2 else image.max(axis=2)
-    size = int.from_bytes(data[match.start() - 4 : match.start()], "big")
-    palette_rgb = np.frombuffer(data[match.end() : match.end() + size], np.uint8).reshape(-1, 3)
-    if image.ndim == 2:  # a palette of grays
-        image = np.repeat(image[..., None], 3, axis=2)
-    # Of two indices of one colour the first counts, as `unique` gives it.
-    colors, indices = np.unique(_color_codes(palette_rgb), return_index=True)
-    return indices.astype(np.uint8)[np.searchsorted(colors, _color_codes(image[..., ::-1]))]
-
-
-def _color_codes(rgb):
-    red, green, blue = np.moveaxis(rgb.astype(np.int32), -1, 0)
-    return red << 16 | green << 8 | blue
+    indices = np.asarray(Image.open(io.BytesIO(data)))
+    return indices if indices.ndim == 2 else indices.max(axis=2)
 
 
 def _video_name(line):

@@ -1,8 +1,9 @@
 """GOT-10k: `{train,val}/list.txt` and a folder for each sequence."""
 
 from dimp_jax.data.builders import annotation_files as files
-from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
+from dimp_jax.data.builders.tracking import Footage, TrackingBuilder
 from dimp_jax.data.records_index import Problem
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of GOT-10k with train/list.txt, train/GOT-10k_Train_000001/, ..., val/, ..."
@@ -24,7 +25,7 @@ class Got10k(TrackingBuilder):
                 "--split vottrain is train without the sequences that are in VOT: give the list of "
                 "their names (GOT-10k's authors publish it) as --exclude FILE"
             )
-        source = files.require_folder(request.source, LAYOUT)
+        source = text.require_folder(request.source, LAYOUT)
         folder = source / SPLITS[request.split]
         if not (folder / "list.txt").is_file():
             raise InputError(f"{folder / 'list.txt'}: no such file: expected {LAYOUT}")
@@ -52,13 +53,8 @@ class Got10k(TrackingBuilder):
     def read_footage(footage):
         """Visible: not absent, some of it not covered, and a box with a size."""
         folder = footage.path
-        boxes, present, problems = files.read_boxes(folder / "groundtruth.txt")
-        absent = files.read_flags(folder / "absence.label")
-        cover = files.read_flags(folder / "cover.label")  # eighths of it that are visible
-        count, differ = files.agreed_length(
-            folder, {"boxes": len(boxes), "absence flags": len(absent), "covers": len(cover)}
-        )
-        present = present[:count] & (absent[:count] == 0) & (cover[:count] > 0)
-        paths, extra = files.numbered_images(folder, count, "{:08d}.jpg", 1)
-        target = Target(footage.name, boxes[:count], present)
-        return Annotated(paths, [target], problems + differ + extra)
+        shown = {
+            "absence flags": text.read_flags(folder / "absence.label") == 0,
+            "covers": text.read_flags(folder / "cover.label") > 0,  # eighths that are visible
+        }
+        return files.flagged_video(footage, folder, shown)

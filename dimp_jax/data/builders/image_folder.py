@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
 from dimp_jax.data.records_index import Problem
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 
 LAYOUT = "a folder with boxes.csv, whose first line is file,x,y,w,h or file,x,y,w,h,has_mask"
@@ -20,7 +20,7 @@ class ImageFolder(TrackingBuilder):
 
     @staticmethod
     def list_footage(request):
-        source = files.require_folder(request.source, LAYOUT)
+        source = text.require_folder(request.source, LAYOUT)
         table, problems = read_table(source / "boxes.csv")
         return [Footage(name, source, 1, tuple(rows)) for name, rows in table.items()], problems
 
@@ -30,8 +30,8 @@ class ImageFolder(TrackingBuilder):
         problems = []
         with_mask = [number for number, (_, has_mask) in enumerate(rows) if has_mask]
         if len(with_mask) > 1:  # one file cannot say which object is which
-            text = f"has_mask is 1 in {len(with_mask)} rows, for one mask: masks left out"
-            problems.append(Problem("mask", footage.name, text))
+            why = f"has_mask is 1 in {len(with_mask)} rows, for one mask: masks left out"
+            problems.append(Problem("mask", footage.name, why))
             with_mask = []
         mask_path = footage.path / "mask" / f"{Path(footage.name).stem}.png"
         if with_mask and not mask_path.is_file():
@@ -58,7 +58,7 @@ def read_table(path) -> tuple[dict[str, list], list[Problem]]:
     Raises:
       InputError: no such file, another header, or no rows.
     """
-    reader = csv.reader(files.read_text(path).splitlines())
+    reader = csv.reader(text.read_text(path).splitlines())
     header = [word.strip() for word in next(reader, [])]
     if header[:5] != ["file", "x", "y", "w", "h"] or header[5:] not in ([], ["has_mask"]):
         raise InputError(f"{path}: its first line is {','.join(header)!r}: expected {LAYOUT}")
@@ -73,8 +73,8 @@ def read_table(path) -> tuple[dict[str, list], list[Problem]]:
             if len(row) != len(header) or not name:
                 raise ValueError
         except (ValueError, KeyError, IndexError):
-            text = f"expected {','.join(header)}: left out"
-            problems.append(Problem("box", f"{path}, line {reader.line_num}", f"{row!r}: {text}"))
+            why = f"expected {','.join(header)}: left out"
+            problems.append(Problem("box", f"{path}, line {reader.line_num}", f"{row!r}: {why}"))
             continue
         table.setdefault(name, []).append((box, has_mask))
     if not table:

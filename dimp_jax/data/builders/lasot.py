@@ -3,7 +3,8 @@
 import re
 
 from dimp_jax.data.builders import annotation_files as files
-from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
+from dimp_jax.data.builders.tracking import Footage, TrackingBuilder
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 from dimp_jax.media.sequences import natural_key
 
@@ -22,7 +23,7 @@ class Lasot(TrackingBuilder):
     def list_footage(request):
         if request.split not in ("train", "test"):
             raise InputError(f"--split {request.split}: expected train or test")
-        source = files.require_folder(request.source, LAYOUT)
+        source = text.require_folder(request.source, LAYOUT)
         folders = [
             folder
             for family in sorted(source.iterdir())
@@ -45,19 +46,11 @@ class Lasot(TrackingBuilder):
     def read_footage(footage):
         """Visible: neither fully occluded nor out of view, and a box with a size."""
         folder = footage.path
-        boxes, present, problems = files.read_boxes(folder / "groundtruth.txt")
-        occluded = files.read_flags(folder / "full_occlusion.txt")
-        out_of_view = files.read_flags(folder / "out_of_view.txt")
-        lengths = {
-            "boxes": len(boxes),
-            "full_occlusion flags": len(occluded),
-            "out_of_view flags": len(out_of_view),
+        shown = {
+            f"{name} flags": text.read_flags(folder / f"{name}.txt") == 0
+            for name in ("full_occlusion", "out_of_view")
         }
-        count, differ = files.agreed_length(folder, lengths)
-        present = present[:count] & (occluded[:count] == 0) & (out_of_view[:count] == 0)
-        paths, extra = files.numbered_images(folder / "img", count, "{:08d}.jpg", 1)
-        target = Target(footage.name, boxes[:count], present)
-        return Annotated(paths, [target], problems + differ + extra)
+        return files.flagged_video(footage, folder / "img", shown)
 
 
 def _test_names(request, source):

@@ -3,8 +3,9 @@
 from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
 from dimp_jax.data.records_index import Problem
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
-from dimp_jax.media.sequences import natural_key
+from dimp_jax.media.sequences import image_paths, is_sequence, natural_key
 
 LAYOUT = "a sequence (img/*.jpg or *.png, groundtruth.txt), or a folder of them"
 
@@ -19,9 +20,9 @@ class SequenceFolder(TrackingBuilder):
 
     @staticmethod
     def list_footage(request):
-        source = files.require_folder(request.source, LAYOUT)
-        folders = [source] if _is_sequence(source) else sorted(source.iterdir(), key=natural_key)
-        folders = [folder for folder in folders if _is_sequence(folder)]
+        source = text.require_folder(request.source, LAYOUT)
+        folders = [source] if is_sequence(source) else sorted(source.iterdir(), key=natural_key)
+        folders = [folder for folder in folders if is_sequence(folder)]
         if not folders:
             raise InputError(f"{source}: no sequences in it: expected {LAYOUT}")
         return [Footage(f.name, f, files.count_images(f / "img")) for f in folders], []
@@ -29,13 +30,13 @@ class SequenceFolder(TrackingBuilder):
     @staticmethod
     def read_footage(footage):
         boxes, present, problems = files.read_boxes(footage.path / "groundtruth.txt")
-        paths = files.image_paths(footage.path / "img")
+        paths = image_paths(footage.path / "img")
         if len(paths) != len(boxes):
             raise InputError(
                 f"{len(boxes)} boxes in groundtruth.txt for {len(paths)} images in img: which "
                 "belongs to which is not known"
             )
-        masks = {path.stem: path for path in files.image_paths(footage.path / "mask", sort=False)}
+        masks = {path.stem: path for path in image_paths(footage.path / "mask", sort=False)}
 
         def mask(frame):
             path = masks.get(paths[frame].stem)
@@ -43,11 +44,7 @@ class SequenceFolder(TrackingBuilder):
 
         strangers = masks.keys() - {path.stem for path in paths}
         if strangers:
-            text = f"{len(strangers)} masks without an image, {min(strangers)} among them"
-            problems.append(Problem("mask", str(footage.path / "mask"), text, len(strangers)))
+            why = f"{len(strangers)} masks without an image, {min(strangers)} among them"
+            problems.append(Problem("mask", str(footage.path / "mask"), why, len(strangers)))
         target = Target(footage.name, boxes, present, mask if masks else None)
         return Annotated(paths, [target], problems)
-
-
-def _is_sequence(folder):
-    return (folder / "img").is_dir() or (folder / "groundtruth.txt").is_file()

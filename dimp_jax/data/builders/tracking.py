@@ -95,11 +95,7 @@ class TrackingBuilder(tfds.core.GeneratorBasedBuilder):
     @staticmethod
     @abc.abstractmethod
     def read_footage(footage: Footage) -> Annotated:
-        """The annotation of one footage.
-
-        Raises:
-          InputError: it cannot be used at all.
-        """
+        """The annotation of one footage. Raises InputError: it cannot be used at all."""
 
     def _info(self):
         binary = tfds.features.Tensor(shape=(), dtype=np.object_)
@@ -135,14 +131,10 @@ class TrackingBuilder(tfds.core.GeneratorBasedBuilder):
         self.info.metadata.update(split_metadata(self, conversion.index, conversion.problems))
 
 
-def split_metadata(builder, index: SequenceIndex | None, problems) -> dict:
+def split_metadata(builder, index: SequenceIndex, problems) -> dict:
     """What `metadata.json` of a split, or of a part of it, holds."""
-    fields = records_index.to_metadata(index) if index is not None else {}
-    return {
-        "is_video": builder.IS_VIDEO,
-        "problems": [list(problem) for problem in problems],
-        **fields,
-    }
+    listed = [list(problem) for problem in problems]
+    return {"is_video": builder.IS_VIDEO, "problems": listed, **records_index.to_metadata(index)}
 
 
 class Conversion:
@@ -155,9 +147,9 @@ class Conversion:
         self._parts: list[SequenceIndex] = []
 
     @property
-    def index(self) -> SequenceIndex | None:
-        """Of the sequences converted so far; None if there are none."""
-        return records_index.concatenate(self._parts) if self._parts else None
+    def index(self) -> SequenceIndex:
+        """Of the sequences converted so far."""
+        return records_index.concatenate(self._parts)
 
     def records(self, read_footage, footage, on_frames) -> Iterator[dict]:
         """Yields the records of all footage; what cannot be used becomes a problem.
@@ -207,12 +199,8 @@ class _Images:
         try:
             data = path.read_bytes()
             self.sizes_hw[frame] = encoded.checked_size_hw(data, str(path))
-        except OSError as error:
-            self.problems.append(Problem("image", str(path), f"cannot be read ({error.strerror})"))
-            return b""
-        except BrokenFrame as error:
-            text = str(error).removeprefix(f"{path}: ")
-            self.problems.append(Problem("image", str(path), text))
+        except (OSError, BrokenFrame) as error:
+            self.problems.append(Problem("image", str(path), unreadable(error, path)))
             return b""
         return data
 
@@ -227,8 +215,7 @@ class _Images:
                 return b""
             size_hw = encoded.checked_size_hw(data, where)
         except (BrokenFrame, OSError) as error:
-            text = str(error).removeprefix(f"{where}: ")
-            self.problems.append(Problem("mask", where, text))
+            self.problems.append(Problem("mask", where, unreadable(error, where)))
             return b""
         if size_hw != self.sizes_hw[frame]:
             sizes = "{1} x {0} px, the image {3} x {2} px".format(*size_hw, *self.sizes_hw[frame])
@@ -285,6 +272,13 @@ def _box_problems(target, sizes_hw) -> list[Problem]:
         return []
     text = f"the box is outside the image in {frames_text(outside)}"
     return [Problem("outside", target.name, text, len(outside))]
+
+
+def unreadable(error: OSError | BrokenFrame, where) -> str:
+    """Why a file cannot be used, without its name."""
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror})"
+    return str(error).removeprefix(f"{where}: ")
 
 
 def frames_text(frames) -> str:

@@ -5,6 +5,7 @@ import re
 from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
 from dimp_jax.data.records_index import Problem
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of TrackingNet with TRAIN_0/anno/*.txt, TRAIN_0/frames/<id>/0.jpg, ..."
@@ -23,7 +24,7 @@ class TrackingNet(TrackingBuilder):
     @staticmethod
     def list_footage(request):
         chunks = _chunks(request.split)
-        source = files.require_folder(request.source, LAYOUT)
+        source = text.require_folder(request.source, LAYOUT)
         folders = [source / f"TRAIN_{chunk}" for chunk in chunks]
         if request.split == "train":
             folders = [folder for folder in folders if folder.is_dir()]

@@ -9,8 +9,6 @@ def smooth_noise(rng, length, period_frames, channels=1):
     """Smooth noise with zero mean and about unit standard deviation: a random cubic B-spline.
 
     Args:
-      rng: numpy Generator.
-      length: frames.
       period_frames: distance of the knots; a full swing takes two to four of them.
       channels: independent curves.
 
@@ -29,8 +27,6 @@ def wander(rng, length, *, speed, period_frames, burst_probability=0.0, turn_pro
     """A path that drifts and curves, now and then with a burst of speed or a sharp turn.
 
     Args:
-      rng: numpy Generator.
-      length: frames.
       speed: typical step between frames, in the unit of the result.
       period_frames: how slowly the velocity changes.
       burst_probability: chance of some frames that are three to six times as fast.

@@ -116,15 +116,8 @@ def mask_rgba(image, mask):
     return np.dstack([image[window], alpha])
 
 
-def load_object(origin, data_sets):
-    """Decodes and cuts out the object of an `Origin`.
-
-    Args:
-      origin: an `Origin`.
-      data_sets: the opened data sets.
-
-    Returns:
-      rgba, see `cut_out`.
+def load_object(origin: Origin, data_sets):
+    """Decodes an object of a file or of an opened data set: its rgba as of `cut_out`.
 
     Raises:
       Unusable, InputError, BrokenFrame: it cannot be used; the message says why.
@@ -174,12 +167,9 @@ def object_origins(data_set, source):
 
 
 def catalogue(origins, data_sets, what):
-    """Looks at all objects, and keeps the usable ones.
+    """Looks at all objects, and keeps the usable ones: [ObjectEntry], in their order.
 
     What cannot be decoded is named in a warning; what makes no good object is counted.
-
-    Returns:
-      [ObjectEntry], in the order of `origins`, at least one.
 
     Raises:
       InputError: nothing can be used; says why.

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dimp_jax.data.composite import sprites
+from dimp_jax.data.composite.layers import Layer
+from dimp_jax.data.composite.stock import ObjectEntry
 from dimp_jax.data.source import Frame
 from dimp_jax.media.opencv import cv2
 
@@ -23,6 +25,12 @@ class Pictures(NamedTuple):
     canvas: np.ndarray | None  # [h, w, 4] uint8 background; None: it changes with the frame
     sprites: tuple[sprites.Sprite, ...]  # of each layer
     part: sprites.Sprite | None  # of the target's object, if that part is the target
+
+    @property
+    def nbytes(self) -> int:
+        drawn = [sprite for sprite in (*self.sprites, self.part) if sprite is not None]
+        levels = [level.nbytes for sprite in drawn for level in sprite.levels]
+        return sum(levels) + (0 if self.canvas is None else self.canvas.nbytes)
 
 
 def cover(image, size_wh, seed):
@@ -53,17 +61,12 @@ def gray_statistics(canvas):
     return float(mean[0, 0]), float(std[0, 0])
 
 
-def object_sprite(rgba, entry, layer, canvas_gray):
+def object_sprite(rgba, entry: ObjectEntry, layer: Layer, canvas_gray) -> sprites.Sprite:
     """The sprite of a layer: its object in the layer's colours, closer to those of the canvas.
 
     Args:
       rgba: [h, w, 4] uint8 of the object.
-      entry: its `ObjectEntry`.
-      layer: the `Layer`.
       canvas_gray: mean and standard deviation, see `gray_statistics`.
-
-    Returns:
-      A `Sprite`.
     """
     mean, std = float(entry.color.mean()), entry.gray_std
     goal_mean, goal_std = canvas_gray
@@ -90,7 +93,7 @@ def piece_sprite(canvas, layer):
     return sprites.make_sprite(piece)
 
 
-def draw(scene, pictures, background, t, size_hw_px, noise):
+def draw(scene, pictures: Pictures, background, t: int, size_hw_px, noise) -> Frame:
     """Draws frame t, and tells the exact box of the target in it.
 
     The box is the hull of the target's alpha > 0.5 in the frame, at the middle of the exposure;
@@ -98,15 +101,8 @@ def draw(scene, pictures, background, t, size_hw_px, noise):
     the target is in the frame, it is the box of its outline.
 
     Args:
-      scene: a `scene.Scene`.
-      pictures: its `Pictures`.
-      background: [h, w, 4] uint8 canvas in frame t.
-      t: frame.
-      size_hw_px: [2].
+      scene: a `scene.Scene`. background: [h, w, 4] uint8 canvas in frame t.
       noise: [h, w, 3] uint8 around 128, larger than the frame by at least 64 px.
-
-    Returns:
-      A `Frame`.
     """
     height, width = size_hw_px
     box = None

@@ -10,6 +10,7 @@ import numpy as np
 
 from dimp_jax.data.composite import layers, motion
 from dimp_jax.data.composite.coverage import shares
+from dimp_jax.data.composite.stock import Stock
 
 # The target counts as visible when this much of it lies in the frame and at most that much of
 # what lies there is covered.
@@ -40,17 +41,13 @@ class Scene(NamedTuple):
     jpeg_quality: int
 
 
-def plan(rng, objects, backgrounds, config, min_box_px):
+def plan(rng, objects: Stock, backgrounds: Stock, config, min_box_px) -> Scene:
     """A random scene.
 
     Args:
       rng: numpy Generator; the plan is a function of what it draws.
-      objects, backgrounds: `stock.Stock` of `ObjectEntry`, of `BackgroundEntry`.
       config: a `config.training.CompositeConfig`.
       min_box_px: sides of the target's box in the frame below this count as not visible.
-
-    Returns:
-      A `Scene`.
     """
     size_wh = np.array(config.size_hw_px[::-1], float)
     unit = float(np.sqrt(size_wh.prod()))

@@ -13,6 +13,7 @@ from dimp_jax.data.composite import render, sprites, stock
 from dimp_jax.data.composite import scene as composite_scene
 from dimp_jax.data.composite.stock import Origin
 from dimp_jax.data.picture_cache import BoundedCache
+from dimp_jax.data.source import check_index
 from dimp_jax.media.images import InputError, read_image
 
 _SEED = 20_190_416
@@ -22,7 +23,7 @@ _BACKGROUND_BYTES, _OBJECT_BYTES, _SCENE_BYTES = 64 << 20, 48 << 20, 48 << 20
 _PLANS = 64
 
 
-def open_source(config, data_dir, *, min_box_px=2.0, seed=0):
+def open_source(config, data_dir, *, min_box_px=2.0, seed=0) -> "CompositeSource":
     """Looks at all objects and backgrounds, once.
 
     Args:
@@ -30,9 +31,6 @@ def open_source(config, data_dir, *, min_box_px=2.0, seed=0):
       data_dir: folder of the built data sets, or None where none is named and both folders are.
       min_box_px: target boxes with a shorter side count as not visible.
       seed: another one gives other sequences of the same pictures.
-
-    Returns:
-      A `CompositeSource`.
 
     Raises:
       InputError: no pictures: a folder is missing or empty, or nothing in it can be used.
@@ -118,11 +116,11 @@ class CompositeSource:
         self.objects = objects
         self.backgrounds = backgrounds
         self._data_sets = data_sets
-        self._plans = BoundedCache(_PLANS, _one)
-        self._drawn_from = BoundedCache(_SCENE_BYTES, _pictures_bytes)
-        self._images = BoundedCache(_BACKGROUND_BYTES, _image_bytes)
-        self._cut_outs = BoundedCache(_OBJECT_BYTES, _image_bytes)
-        self._noise = BoundedCache(_NOISE_IMAGES, _one)
+        self._plans = BoundedCache(_PLANS, in_bytes=False)
+        self._drawn_from = BoundedCache(_SCENE_BYTES)
+        self._images = BoundedCache(_BACKGROUND_BYTES)
+        self._cut_outs = BoundedCache(_OBJECT_BYTES)
+        self._noise = BoundedCache(_NOISE_IMAGES, in_bytes=False)
 
     def __len__(self):
         return self.config.num_sequences
@@ -145,7 +143,7 @@ class CompositeSource:
         pictures = self.pictures(sequence)
         frames = []
         for t in frame_ids:
-            t = _checked("frame", t, self.config.length)
+            t = check_index("composite: frame", t, self.config.length)
             canvas = self._canvas(scene, t) if pictures.canvas is None else pictures.canvas
             noise = self._noise.get(
                 t % _NOISE_IMAGES,
@@ -156,7 +154,7 @@ class CompositeSource:
 
     def scene(self, sequence):
         """The plan of a sequence, a `scene.Scene`."""
-        sequence = _checked("sequence", sequence, len(self))
+        sequence = check_index("composite: sequence", sequence, len(self))
 
         def plan():
             rng = np.random.default_rng((_SEED, self.seed, sequence))
@@ -207,23 +205,3 @@ class CompositeSource:
             (frame,) = source.read(origin.sequence, [min(at, 2 * length - 2 - at)])
             image = frame.image
         return render.cover(image, scene.canvas_wh, scene.seed)
-
-
-def _checked(kind, index, count):
-    if not 0 <= index < count:
-        raise IndexError(f"composite: {kind} {index}: expected 0 to {count - 1}")
-    return int(index)
-
-
-def _one(_):
-    return 1
-
-
-def _image_bytes(image):
-    return image.nbytes
-
-
-def _pictures_bytes(pictures):
-    drawn = [s for s in (*pictures.sprites, pictures.part) if s is not None]
-    levels = [level.nbytes for sprite in drawn for level in sprite.levels]
-    return sum(levels) + (0 if pictures.canvas is None else pictures.canvas.nbytes)

@@ -32,15 +32,8 @@ class Patch(NamedTuple):
     y_px: int  # top
 
 
-def make_sprite(rgba):
-    """A sprite of an image whose box is the whole image.
-
-    Args:
-      rgba: [h, w, 4] uint8, straight (not premultiplied) alpha.
-
-    Returns:
-      A `Sprite`.
-    """
+def make_sprite(rgba) -> Sprite:
+    """A sprite of an image [h, w, 4] uint8 with straight alpha, whose box is the whole image."""
     height, width = rgba.shape[:2]
     # Alpha of the alpha is 255: it stays as it is.
     alpha = rgba[..., 3]
@@ -79,19 +72,14 @@ def crop_sprite(sprite, part_xyxy):
     return sprite._replace(levels=tuple(levels))
 
 
-def warp(sprite, pose, size_hw_px, *, margin_px=0, bend=None):
-    """Draws a sprite alone.
+def warp(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None) -> Patch | None:
+    """Draws a sprite alone; None where it lies outside.
 
     Args:
-      sprite: a `Sprite`.
-      pose: [2, 3] units to frame pixels.
-      size_hw_px: [2] of the frame.
+      pose: [2, 3] units to frame pixels. size_hw_px: [2] of the frame.
       margin_px: what lies outside the frame by less than this is drawn, too.
       bend: [g, g, 2] displacement in units (x, y) at a coarse grid over the covered rectangle, or
         None.
-
-    Returns:
-      A `Patch`, or None where the sprite lies outside.
     """
     left, top, right, bottom = _covered(sprite, pose, bend)
     x0, y0, x1, y1 = left, top, right, bottom
@@ -142,12 +130,8 @@ def _covered(sprite, pose, bend):
     return left, top, math.ceil(x + half_w) + 1, math.ceil(y + half_h) + 1
 
 
-def hull_xywh(patch, size_hw_px):
+def hull_xywh(patch: Patch | None, size_hw_px):
     """The box around what is drawn more than half opaque inside the frame.
-
-    Args:
-      patch: a `Patch` or None.
-      size_hw_px: [2] of the frame.
 
     Returns:
       [4] float32 frame pixels, or None where nothing is.
@@ -155,13 +139,10 @@ def hull_xywh(patch, size_hw_px):
     inside = None if patch is None else clip(patch, size_hw_px)
     if inside is None:
         return None
-    opaque = inside.rgba[..., 3] > 127
-    columns, rows = np.flatnonzero(opaque.any(axis=0)), np.flatnonzero(opaque.any(axis=1))
-    if not len(columns):
+    x, y, width, height = cv2.boundingRect((inside.rgba[..., 3] > 127).astype(np.uint8))
+    if width == 0:
         return None
-    x, y = columns[0], rows[0]
-    size = (columns[-1] - x + 1, rows[-1] - y + 1)
-    return np.array((inside.x_px + x, inside.y_px + y, *size), np.float32)
+    return np.array((inside.x_px + x, inside.y_px + y, width, height), np.float32)
 
 
 def clip(patch, size_hw_px):

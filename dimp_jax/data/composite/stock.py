@@ -69,11 +69,7 @@ def _features(entry):
 
 
 def list_images(directory, what):
-    """The image files of a folder, sorted.
-
-    Raises:
-      InputError: no such folder, or no image in it.
-    """
+    """The image files of a folder, sorted. Raises InputError: no such folder, or no image in it."""
     folder = Path(directory)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected a folder of {what}")

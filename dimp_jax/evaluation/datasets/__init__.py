@@ -16,7 +16,7 @@ from dimp_jax.evaluation.datasets import (
     uav123,
     vot2018,
 )
-from dimp_jax.media import sequences
+from dimp_jax.media import sequences, text
 from dimp_jax.media.images import ImageFrames, InputError, read_image
 
 FOLDER = "folder"
@@ -34,7 +34,6 @@ READERS: dict[str, tuple[ModuleType, str]] = {  # module, and the name of the of
     "vot2018": (vot2018, "visible"),
 }
 NAMES = (*READERS, FOLDER)
-SHOWN = 5
 
 
 def official_rule(name) -> str:
@@ -72,7 +71,7 @@ def load(name, data_dir, *, limit=None, only=()) -> list[sequences.Sequence]:
         hint = f": expected {reader.LAYOUT}" if len(missing) == len(entries) else ""
         raise InputError(
             f"{root}: {len(missing)} of {len(entries)} sequences of {name} are missing: "
-            f"{_first(missing)} (--check lists all, --sequences takes a part){hint}"
+            f"{text.first_names(missing)} (--check lists all, --sequences takes a part){hint}"
         )
     if not only and len(entries) < inventory.expected and reader in (nfs, trackingnet):
         # Without a list of names in it, nothing else says that a copy is incomplete.
@@ -134,7 +133,9 @@ def _chosen(data_set, available, only):
         if name not in names:
             similar = [n for n in names if name.lower() in n.lower()]
             near = difflib.get_close_matches(name, names) or similar or names
-            raise InputError(f"{data_set} has no sequence {name!r}: there are {_first(near)}")
+            raise InputError(
+                f"{data_set} has no sequence {name!r}: there are {text.first_names(near)}"
+            )
     return [item for item in available if not only or item.name in only]
 
 
@@ -193,10 +194,6 @@ def _strangers(inventory) -> list[str]:
         for folder in files.subfolders(inventory.parent)
         if folder not in own
     ]
-
-
-def _first(names):
-    return ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
 
 
 def _line(error):

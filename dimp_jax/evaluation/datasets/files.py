@@ -9,15 +9,15 @@ import csv
 import dataclasses
 import math
 import os
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from dimp_jax.media import text
 from dimp_jax.media.images import ImageFrames, InputError
-from dimp_jax.media.sequences import IMAGE_SUFFIXES, Sequence, numbers, present
+from dimp_jax.media.sequences import IMAGE_SUFFIXES, Sequence, present
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,19 +50,6 @@ class Reading(NamedTuple):
 Listing = Callable[[Path], dict[int, str]]
 
 
-def read_names(path) -> list[str]:
-    """The lines of a list, without blank ones and `#` comments.
-
-    Raises:
-      InputError: it cannot be read, or there are none.
-    """
-    lines = (line.strip() for line in read_text(path).splitlines())
-    names = [line for line in lines if line and not line.startswith("#")]
-    if not names:
-        raise InputError(f"{path}: no names in it")
-    return names
-
-
 def own_list(name) -> Path:
     """A name list that comes with the package."""
     return Path(__file__).parent / name
@@ -70,59 +57,7 @@ def own_list(name) -> Path:
 
 def read_table(name) -> list[dict[str, str]]:
     """The rows of a table that comes with the package, by column."""
-    return list(csv.DictReader(read_names(own_list(name))))
-
-
-def read_text(path) -> str:
-    """Raises InputError: no such file, or not text."""
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from error
-
-
-def read_lines(path) -> list[str]:
-    """All lines up to the last one that is not blank.
-
-    Raises:
-      InputError: it cannot be read, or there are none.
-    """
-    lines = read_text(path).rstrip().splitlines()
-    if not lines:
-        raise InputError(f"{path}: no boxes in it")
-    return lines
-
-
-def read_rows(path, *, width=4, form="x,y,w,h") -> np.ndarray:
-    """[N, width] numbers as they stand there (NaN, zeros), separated by commas, tabs or spaces.
-
-    Raises:
-      InputError: not text, no rows, or a row of anything else.
-    """
-    rows = [numbers(line) for line in read_lines(path)]
-    for number, row in enumerate(rows, 1):
-        if len(row) != width:
-            line = read_lines(path)[number - 1]
-            raise InputError(
-                f"{path}, line {number}: {line[:60]!r}: expected {width} numbers {form}"
-            )
-    return np.array(rows, np.float64)
-
-
-def read_flags(path) -> np.ndarray:
-    """[N] int: whole numbers on one line or on many.
-
-    Raises:
-      InputError: it cannot be read, or has anything else in it.
-    """
-    words = re.split(r"[,\s]+", read_text(path).strip(" ,\t\r\n"))
-    try:
-        values = [float(word) for word in words]
-    except ValueError as error:
-        raise InputError(f"{path}: expected whole numbers ({error})") from error
-    if not all(value.is_integer() for value in values):
-        raise InputError(f"{path}: expected whole numbers")
-    return np.array(values, int)
+    return list(csv.DictReader(text.read_names(own_list(name))))
 
 
 def read_attributes(path, names) -> tuple[str, ...]:
@@ -133,10 +68,23 @@ def read_attributes(path, names) -> tuple[str, ...]:
     """
     if not Path(path).is_file():
         return ()
-    flags = read_flags(path)
+    flags = text.read_flags(path)
     if len(flags) != len(names):
         raise InputError(f"{path}: {len(flags)} flags: expected {len(names)} ({' '.join(names)})")
     return tuple(name for name, flag in zip(names, flags, strict=True) if flag > 0)
+
+
+def read_frame_flags(path, boxes, faults, *, is_cut=False) -> np.ndarray:
+    """[L] int flags of the frames that have `boxes` [N, 4]; another L becomes one of `faults`.
+
+    With `is_cut`, the flags that go on after the boxes are left out.
+    """
+    flags = text.read_flags(path)
+    if is_cut:
+        flags = flags[: len(boxes)]
+    if len(flags) != len(boxes):
+        faults.append(f"{path}: {len(flags)} flags for {len(boxes)} boxes")
+    return flags
 
 
 def list_frames(folder) -> dict[int, str]:
@@ -209,7 +157,7 @@ def annotated(entry, paths, boxes, faults, doubts=(), visible=None, **fields) ->
 def first_box_only(entry, listing: Listing, **fields) -> Reading:
     """A sequence of a test set: one line with the box to start with."""
     paths, faults = take_frames(entry, listing)
-    boxes = read_rows(entry.boxes)
+    boxes = text.read_rows(entry.boxes)
     if len(boxes) != 1:
         faults.append(f"{entry.boxes}: {len(boxes)} boxes: expected one, in a test set")
     frames = ImageFrames(tuple(paths))
@@ -237,9 +185,3 @@ def spans(values: Iterable[int], most=6) -> str:
 def subfolders(folder) -> list[Path]:
     """Folders in a folder, sorted, without hidden ones."""
     return sorted(p for p in Path(folder).iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def require_layout(folder, layout):
-    """Raises InputError unless there is such a folder."""
-    if not Path(folder).is_dir():
-        raise InputError(f"{folder}: no such folder: expected {layout}")

@@ -8,6 +8,7 @@ test set has one box; its ground truth is on the benchmark's server.
 import re
 
 from dimp_jax.evaluation.datasets import files
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of GOT-10k with {split}/list.txt, {split}/GOT-10k_{title}_000001/, ..."
@@ -20,10 +21,10 @@ def inventory(root, name):
     """The names of list.txt."""
     split = SPLITS[name]
     folder = root / split
-    files.require_layout(folder, LAYOUT.format(split=split, title=split.title()))
+    text.require_folder(folder, LAYOUT.format(split=split, title=split.title()))
     entries = [
         files.Entry(sequence, folder / sequence, folder / sequence / "groundtruth.txt")
-        for sequence in files.read_names(folder / "list.txt")
+        for sequence in text.read_names(folder / "list.txt")
     ]
     return files.Inventory(entries, EXPECTED, folder)
 
@@ -33,14 +34,9 @@ def read(entry, listing):
     if entry.images.parent.name == SPLITS["got10k_test"]:
         return files.first_box_only(entry, listing)
     paths, faults = files.take_frames(entry, listing)
-    boxes = files.read_rows(entry.boxes)
-    flags = {}
-    for name in ("cover.label", "absence.label"):
-        path = entry.images / name
-        flags[name] = files.read_flags(path)
-        if len(flags[name]) != len(boxes):
-            faults.append(f"{path}: {len(flags[name])} flags for {len(boxes)} boxes")
-    cover = flags["cover.label"]
+    boxes = text.read_rows(entry.boxes)
+    cover = files.read_frame_flags(entry.images / "cover.label", boxes, faults)
+    files.read_frame_flags(entry.images / "absence.label", boxes, faults)
     doubts = []
     if (cover < 0).any() or (cover > COVERS).any():
         doubts.append(f"{entry.images / 'cover.label'}: expected whole numbers from 0 to {COVERS}")
@@ -59,7 +55,7 @@ def read(entry, listing):
 
 def _resolution_wh(path):
     """Raises InputError: no such file, or no `resolution: (W, H)` in it."""
-    match = re.search(r"^resolution:\s*\((\d+),\s*(\d+)\)", files.read_text(path), re.MULTILINE)
+    match = re.search(r"^resolution:\s*\((\d+),\s*(\d+)\)", text.read_text(path), re.MULTILINE)
     if match is None:
         raise InputError(f"{path}: expected a line such as 'resolution: (1920, 1080)'")
     return float(match[1]), float(match[2])

@@ -9,6 +9,7 @@ read if it is put beside the classes.
 import numpy as np
 
 from dimp_jax.evaluation.datasets import files
+from dimp_jax.media import text
 
 LAYOUT = "the folder of LaSOT with airplane/airplane-1/img/00000001.jpg, ..."
 EXPECTED = {"lasot": 280, "lasot_ext": 150}
@@ -21,7 +22,7 @@ SHORTER = "monkey-17"
 def inventory(root, name):
     """The sequences of the list; others, of the training split, may be beside them."""
     entries = []
-    for sequence in files.read_names(files.own_list(f"{name}.txt")):
+    for sequence in text.read_names(files.own_list(f"{name}.txt")):
         folder = root / sequence
         if not folder.is_dir():
             folder = root / sequence.rpartition("-")[0] / sequence
@@ -36,15 +37,11 @@ def read(entry, listing):
     target is in view.
     """
     paths, faults = files.take_frames(entry, listing)
-    boxes = files.read_rows(entry.boxes)
+    boxes = text.read_rows(entry.boxes)
     visible = np.ones(len(boxes), bool)
     for name in ("full_occlusion.txt", "out_of_view.txt"):
-        path = entry.boxes.with_name(name)
-        flags = files.read_flags(path)
-        if entry.name == SHORTER:
-            flags = flags[: len(boxes)]
-        if len(flags) != len(boxes):
-            faults.append(f"{path}: {len(flags)} flags for {len(boxes)} boxes")
+        path, is_cut = entry.boxes.with_name(name), entry.name == SHORTER
+        flags = files.read_frame_flags(path, boxes, faults, is_cut=is_cut)
         shared = min(len(flags), len(boxes))
         visible[:shared] &= flags[:shared] == 0
     if entry.name == SHORTER:

@@ -9,8 +9,8 @@ h. In ten sequences the last frame has no box: it is left out. Names begin with 
 import numpy as np
 
 from dimp_jax.evaluation.datasets import files
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
-from dimp_jax.media.sequences import numbers
 
 LAYOUT = (
     "the folder of NFS with airboard_1/30/airboard_1/00001.jpg, airboard_1/30/airboard_1.txt, ..., "
@@ -61,11 +61,11 @@ def read(entry, listing):
 def _read_boxes(path):
     """[N, 4] x, y, w, h."""
     boxes = []
-    for number, line in enumerate(files.read_lines(path), 1):
-        values = numbers(line)
+    for number, line in enumerate(text.read_lines(path), 1):
+        values = text.numbers(line)
         if len(values) != 4:
             # A label, which is no number, may follow the corners.
-            corners = numbers(" ".join(line.split()[1:5]))
+            corners = text.numbers(" ".join(line.split()[1:5]))
             if len(corners) != 4:
                 raise InputError(
                     f"{path}, line {number}: {line[:60]!r}: expected x y w h, or a track number "

@@ -9,6 +9,7 @@ tracker's results: `Jogging_1`, `Jogging_2`, `Skating2_1`, `Skating2_2`, `Human4
 import functools
 
 from dimp_jax.evaluation.datasets import files
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of OTB with Basketball/img/0001.jpg, Basketball/groundtruth_rect.txt, ..."
@@ -35,7 +36,10 @@ def _entry(root, row):
         own = root / f"{row['folder']}-{row['target']}"
         folder = own if own.is_dir() and not folder.is_dir() else folder
         files_of_target.insert(0, f"groundtruth_rect.{row['target']}.txt")
-    there = [p for p in map(folder.joinpath, files_of_target) if _has_text(p)]
+    # Human4 has an empty groundtruth_rect.1.txt beside the one that counts.
+    there = [
+        p for p in map(folder.joinpath, files_of_target) if p.is_file() and p.read_bytes().strip()
+    ]
     return files.Entry(
         row["name"],
         folder / "img",
@@ -48,7 +52,7 @@ def _entry(root, row):
 def read(entry, listing):
     """The frames that the benchmark evaluates; David, for example, begins with frame 300."""
     paths, faults = files.take_frames(entry, listing)
-    boxes = files.read_rows(entry.boxes)
+    boxes = text.read_rows(entry.boxes)
     row = _table()[entry.name]
     lines = range(1, len(boxes) + 1)
     doubts = files.without_box(entry, boxes, [str(line) == row["no_box"] for line in lines])
@@ -60,8 +64,3 @@ def read(entry, listing):
         raise InputError(f"{entry.images}: {len(paths)} frames: {entry.name} begins after {omit}")
     attributes = tuple(row["attributes"].split())
     return files.annotated(entry, paths[omit:], boxes[omit:], faults, doubts, attributes=attributes)
-
-
-def _has_text(path):
-    """Human4 has an empty groundtruth_rect.1.txt beside the one that counts."""
-    return path.is_file() and bool(path.read_bytes().strip())

@@ -4,6 +4,7 @@ Frames are numbered from 0, without leading zeros. The ground truth is on the be
 """
 
 from dimp_jax.evaluation.datasets import files
+from dimp_jax.media import text
 
 LAYOUT = "the folder of TrackingNet with TEST/frames/<id>/0.jpg, TEST/anno/<id>.txt, ..."
 EXPECTED = 511
@@ -14,7 +15,7 @@ def inventory(root, name):
     del name
     test = root / "TEST" if (root / "TEST").is_dir() else root
     for folder in (test / "frames", test / "anno"):
-        files.require_layout(folder, LAYOUT)
+        text.require_folder(folder, LAYOUT)
     names = {path.stem for path in (test / "anno").glob("*.txt")}
     names |= {path.name for path in files.subfolders(test / "frames")}
     entries = [

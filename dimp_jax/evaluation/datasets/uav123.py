@@ -7,6 +7,7 @@ Several targets are parts of one folder. Names begin with `uav_`. Attributes are
 import numpy as np
 
 from dimp_jax.evaluation.datasets import files
+from dimp_jax.media import text
 
 LAYOUT = "the folder of UAV123 with data_seq/UAV123/bike1/000001.jpg, anno/UAV123/bike1.txt, ..."
 PREFIX = "uav_"
@@ -20,7 +21,7 @@ def inventory(root, name):
     del name
     filmed, annotated = root / "data_seq" / "UAV123", root / "anno" / "UAV123"
     for folder in (filmed, annotated):
-        files.require_layout(folder, LAYOUT)
+        text.require_folder(folder, LAYOUT)
     entries = [
         files.Entry(
             PREFIX + row["name"],
@@ -37,7 +38,7 @@ def inventory(root, name):
 def read(entry, listing):
     """The part of the folder's frames that the table gives."""
     paths, faults = files.take_frames(entry, listing)
-    boxes = files.read_rows(entry.boxes)
+    boxes = text.read_rows(entry.boxes)
     doubts = files.without_box(entry, boxes, np.isnan(boxes).all(axis=1))
     frames = entry.last - entry.first + 1
     if len(paths) != frames:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dimp_jax.evaluation.datasets import files
 from dimp_jax.evaluation.metrics import curves
+from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of VOT2018 with list.txt, ants1/color/00000001.jpg, ants1/groundtruth.txt, ..."
@@ -22,9 +23,11 @@ def inventory(root, name):
     if not path.is_file():
         raise InputError(f"{path}: no such file: expected {LAYOUT}")
     entries = []
-    for sequence in files.read_names(path):
+    for sequence in text.read_names(path):
         folder = root / sequence
-        images = folder if _has_frames(folder) else folder / "color"
+        images = folder / "color"
+        if not images.is_dir() and any(folder.glob("*.jpg")):
+            images = folder
         entries.append(files.Entry(sequence, images, folder / "groundtruth.txt"))
     return files.Inventory(entries, EXPECTED, root)
 
@@ -32,22 +35,13 @@ def inventory(root, name):
 def read(entry, listing):
     """One box a frame."""
     paths, faults = files.take_frames(entry, listing)
-    polygons = files.read_rows(entry.boxes, width=8, form="x1,y1,..,x4,y4")
+    polygons = text.read_rows(entry.boxes, width=8, form="x1,y1,..,x4,y4")
     corners = polygons.reshape(-1, 4, 2)
     flat = ~(np.ptp(corners, axis=1) > 0).all(axis=1)  # NaN too
     if flat.any():
         where = files.spans(np.flatnonzero(flat) + 1)
         raise InputError(f"{entry.boxes}: no area in line {where}")
-    boxes = curves.polygon_to_box(polygons, method="preserve_area")
-    attributes = _read_tags(entry.boxes.parent)
+    boxes = curves.polygon_to_box(polygons)
+    tags = sorted(entry.boxes.parent.glob("*.tag"))  # a file of flags each; it may end before
+    attributes = tuple(path.stem for path in tags if text.read_flags(path).any())
     return files.annotated(entry, paths, boxes, faults, attributes=attributes)
-
-
-def _has_frames(folder):
-    return not (folder / "color").is_dir() and any(folder.glob("*.jpg"))
-
-
-def _read_tags(folder):
-    """A file of flags a tag; it may end before the frames do."""
-    tags = sorted(folder.glob("*.tag"))
-    return tuple(path.stem for path in tags if files.read_flags(path).any())

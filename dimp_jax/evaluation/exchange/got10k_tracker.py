@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dimp_jax.evaluation.runners import one_by_one
-from dimp_jax.media import draw, images, window
+from dimp_jax.media import images, window
 from dimp_jax.media.sequences import Sequence
 
 
@@ -72,11 +72,7 @@ class Got10kTracker:
         )
 
     def update(self, image) -> np.ndarray:
-        """Tracks one frame: its box [4].
-
-        Raises:
-          RuntimeError: `init` was not called.
-        """
+        """Tracks one frame: its box [4]. Raises RuntimeError: `init` was not called."""
         if self._state is None:
             raise RuntimeError("update: call init with the first frame and its box before")
         self._state, result = self._tracker.step(self._state, _pixels(image))
@@ -124,10 +120,7 @@ def _open_window():
     window.check_display()
 
     def show(frame):
-        drawn = draw.annotate(
-            frame.image, frame.box, verdict=frame.verdict, score=frame.score, frame=frame.index
-        )
-        if window.show(drawn):
+        if window.show(one_by_one.drawn(frame)):
             window.close()
             raise one_by_one.Stopped
 

@@ -8,9 +8,6 @@ missing in DIR is missing in OUT, with the reason in <sequence>_error.txt.
 """
 
 import dataclasses
-import os
-import shutil
-import sys
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -19,9 +16,11 @@ import tyro
 
 from dimp_jax.evaluation import datasets, inputs, results, summary
 from dimp_jax.evaluation.exchange import layouts
+from dimp_jax.host import command_line
+from dimp_jax.host.files import whole
 from dimp_jax.media.images import InputError
+from dimp_jax.media.text import first_names, read_rows
 
-SHOWN_NAMES = 5
 MISSING = "no results of it in the imported folder"
 # A first box that differs by this is not the given one cut to integers.
 OTHER_FIRST_BOX_PX = 1.0
@@ -94,8 +93,8 @@ def import_results(args: Arguments) -> Report:
     names, strays = layouts.match_names(stems, [s.name for s in sequences])
     if not names:
         raise InputError(
-            f"{args.directory}: none of its {len(stems)} results ({_listed(stems)}) is named like "
-            f"a sequence of {args.dataset} ({_listed([s.name for s in sequences])})"
+            f"{args.directory}: none of its {len(stems)} results ({first_names(stems)}) is named "
+            f"like a sequence of {args.dataset} ({first_names([s.name for s in sequences])})"
         )
     cut = args.dataset in CUT_TO_ANNOTATION
     stem_of = {name: stem for stem, name in names.items()}
@@ -111,7 +110,7 @@ def _read(files, frames, cut) -> Results:
     """Reads one sequence's files and compares their lengths with its number of frames."""
     if files is None:
         return Results(None, None, MISSING)
-    boxes = layouts.read_rows(files.boxes, columns=4)
+    boxes = read_rows(files.boxes, finite=True)
     count = len(boxes)
     if count != frames and not (cut and count > frames):
         return Results(None, None, f"{files.boxes}: {count} boxes for {frames} frames")
@@ -122,41 +121,36 @@ def _read(files, frames, cut) -> Results:
 def _notices(found, sequences, strays):
     notices = []
     if strays:
-        notices.append(f"left out, of no sequence: {_listed(strays)} ({len(strays)} files)")
-    several = len(found) > 1
+        notices.append(f"left out, of no sequence: {first_names(strays)} ({len(strays)} files)")
     for number, run in enumerate(found):
-        where = f"run {number}: " if several else ""
-        missing = [name for name, result in run.items() if result.boxes is None]
-        lengths = [run[name].problem for name in missing if run[name].problem != MISSING]
-        if missing:
-            notices.append(
-                f"{where}{len(missing)} of {len(sequences)} sequences are missing: "
-                f"{_listed(missing)}"
-            )
-        notices.extend(f"{where}{problem}" for problem in lengths)
-        notices.extend(
-            f"{where}{name}: {result.predicted} boxes, cut to {len(result.boxes)} frames with a box"
-            for name, result in run.items()
-            if result.boxes is not None and len(result.boxes) != result.predicted
-        )
-        timeless = [n for n, r in run.items() if r.boxes is not None and r.times_s is None]
-        if timeless:
-            notices.append(
-                f"{where}no usable times of {_listed(timeless)} ({len(timeless)} sequences)"
-            )
-        off = {
-            s.name: float(np.abs(run[s.name].boxes[0] - s.init_box).max())
-            for s in sequences
-            if run[s.name].boxes is not None
-        }
-        other = [name for name, distance in off.items() if distance >= OTHER_FIRST_BOX_PX]
-        if other:
-            worst = max(other, key=off.get)
-            notices.append(
-                f"{where}the first box is not the data set's in {len(other)} sequences (most in "
-                f"{worst}: by {off[worst]:.4g} px): another origin, or another release of the data"
-            )
+        where = f"run {number}: " if len(found) > 1 else ""
+        notices += [where + line for line in _notices_of_run(run, sequences)]
     return notices
+
+
+def _notices_of_run(run, sequences):
+    read = {name: result for name, result in run.items() if result.boxes is not None}
+    missing = [name for name in run if name not in read]
+    if missing:
+        count = f"{len(missing)} of {len(sequences)} sequences are missing"
+        yield f"{count}: {first_names(missing)}"
+    yield from (run[name].problem for name in missing if run[name].problem != MISSING)
+    for name, result in read.items():
+        count = len(result.boxes)
+        if count != result.predicted:
+            yield f"{name}: {result.predicted} boxes, cut to {count} frames with a box"
+    timeless = [name for name, result in read.items() if result.times_s is None]
+    if timeless:
+        yield f"no usable times of {first_names(timeless)} ({len(timeless)} sequences)"
+    first_boxes = {s.name: s.init_box for s in sequences}
+    off = {name: float(np.abs(r.boxes[0] - first_boxes[name]).max()) for name, r in read.items()}
+    other = [name for name, distance in off.items() if distance >= OTHER_FIRST_BOX_PX]
+    if other:
+        worst = max(other, key=off.get)
+        yield (
+            f"the first box is not the data set's in {len(other)} sequences (most in {worst}: by "
+            f"{off[worst]:.4g} px): another origin, or another release of the data"
+        )
 
 
 def _write(args, sequences, found):
@@ -165,48 +159,35 @@ def _write(args, sequences, found):
     described = inputs.describe(
         inputs.Source(dataset=args.dataset, data_dir=str(args.data_dir)), checkpoint=None
     )
-    staging = args.out.with_name(f".{args.out.name}.part")
     try:
-        shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
-        made_from = {"config": {"name": name, "imported": source}, "inputs": described}
-        results.make_folder(staging, **made_from)
-        for number, run in enumerate(found):
-            folder = results.run_folder(staging, number)
-            folder.mkdir(exist_ok=True)
-            for sequence_name, result in run.items():
-                if result.boxes is None:
-                    results.write_error(folder, sequence_name, f"{result.problem}\n")
-                    continue
-                # Zeros: unknown. No frame rate is computed from them.
-                times_s = np.zeros(len(result.boxes)) if result.times_s is None else result.times_s
-                results.write_sequence(folder, sequence_name, result.boxes, times_s)
-        rule = datasets.official_rule(args.dataset)
-        summarized = summary.summarize(staging, sequences, rule, len(found))
-        if args.out.is_dir():
-            args.out.rmdir()  # empty
-        os.replace(staging, args.out)
+        with whole(args.out) as staging:
+            results.make_folder(
+                staging, config={"name": name, "imported": source}, inputs=described
+            )
+            for number, run in enumerate(found):
+                folder = results.run_folder(staging, number)
+                folder.mkdir(exist_ok=True)
+                for sequence_name, result in run.items():
+                    if result.boxes is None:
+                        results.write_error(folder, sequence_name, f"{result.problem}\n")
+                        continue
+                    # Zeros: unknown. No frame rate is computed from them.
+                    count, times_s = len(result.boxes), result.times_s
+                    times_s = np.zeros(count) if times_s is None else times_s
+                    results.write_sequence(folder, sequence_name, result.boxes, times_s)
+            rule = datasets.official_rule(args.dataset)
+            return summary.summarize(staging, sequences, rule, len(found))
     except OSError as error:
         raise InputError(f"{args.out}: cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return summarized
 
 
-def _listed(names):
-    more = ", ..." if len(names) > SHOWN_NAMES else ""
-    return ", ".join(names[:SHOWN_NAMES]) + more
-
-
+@command_line.command("imported", InputError)
 def main(argv=None, prog="python -m dimp_jax.evaluation.imported") -> int:
     """Exit status: 0; 1 if sequences are missing; 2 after one line on stderr."""
     from rich.console import Console
 
     args = tyro.cli(Arguments, args=argv, prog=prog)
-    try:
-        report = import_results(args)
-    except InputError as error:
-        print(f"imported: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    report = import_results(args)
     console = Console()
     console.print(summary.table(report.summary))
     for notice in report.notices:

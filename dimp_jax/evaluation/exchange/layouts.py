@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dimp_jax.media.images import InputError
-from dimp_jax.media.sequences import numbers
+from dimp_jax.media.text import numbers, read_lines
 
 PREFIXES = ("nfs_", "uav_")  # pytracking's, of sequences of NFS and UAV123
 # The only target of this OTB sequence is that of its second annotation; some names tell.
@@ -58,11 +58,7 @@ def pytracking(directory) -> Runs:
 
 
 def pysot(directory) -> Runs:
-    """`<tracker>/<seq>.txt`, one run without times.
-
-    Raises:
-      InputError: no boxes there.
-    """
+    """`<tracker>/<seq>.txt`, one run without times. Raises InputError: no boxes there."""
     directory = Path(directory)
     if not _texts(directory):
         raise _no_results(directory, "<sequence>.txt (GOT-10k's are in the got10k layout)")
@@ -126,22 +122,6 @@ def match_names(stems, names) -> tuple[dict[str, str], list[str]]:
     return matched, strays
 
 
-def read_rows(path, *, columns) -> np.ndarray:
-    """[N, columns] finite numbers of lines separated by commas, tabs or spaces.
-
-    Raises:
-      InputError: not text, no lines, or a line with something else in it.
-    """
-    rows = []
-    for number, line in enumerate(_lines(path), 1):
-        rows.append(numbers(line))
-        if len(rows[-1]) != columns or not np.isfinite(rows[-1]).all():
-            raise InputError(
-                f"{path}, line {number}: {line[:60]!r}: expected {columns} finite numbers"
-            )
-    return np.array(rows)
-
-
 def read_times(files: Files, frames) -> np.ndarray | None:
     """Seconds [frames] of a run; None where there are none that can be used.
 
@@ -149,23 +129,13 @@ def read_times(files: Files, frames) -> np.ndarray | None:
     """
     if files.times is None:
         return None
-    rows = [numbers(line) for line in _lines(files.times)]
+    rows = [numbers(line) for line in read_lines(files.times, "times")]
     widths = {len(row) for row in rows}
     # Counted from the end: the got10k toolkit adds columns when runs are made again.
     if len(rows) != frames or len(widths) != 1 or min(widths) < -files.column:
         return None
     times_s = np.array(rows)[:, files.column]
     return times_s if (np.isfinite(times_s) & (times_s >= 0)).all() else None
-
-
-def _lines(path):
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from error
-    if not lines:
-        raise InputError(f"{path}: is empty")
-    return lines
 
 
 def _flat(folder, times_folder):

@@ -7,12 +7,10 @@ python -m dimp_jax.evaluation.submission --check FILE.zip --server got10k --data
 `submission_check.py` says what is in an archive. It checks each new one before it gets its name.
 """
 
-import contextlib
 import dataclasses
 import os
 import re
-import shutil
-import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +19,10 @@ import tyro
 
 from dimp_jax.evaluation import datasets, results
 from dimp_jax.evaluation.exchange import submission_check
+from dimp_jax.host import command_line
+from dimp_jax.host.files import whole
 from dimp_jax.media.images import InputError
+from dimp_jax.media.text import first_names, rows_of
 
 # Not taken from submission_check: what is wrong here must not be wrong there in the same way.
 DATASETS = {
@@ -32,7 +33,6 @@ DATASETS = {
 }
 GOT10K_RUNS = 3
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in an archive, so that equal results are equal bytes
-SHOWN_NAMES = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def pack(args: Arguments) -> tuple[Path, int]:
     else:
         top = _lasot_folder(args) + "/" if lasot else ""
         files = {
-            f"{top}{name}.txt": _boxes_text(boxes)
+            f"{top}{name}.txt": rows_of(boxes)
             for name, (boxes, _) in _read_run(args.out, sequences, args.run).items()
         }
     try:
@@ -117,9 +117,7 @@ def check(args: Arguments) -> list[str]:
 def _sequences(args):
     """All sequences of the server's data set, if OUT has results of nothing less."""
     wanted = DATASETS[args.server]
-    described = results.read_json(args.out / "input.json")
-    if not isinstance(described, dict):
-        raise InputError(f"{args.out}: no results of evaluate.py: its input.json cannot be read")
+    described = results.read_input(args.out)
     if described.get("dataset") != wanted:
         what = described.get("dataset") or described.get("data") or described.get("video")
         runs = f" --runs {GOT10K_RUNS}" if args.server == "got10k" else ""
@@ -149,7 +147,7 @@ def _got10k_files(out, sequences):
     for sequence in sequences:
         name = sequence.name
         for number, run in enumerate(read, 1):
-            files[f"{name}/{name}_{number:03d}.txt"] = _boxes_text(run[name][0])
+            files[f"{name}/{name}_{number:03d}.txt"] = rows_of(run[name][0])
         times_s = zip(*(run[name][1] for run in read), strict=True)  # a column for every run
         rows = (",".join(f"{seconds:.8f}" for seconds in row) + "\n" for row in times_s)
         files[f"{name}/{name}_time.txt"] = "".join(rows)
@@ -171,8 +169,8 @@ def _read_run(out, sequences, run):
         failed = sum(results.read_error(folder, name) is not None for name in missing)
         raise InputError(
             f"{folder}: incomplete: {len(missing)} of {len(sequences)} sequences have no results "
-            f"({failed} of them failed): {_listed(missing)}: give the evaluate.py command again, "
-            "it goes on with them"
+            f"({failed} of them failed): {first_names(missing)}: give the evaluate.py command "
+            "again, it goes on with them"
         )
     return read
 
@@ -184,23 +182,15 @@ def _lasot_folder(args):
     return f"{name}_tracking_result"
 
 
-def _boxes_text(boxes):
-    return "".join(",".join(f"{value:.4f}" for value in box) + "\n" for box in boxes)
-
-
 def _write_zip(path, files, server, expected):
     """Writes an archive under `path`, unless the checker objects to it."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
+    with whole(path) as temporary:
         with zipfile.ZipFile(temporary, "w") as archive:
             for name in sorted(files):
                 info = zipfile.ZipInfo(name, EPOCH)
                 info.create_system, info.external_attr = 3, 0o644 << 16  # 3: Unix, wherever it runs
                 archive.writestr(info, files[name], zipfile.ZIP_DEFLATED, 9)
         _refuse(submission_check.check(temporary, server, expected), path)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_folder(path, files, server, expected):
@@ -208,27 +198,19 @@ def _write_folder(path, files, server, expected):
     if path.exists():
         raise InputError(f"{path}: exists: choose another --to or --tracker, or delete it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        staging = path.with_name(f".{path.name}.part")
-        shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
-        stack.callback(shutil.rmtree, staging, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as staging:
         for name, text in files.items():
-            target = staging / name
+            target = Path(staging, name)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="ascii", newline="\n")
-        _refuse(submission_check.check(staging / path.name, server, expected), path)
-        os.replace(staging / path.name, path)
+        _refuse(submission_check.check(target.parent, server, expected), path)
+        os.replace(target.parent, path)
 
 
 def _refuse(problems, path):
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise InputError(f"{path}: not written, it would be refused: {problems[0]}{more}")
-
-
-def _listed(names):
-    more = ", ..." if len(names) > SHOWN_NAMES else ""
-    return ", ".join(names[:SHOWN_NAMES]) + more
 
 
 def _check_arguments(args):
@@ -243,19 +225,16 @@ def _check_arguments(args):
         raise InputError(f"{args.out}: no such folder")
 
 
+@command_line.command("submission", InputError)
 def main(argv=None, prog="python -m dimp_jax.evaluation.submission") -> int:
     """Exit status: 0; 1 if --check finds something; 2 after one line on stderr."""
     args = tyro.cli(Arguments, args=argv, prog=prog)
-    try:
-        _check_arguments(args)
-        if args.check is None:
-            path, count = pack(args)
-            print(f"{path}: {count} files, as {args.server} asks for them")
-            return 0
-        problems = check(args)
-    except InputError as error:
-        print(f"submission: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    _check_arguments(args)
+    if args.check is None:
+        path, count = pack(args)
+        print(f"{path}: {count} files, as {args.server} asks for them")
+        return 0
+    problems = check(args)
     for problem in problems[: args.limit]:
         print(problem)
     if len(problems) > args.limit:

@@ -8,7 +8,7 @@ or centres at `x + (w - 1)/2`. For boxes that are given as x, y, w, h the ones c
 and in differences of centres nothing is left of them but the order of rounding.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -48,16 +48,52 @@ def visible(predicted, sequence) -> Errors:
 
 
 def pytracking(predicted, sequence) -> Errors:
-    """`curves.frame_errors`; the convention is "lasot" with flags, "uav" with NaN, else "otb".
+    """`published`; the convention is "lasot" with flags, "uav" with NaN, else "otb".
 
     Raises:
-      ValueError: flags of another length, or what `curves.frame_errors` raises.
+      ValueError: flags of another length, or what `published` raises.
     """
-    truth = sequence.groundtruth
-    absent = np.isnan(truth).any()
+    absent = np.isnan(sequence.groundtruth).any()
     convention = "lasot" if sequence.visible is not None else "uav" if absent else "otb"
-    errors = curves.frame_errors(predicted, truth, convention=convention, visible=_shown(sequence))
-    return Errors(errors.overlap, errors.center_px, errors.center_norm, len(truth))
+    return published(predicted, sequence.groundtruth, convention, _shown(sequence))
+
+
+def published(predicted, truth, convention: Literal["otb", "lasot", "uav"], shown) -> Errors:
+    """The toolkit of the published tracker, pytracking, on one of its kinds of data set.
+
+    Longer predictions are cut, shorter ones padded with zeros; the first box becomes the ground
+    truth's, and one without width or height, where there is ground truth, the one before it.
+
+    A frame is valid if all four ground truth numbers are > 0 (so a box at x = 0 is not) and it is
+    shown. On the others the overlap is -1; the centre error is infinite, but -1, a hit at every
+    threshold, under "uav"; the normalised error is -1, but infinite for "lasot" if not shown.
+
+    Args:
+      truth: [N, 4]; NaN is allowed under "uav" only. shown: [N] bool.
+
+    Raises:
+      ValueError: a NaN or negative size; fewer boxes than frames under "lasot"; a NaN in `truth`.
+    """
+    if convention != "uav" and np.isnan(truth).any():
+        raise ValueError(f"NaN in the ground truth under the convention {convention!r}")
+    predicted = np.array(predicted[: len(truth)], np.float64)
+    missing = len(truth) - len(predicted)
+    if missing and convention == "lasot":
+        raise ValueError(f"{len(predicted)} predicted boxes for {len(truth)} frames")
+    if np.isnan(predicted).any() or (predicted[:, 2:] < 0).any():
+        raise ValueError("a predicted box is NaN or has a negative size")
+    predicted[0] = truth[0]
+    broken = (predicted[:, 2:] == 0).any(axis=1)
+    predicted = _copy_previous(predicted, truth[: len(predicted)], broken)
+    predicted = np.concatenate([predicted, np.zeros((missing, 4))])
+    valid = (truth > 0).all(axis=1) & shown
+    center_px, center_norm = _center_errors(predicted, truth, truth[:, 2:])
+    return Errors(
+        np.where(valid, curves.overlap(predicted, truth), curves.FAILED_OVERLAP),
+        np.where(valid, center_px, HIT if convention == "uav" else np.inf),
+        np.where(valid, center_norm, np.where(shown | (convention != "lasot"), HIT, np.inf)),
+        len(truth),
+    )
 
 
 def pytracking_int(predicted, sequence) -> Errors:

@@ -151,11 +151,7 @@ NAMES = tuple(_BY_NAME)
 
 
 def get(name: str) -> Rule:
-    """The preset of that name.
-
-    Raises:
-      InputError: there is none; its text has the near matches.
-    """
+    """The preset of that name. Raises InputError: there is none; its text has the near matches."""
     if name not in _BY_NAME:
         near = difflib.get_close_matches(name, NAMES) or NAMES
         raise InputError(f"no metric rule {name!r}: expected one of: {', '.join(near)}")

@@ -6,16 +6,14 @@ python -m dimp_jax.evaluation.report results/baselines-dev --out compare.html --
 
 import dataclasses
 import datetime
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 import dimp_jax
+from dimp_jax.host import command_line
 from dimp_jax.media.images import InputError
-
-INTERRUPTED = 130
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,16 +102,10 @@ def make_clips(comparison, count: int) -> list:
     return clips
 
 
+@command_line.command("report", InputError)
 def main(argv=None, prog="python -m dimp_jax.evaluation.report") -> int:
     """Exit status: 0; 2 if the input cannot be used, after a line on stderr; 130 if stopped."""
-    args = tyro.cli(Arguments, args=argv, prog=prog)
-    try:
-        written = write(args)
-    except InputError as error:
-        print(f"report: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    written = write(tyro.cli(Arguments, args=argv, prog=prog))
     print(f"report in {written[0]}, plots beside it: {', '.join(p.name for p in written[1:])}")
     return 0
 

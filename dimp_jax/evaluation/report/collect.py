@@ -62,6 +62,10 @@ class Comparison:
         return [sequence.name for sequence in self.sequences]
 
     @property
+    def several_runs(self) -> bool:
+        return any(len(tracker.runs) > 1 for tracker in self.trackers)
+
+    @property
     def problems(self) -> list[Problem]:
         return [problem for tracker in self.trackers for problem in tracker.problems]
 
@@ -184,7 +188,7 @@ def _read_result(folder, sequence, rule) -> Result | tuple[str, str | None]:
 
 def _load_sequences(folders):
     """The sequences that any of the folders names, what they are, and their official rule."""
-    described = [_read_input(folder) for folder in folders]
+    described = [results.read_input(folder) for folder in folders]
     for folder, other in zip(folders[1:], described[1:], strict=True):
         for key in SAME_INPUT:
             if (other.get(key) or None) != (described[0].get(key) or None):
@@ -201,15 +205,6 @@ def _load_sequences(folders):
         loaded = inputs.reload(folder)
         found |= {sequence.name: sequence for sequence in loaded.sequences}
     return list(found.values()), loaded.name or "the demo", loaded.rule
-
-
-def _read_input(folder) -> dict:
-    values = results.read_json(folder / "input.json")
-    if not isinstance(values, dict):
-        raise InputError(
-            f"{folder / 'input.json'}: cannot be read: expected what evaluate.py wrote"
-        )
-    return values
 
 
 def _check_finished(tracker):

@@ -29,9 +29,10 @@ def render(comparison, standings, *, curves_svg, clips, date: str, version: str)
       curves_svg: for each name of a figure its SVG.
       clips: list of `Clip`.
     """
+    figures = "".join(f"<figure>{svg}</figure>" for svg in curves_svg.values())
     sections = [
         ("ranking", "Ranking", _ranking(comparison, standings)),
-        ("plots", "Success and precision", _plots(curves_svg)),
+        ("plots", "Success and precision", f'<div class="plots">{figures}</div>'),
         ("by-attribute", "Attributes", _attributes(comparison)),
         ("by-sequence", "Sequences", _sequences(comparison, standings)),
         ("clips", "Clips", _clips(comparison, clips)),
@@ -98,11 +99,6 @@ def _ranking(comparison, standings) -> str:
     return f'{tables.ranking(comparison, standings)}\n<p class="note">{" ".join(notes)}</p>'
 
 
-def _plots(curves_svg) -> str:
-    figures = "".join(f"<figure>{svg}</figure>" for svg in curves_svg.values())
-    return f'<div class="plots">{figures}</div>'
-
-
 def _attributes(comparison) -> str:
     table = tables.attributes(comparison)
     heading = escape(comparison.rule.metrics[0][1])
@@ -111,8 +107,7 @@ def _attributes(comparison) -> str:
 
 
 def _sequences(comparison, standings) -> str:
-    several = any(standing.runs > 1 for standing in standings)
-    note = "Means over runs. " if several else ""
+    note = "Means over runs. " if comparison.several_runs else ""
     return (
         tables.metric_choice(comparison.rule)
         + tables.sequences(comparison, standings)
@@ -140,9 +135,8 @@ def _clips(comparison, clips) -> str:
         for index, tracker in enumerate(comparison.trackers)
     )
     keys = f'<span><span class="key truth"></span>ground truth</span>{keys}'
-    several = any(len(tracker.runs) > 1 for tracker in comparison.trackers)
     note = "Under each frame its number and the overlap of each tracker's box with the ground truth"
-    note += " (first run)." if several else "."
+    note += " (first run)." if comparison.several_runs else "."
     return f'<p class="note">{note}</p><div class="keys">{keys}</div>\n' + "\n".join(
         _clip(comparison, clip) for clip in clips
     )
@@ -164,19 +158,16 @@ def _clip(comparison, clip) -> str:
 
 
 def _tile(comparison, sequence, tile) -> str:
+    overlaps = (tile.overlaps.get(tracker.name) for tracker in comparison.trackers)
+    texts = ("absent" if value is None else f"{value:.2f}" for value in overlaps)
     overlaps = "".join(
-        f"<span>{tables.swatch(index)}{_overlap(tile.overlaps.get(tracker.name))}</span>"
-        for index, tracker in enumerate(comparison.trackers)
+        f"<span>{tables.swatch(index)}{text}</span>" for index, text in enumerate(texts)
     )
     source = base64.b64encode(tile.jpeg).decode("ascii")
     return (
         f'<figure><img src="data:image/jpeg;base64,{source}" alt="{escape(sequence)}, frame '
         f'{tile.frame}"><figcaption><span>#{tile.frame}</span>{overlaps}</figcaption></figure>'
     )
-
-
-def _overlap(value) -> str:
-    return "absent" if value is None else f"{value:.2f}"
 
 
 def _problems(comparison) -> str:
@@ -187,9 +178,8 @@ def _problems(comparison) -> str:
         f"<li>{escape(name)}: {escape(why)}</li>" for name, why in comparison.left_out.items()
     )
     parts = [f"<p>Left out for all trackers:</p><ul>{items}</ul>"]
-    several = any(len(tracker.runs) > 1 for tracker in comparison.trackers)
     for problem in comparison.problems:
-        run = f", run {problem.run}" if several else ""
+        run = f", run {problem.run}" if comparison.several_runs else ""
         line = f"{problem.tracker}{run}, {problem.sequence}: {problem.what}"
         if problem.traceback is None:
             parts.append(f"<p>{escape(line)}</p>")

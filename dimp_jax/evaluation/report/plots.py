@@ -30,7 +30,6 @@ class Curves(NamedTuple):
     key: str  # of files: "success", "precision" or "norm_precision"
     title: str
     x_label: str
-    y_label: str
     thresholds: np.ndarray  # [T]
     by_tracker: dict[str, np.ndarray]  # [runs, T]
     value_by_tracker: dict[str, float]  # ranks the legend
@@ -54,33 +53,20 @@ def curves_of(comparison, means, standings) -> list[Curves]:
       means: `statistics.mean_curves`. standings: `statistics.ranking`.
     """
     rule = comparison.rule
-    figures = (
-        ("success", "Success", "overlap threshold", rule.success_thresholds),
-        ("precision", "Precision", "centre error threshold (px)", rule.precision_thresholds_px),
-        (
-            "norm_precision",
-            "Normalised precision",
-            "centre error threshold (target sizes)",
-            rule.norm_thresholds,
-        ),
-    )
+    px, sizes = "centre error threshold (px)", "centre error threshold (target sizes)"
     found = []
-    for key, title, x_label, thresholds in figures:
+    for key, title, x_label, thresholds in (
+        ("success", "Success", "overlap threshold", rule.success_thresholds),
+        ("precision", "Precision", px, rule.precision_thresholds_px),
+        ("norm_precision", "Normalised precision", sizes, rule.norm_thresholds),
+    ):
         place = _metric_of(rule, key)
         if thresholds is None or place is None:
             continue
-        found.append(
-            Curves(
-                key,
-                title,
-                x_label,
-                "share of frames",
-                np.asarray(thresholds),
-                {name: np.array([getattr(s, key) for s in runs]) for name, runs in means.items()},
-                {standing.name: standing.values[place] for standing in standings},
-                rule.metrics[place][1],
-            )
-        )
+        curves = {name: np.array([getattr(s, key) for s in runs]) for name, runs in means.items()}
+        values = {standing.name: standing.values[place] for standing in standings}
+        name = rule.metrics[place][1]
+        found.append(Curves(key, title, x_label, np.asarray(thresholds), curves, values, name))
     return found
 
 
@@ -114,7 +100,9 @@ def draw_curves(curves: Curves) -> Figure:
             edgecolor="none",
             handlelength=2.6,
         )
-        axis.set(xlabel=curves.x_label, ylabel=curves.y_label, title=curves.title, ylim=(0, 1.01))
+        axis.set(
+            xlabel=curves.x_label, ylabel="share of frames", title=curves.title, ylim=(0, 1.01)
+        )
         axis.set_xlim(curves.thresholds[0], curves.thresholds[-1])
         axis.grid(color=INK, alpha=0.15, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)

@@ -109,21 +109,11 @@ def attribute_values(comparison) -> dict[str, tuple[int, np.ndarray]]:
     for sequence in comparison.sequences:
         for attribute in sequence.attributes:
             named.setdefault(attribute, []).append(sequence.name)
+    mean = lambda tracker, names: np.mean(
+        [_values(comparison.rule, [run[name].score for name in names])[0] for run in tracker.runs]
+    )
     return {
-        attribute: (
-            len(names),
-            np.array(
-                [
-                    np.mean(
-                        [
-                            _values(comparison.rule, [run[name].score for name in names])[0]
-                            for run in tracker.runs
-                        ]
-                    )
-                    for tracker in comparison.trackers
-                ]
-            ),
-        )
+        attribute: (len(names), np.array([mean(t, names) for t in comparison.trackers]))
         for attribute, names in sorted(named.items())
     }
 

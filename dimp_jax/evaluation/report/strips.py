@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dimp_jax.evaluation.metrics import curves
-from dimp_jax.media import sequences
+from dimp_jax.media import draw, sequences
 from dimp_jax.media.images import ImageFrames, InputError, read_image
 from dimp_jax.media.opencv import cv2
 
@@ -17,7 +17,6 @@ CONTEXT = 5.0  # width of a cut, in sizes of the target
 TRUTH_RGB = (255, 255, 255)
 OUTSIDE_RGB = (96, 96, 96)
 EDGE_RGB = (0, 0, 0)  # around the ground truth, which is white on anything
-SHIFT = 4  # bits of a pixel's fraction that OpenCV draws with
 
 
 class Tile(NamedTuple):
@@ -62,7 +61,9 @@ def make_strip(sequence, boxes, colors_rgb, *, frames=FRAMES, tile_wh=TILE_WH) -
                 name: float(v[index]) if np.isfinite(v[index]) else None
                 for name, v in overlaps.items()
             }
-            tiles.append(Tile(int(index), encode_jpeg(drawn), known))
+            quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+            jpeg = cv2.imencode(".jpg", drawn[..., ::-1], quality)[1].tobytes()
+            tiles.append(Tile(int(index), jpeg, known))
     except InputError as error:  # the boxes were scored: the page must not be lost for a picture
         problem = str(error)
     return Strip(sequence.name, tiles, overlaps, problem)
@@ -115,10 +116,10 @@ def draw_tile(image, truth, boxes, colors_rgb, *, tile_wh=TILE_WH) -> np.ndarray
     scale = tile_wh[0] / width
     to_tile = lambda box: (np.asarray(box) - [x, y, 0, 0]) * scale
     if truth is not None:
-        _rectangle(tile, to_tile(truth), EDGE_RGB, 4)
-        _rectangle(tile, to_tile(truth), TRUTH_RGB, 2)
+        draw.rectangle(tile, to_tile(truth), EDGE_RGB, 4, exact=True)
+        draw.rectangle(tile, to_tile(truth), TRUTH_RGB, 2, exact=True)
     for name, box in boxes.items():
-        _rectangle(tile, to_tile(box), colors_rgb[name], 2)
+        draw.rectangle(tile, to_tile(box), colors_rgb[name], 2, exact=True)
     return tile
 
 
@@ -147,21 +148,3 @@ def cut_window(image_size_hw, truth, boxes, aspect: float):
     room = np.array([columns, rows]) - size
     corner = np.where(room >= 0, np.clip(corner, 0, np.maximum(room, 0)), room / 2)
     return (*corner, *size)
-
-
-def encode_jpeg(image) -> bytes:
-    """uint8 RGB [H, W, 3] as a JPEG file."""
-    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return data.tobytes()
-
-
-def _rectangle(tile, box, rgb, thickness):
-    if not np.isfinite(box).all():
-        return
-    x, y, width, height = box
-    # Far outside values would overflow OpenCV's integers.
-    corners = np.clip([x, y, x + width - 1, y + height - 1], -2000, 4000) * (1 << SHIFT)
-    corners = corners.round().astype(int)
-    cv2.rectangle(
-        tile, corners[:2].tolist(), corners[2:].tolist(), rgb, thickness, cv2.LINE_AA, SHIFT
-    )

@@ -47,10 +47,10 @@ def sequences(comparison, standings) -> str:
     mean = {standing.name: standing.values for standing in standings}
     counted = comparison.trackers[0].runs[0]
     head = ["sequence", "frames counted", *(tracker.name for tracker in comparison.trackers)]
+    keys = ["", "", *(swatch(index) for index in range(len(comparison.trackers)))]
     head = "".join(
-        f'<th scope="col" aria-sort="none"><button type="button">{_key_of(i - 2)}{escape(name)}'
-        "</button></th>"
-        for i, name in enumerate(head)
+        f'<th scope="col" aria-sort="none"><button type="button">{key}{escape(name)}</button></th>'
+        for key, name in zip(keys, head, strict=True)
     )
     rows = [
         f'<th scope="row">{escape(name)}</th><td>{counted[name].score.frames}</td>'
@@ -149,10 +149,6 @@ def _cell(text, *, best=False) -> str:
 
 def _best(best) -> str:
     return ' class="best"' if best else ""
-
-
-def _key_of(tracker) -> str:
-    return swatch(tracker) if tracker >= 0 else ""
 
 
 def _plain_head(names, *, left=1) -> str:

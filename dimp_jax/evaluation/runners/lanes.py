@@ -1,30 +1,18 @@
 """Many sequences through a few lanes: a lane whose sequence ends takes the next one at once."""
 
-import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 
-from dimp_jax.evaluation import jobs as evaluation
-from dimp_jax.evaluation.runners.one_by_one import progress_of_frames
+from dimp_jax.evaluation.jobs import Failed, Options, Tracked, failed
+from dimp_jax.evaluation.runners.one_by_one import progress_of_frames, timed_images
 from dimp_jax.media.images import InputError
 from dimp_jax.media.sequences import Sequence
-
-
-class Lanes(Protocol):
-    """What is asked of lanes: `dimp_jax.tracking.many.lanes.Lanes`, or anything like it."""
-
-    size: int
-
-    def empty(self) -> Any: ...
-
-    def init(self, states, lane: int, image, box_xywh, seed: int = 0) -> Any: ...
-
-    def step(self, states, images) -> tuple[Any, list]: ...
 
 
 class Entry(NamedTuple):
@@ -35,30 +23,21 @@ class Entry(NamedTuple):
     seed: int
 
 
-class Outcome(NamedTuple):
-    """An entry that has ended. Either `error` is None, or the arrays are."""
-
-    key: Any
-    boxes: np.ndarray | None  # [N, 4], the first is the given box
-    times_s: np.ndarray | None  # [N] initialisation, then joint step / lanes that took part
-    decode_s: np.ndarray | None  # [N] by a worker thread, beside the tracking
-    error: Exception | None  # with its traceback
-
-
 def track_many(
-    lanes: Lanes,
+    lanes,
     entries: Iterable[Entry],
     *,
     prefetch_frames: int = 4,
     on_frame=lambda key, index, image, box, result: None,
-) -> Iterator[Outcome]:
-    """Tracks all entries, `lanes.size` at a time, and yields each as it ends.
+) -> Iterator[tuple[Any, Tracked | Failed]]:
+    """Tracks all entries, `lanes.size` at a time: yields (key, outcome) of each as it ends.
 
     An entry that fails (an unreadable frame, a refused box, a box that is not finite) ends with its
     error, and its lane goes on with the next one. What fails for all lanes is raised.
 
     Args:
-      lanes: may be shared by calls that follow one another.
+      lanes: `tracking.many.lanes.Lanes` or what has its size, empty, init and step; may be shared
+        by calls that follow one another.
       entries: of `Entry`, or tuples alike; taken when a lane is free.
       prefetch_frames: decoded ahead, a lane.
       on_frame: called with the entry's key, the frame's index, uint8 RGB image, box [4] and
@@ -96,10 +75,10 @@ def track_many(
                 )
     finally:
         for run in runs.values():
-            run.frames.close()
+            run.close()
 
 
-def at_once(lanes: Lanes, todo, *, options: evaluation.Options, console: Console):
+def at_once(lanes, todo, *, options: Options, console: Console):
     """Tracks the jobs of an evaluation by `track_many`: yields (job, outcome)."""
     named = ((job, job.sequence, options.seed + job.run) for job in todo)
     with progress_of_frames(console) as progress:
@@ -108,11 +87,7 @@ def at_once(lanes: Lanes, todo, *, options: evaluation.Options, console: Console
             f"{len(todo)} sequences, {lanes.size} at once", total=total, fps="-"
         )
         advance = lambda *_: progress.advance(task)
-        for ended in track_many(lanes, named, on_frame=advance):
-            if ended.error is not None:
-                yield ended.key, evaluation.failed(ended.error)
-            else:
-                yield ended.key, evaluation.Tracked(ended.boxes, ended.times_s, ended.decode_s)
+        yield from track_many(lanes, named, on_frame=advance)
 
 
 def _finished(values):
@@ -135,7 +110,9 @@ def _start(lanes, states, lane, run, on_frame):
     try:
         states = _finished(lanes.init(states, lane, image, box, run.entry.seed))
     except ValueError as error:
-        return states, _because(InputError(f"{sequence.name}: {error}"), error)
+        refused = InputError(f"{sequence.name}: {error}")
+        refused.__cause__ = error
+        return states, refused
     except Exception as error:  # whatever it is, the other lanes have no part in it
         return states, error
     run.boxes.append(np.array(box, np.float64))
@@ -144,27 +121,31 @@ def _start(lanes, states, lane, run, on_frame):
     return states, None
 
 
-def _because(error, cause):
-    """The error with its cause, as if raised from it."""
-    error.__cause__ = cause
-    return error
-
-
 class _Run:
-    """An entry in its lane, and what it has given so far."""
+    """An entry in its lane, what it has given so far, and a thread that decodes ahead."""
 
     def __init__(self, entry: Entry, prefetch_frames: int):
         self.entry = entry
-        self.frames = Prefetcher(entry.sequence, prefetch_frames)
         self.boxes, self.times_s, self.decode_s = [], [], []
+        self._pool = ThreadPoolExecutor(1, f"frames of {entry.sequence.name}")
+        self._images = timed_images(entry.sequence)
+        self._ahead = deque()
+        for _ in range(prefetch_frames):
+            self._decode()
+
+    def _decode(self):
+        self._ahead.append(self._pool.submit(next, self._images, (None, None)))
 
     def next_image(self):
         """(the next frame or None, why it cannot be read or None)."""
-        frame = self.frames.get()
-        if not isinstance(frame, Decoded):
-            return None, frame
-        self.decode_s.append(frame.seconds)
-        return frame.image, None
+        self._decode()
+        try:
+            image, seconds = self._ahead.popleft().result()
+        except Exception as error:  # whatever it is, the other lanes have no part in it
+            return None, error
+        if image is not None:
+            self.decode_s.append(seconds)
+        return image, None
 
     def add(self, result, seconds) -> Exception | None:
         """Stores what a step gave, or returns why it is of no use."""
@@ -178,59 +159,14 @@ class _Run:
         self.times_s.append(seconds)
         return None
 
-    def ended(self, error) -> Outcome:
-        """What the entry has come to."""
-        self.frames.close()
+    def ended(self, error) -> tuple[Any, Tracked | Failed]:
+        """The entry's key, and what it has come to."""
+        self.close()
         if error is not None:
-            return Outcome(self.entry.key, None, None, None, error)
+            return self.entry.key, failed(error)
         arrays = (np.array(values) for values in (self.boxes, self.times_s, self.decode_s))
-        return Outcome(self.entry.key, *arrays, None)
+        return self.entry.key, Tracked(*arrays)
 
-
-class Decoded(NamedTuple):
-    """A frame, and how long it took to decode."""
-
-    image: np.ndarray  # uint8 RGB [H, W, 3]
-    seconds: float
-
-
-class Prefetcher:
-    """Decodes the frames of a sequence ahead, in a thread of its own."""
-
-    def __init__(self, sequence: Sequence, ahead: int):
-        """ahead: frames that wait at most."""
-        self._items = queue.Queue(ahead)
-        self._closed = threading.Event()
-        name = f"frames of {sequence.name}"
-        self._thread = threading.Thread(target=self._run, args=(sequence,), name=name, daemon=True)
-        self._thread.start()
-
-    def get(self) -> Decoded | Exception | None:
-        """The next frame, waited for; None after the last; an exception where decoding failed."""
-        return self._items.get()
-
-    def close(self) -> None:
+    def close(self):
         """Ends the thread, whether or not all frames were taken."""
-        self._closed.set()
-        self._thread.join()
-
-    def _run(self, sequence):
-        try:
-            frames = sequence.images()
-            while True:
-                began = time.perf_counter()
-                _, image = next(frames, (None, None))
-                item = None if image is None else Decoded(image, time.perf_counter() - began)
-                if not self._put(item) or item is None:
-                    return
-        except Exception as error:  # whatever it is, it belongs to the thread that takes the frames
-            self._put(error)
-
-    def _put(self, item) -> bool:
-        while not self._closed.is_set():
-            try:
-                self._items.put(item, timeout=0.05)
-                return True
-            except queue.Full:
-                pass  # look whether it was closed
-        return False
+        self._pool.shutdown(cancel_futures=True)

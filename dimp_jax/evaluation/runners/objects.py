@@ -10,10 +10,9 @@ from rich.console import Console
 
 from dimp_jax.evaluation import jobs, results
 from dimp_jax.evaluation.jobs import Options, Tracked
-from dimp_jax.evaluation.runners.one_by_one import DEFAULT_FRAME_RATE, Stopped, progress_of_frames
+from dimp_jax.evaluation.runners.one_by_one import drawn_frames, progress_of_frames
 from dimp_jax.media import draw, window
 from dimp_jax.media.images import InputError
-from dimp_jax.media.video import video_writer
 
 
 def track_objects(
@@ -90,21 +89,13 @@ def targets_of_one_video(tracker, todo, out, *, options: Options, console: Conso
                 stack.callback(window.close)
             progress = stack.enter_context(progress_of_frames(console))
             task = progress.add_task(f"{len(mine)} targets", total=sequence.frames.count, fps="-")
-            write = None
-            if options.save_video:
-                rate = sequence.frames.frame_rate or DEFAULT_FRAME_RATE
-                write = stack.enter_context(video_writer(video_of_targets(out, mine[0]), rate))
+            path, rate = video_of_targets(out, mine[0]), sequence.frames.frame_rate
+            show = stack.enter_context(drawn_frames(options, path, rate))
 
-            def observe(index, image, boxes, found, task=task, write=write, progress=progress):
+            def observe(index, image, boxes, found, task=task, show=show, progress=progress):
                 progress.update(task, completed=index + 1)
-                if write is None and not options.show:
-                    return
                 verdicts = [draw.GIVEN if one is None else one.verdict.name for one in found]
-                drawn = draw.annotate_objects(image, boxes, verdicts=verdicts, frame=index)
-                if write is not None:
-                    write(drawn)
-                if options.show and window.show(drawn):
-                    raise Stopped
+                show(lambda: draw.annotate_objects(image, boxes, verdicts=verdicts, frame=index))
 
             boxes, times_s = track_objects(
                 tracker,

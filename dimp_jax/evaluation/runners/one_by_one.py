@@ -145,37 +145,57 @@ def one_by_one(tracker: Tracker, todo, out, *, options: Options, console: Consol
 
 
 def _track_and_draw(tracker, job, out, options, progress, task):
-    sequence, decode_s = job.sequence, []
+    path = results.run_folder(out, job.run) / f"{job.sequence.name}.mp4"
+    with drawn_frames(options, path, job.sequence.frames.frame_rate) as show:
+
+        def observe(frame):
+            fps = "-" if frame.fps is None else f"{frame.fps:.1f}"
+            progress.update(task, completed=frame.index + 1, fps=fps)
+            show(lambda: drawn(frame))
+
+        return track_job(tracker, job.sequence, options.seed + job.run, observe)
+
+
+def track_job(tracker, sequence, seed, observe=lambda frame: None) -> Tracked:
+    """`track`, with the times of decoding."""
+    decode_s = []
+
+    def noted(frame):
+        decode_s.append(frame.decode_s)
+        observe(frame)
+
+    boxes, times_s = track(tracker, sequence, seed=seed, observe=noted)
+    return Tracked(boxes, times_s, np.array(decode_s))
+
+
+def drawn(frame: Frame) -> np.ndarray:
+    """The frame with its boxes and texts."""
+    shown = {key: getattr(frame, key) for key in ("verdict", "score", "groundtruth", "fps")}
+    return draw.annotate(frame.image, frame.box, frame=frame.index, **shown)
+
+
+@contextlib.contextmanager
+def drawn_frames(options: Options, path, frame_rate: float | None):
+    """Gives `show(draw)`, which calls `draw()` if somebody wants to see its frame.
+
+    The frames are shown in the window, where any key to stop raises `Stopped`, and written to the
+    video `path`, as the options say.
+    """
     with contextlib.ExitStack() as stack:
         write = None
         if options.save_video:
-            rate = sequence.frames.frame_rate or DEFAULT_FRAME_RATE
-            path = results.run_folder(out, job.run) / f"{sequence.name}.mp4"
-            write = stack.enter_context(video_writer(path, rate))
+            write = stack.enter_context(video_writer(path, frame_rate or DEFAULT_FRAME_RATE))
 
-        def observe(frame):
-            decode_s.append(frame.decode_s)
-            fps = "-" if frame.fps is None else f"{frame.fps:.1f}"
-            progress.update(task, completed=frame.index + 1, fps=fps)
+        def show(draw_frame):
             if write is None and not options.show:
                 return
-            drawn = draw.annotate(
-                frame.image,
-                frame.box,
-                verdict=frame.verdict,
-                score=frame.score,
-                frame=frame.index,
-                groundtruth=frame.groundtruth,
-                fps=frame.fps,
-            )
+            image = draw_frame()
             if write is not None:
-                write(drawn)
-            if options.show and window.show(drawn):
+                write(image)
+            if options.show and window.show(image):
                 raise Stopped
 
-        seed = options.seed + job.run
-        boxes, times_s = track(tracker, sequence, seed=seed, observe=observe)
-    return Tracked(boxes, times_s, np.array(decode_s))
+        yield show
 
 
 def progress_of_frames(console):

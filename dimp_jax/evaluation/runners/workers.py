@@ -5,8 +5,6 @@ import contextlib
 import multiprocessing
 import os
 
-import numpy as np
-
 from dimp_jax.evaluation import jobs
 from dimp_jax.evaluation.runners import one_by_one
 from dimp_jax.media.images import InputError
@@ -78,14 +76,10 @@ def _work(build, job, seed):
             _tracker = build()
         except InputError as error:
             raise _CannotBuild(str(error)) from None
-    decode_s = []
     try:
-        boxes, times_s = one_by_one.track(
-            _tracker, job.sequence, seed=seed, observe=lambda frame: decode_s.append(frame.decode_s)
-        )
+        return one_by_one.track_job(_tracker, job.sequence, seed)
     except Exception as error:  # told at the end, by the process that asked for it
         outcome = jobs.failed(error)
         # Not every exception survives the way to another process.
         kept = error if isinstance(error, InputError) else RuntimeError(str(error))
         return outcome._replace(error=kept)
-    return jobs.Tracked(boxes, times_s, np.array(decode_s))

@@ -21,9 +21,9 @@ from dimp_jax.evaluation import inputs, results
 from dimp_jax.evaluation.vot import analysis
 from dimp_jax.evaluation.vot import toolkit as toolkits
 from dimp_jax.evaluation.vot import workspace as workspaces
+from dimp_jax.host import command_line
 from dimp_jax.media.images import InputError
 
-INTERRUPTED = 130
 DEFAULT_STACK = "vot2018/shortterm"
 DEFAULT_EXPERIMENTS = ("baseline",)
 LOG_LINES = 12  # of a tracker that failed
@@ -236,6 +236,9 @@ def _last_message(said):
     return lines[-1] if lines else "it said nothing"
 
 
+@command_line.command(
+    "vot", ValueError, FileNotFoundError, stopped="the same command goes on where it was"
+)
 def main(argv=None, prog="python -m dimp_jax.evaluation.vot") -> int:
     args = tyro.cli(Arguments, args=argv, prog=prog)
     try:
@@ -243,12 +246,6 @@ def main(argv=None, prog="python -m dimp_jax.evaluation.vot") -> int:
     except Failed as error:
         print(f"vot: error: {error}", file=sys.stderr)
         return 1
-    except (ValueError, FileNotFoundError) as error:
-        print(f"vot: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on where it was", file=sys.stderr)
-        return INTERRUPTED
     return 0
 
 

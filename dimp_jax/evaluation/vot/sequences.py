@@ -6,15 +6,16 @@ list.txt                       names, one a line
 <name>/groundtruth.txt         a line a frame: x,y,w,h, or the corners of a polygon
 """
 
-import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from dimp_jax.host.files import whole
 from dimp_jax.media.images import InputError
-from dimp_jax.media.sequences import load_folder, numbers
+from dimp_jax.media.sequences import load_folder
+from dimp_jax.media.text import numbers, read_names, read_text, rows_of
 
 LIST = "list.txt"
 SUFFIX = ".jpg"  # of the links: frames are recognised by what is in them
@@ -43,11 +44,7 @@ def read(folder) -> list[VotSequence]:
     folder = Path(folder)
     if not is_vot_layout(folder):
         raise InputError(f"{folder}: no sequences: expected {LIST} with their names")
-    lines = _lines(folder / LIST)
-    names = [line.strip() for line in lines if line.strip()]
-    if not names:
-        raise InputError(f"{folder / LIST}: names no sequence")
-    return [_read_sequence(folder / name) for name in names]
+    return [_read_sequence(folder / name) for name in read_names(folder / LIST, "sequences")]
 
 
 def convert(source, target):
@@ -57,15 +54,12 @@ def convert(source, target):
       InputError: `source` holds no sequences, or one without ground truth.
     """
     found = load_folder(source)
-    target = Path(target)
-    building = target.with_name(f".{target.name}.part")
-    shutil.rmtree(building, ignore_errors=True)
     try:
-        for sequence in found:
-            _write_sequence(sequence, building / sequence.name)
-        (building / LIST).write_text("".join(f"{s.name}\n" for s in found), encoding="utf-8")
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(building, target)
+        with whole(target) as building:
+            for sequence in found:
+                _write_sequence(sequence, building / sequence.name)
+            (building / LIST).write_text("".join(f"{s.name}\n" for s in found), encoding="utf-8")
+            shutil.rmtree(target, ignore_errors=True)
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from error
 
@@ -76,8 +70,7 @@ def _write_sequence(sequence, folder):
     (folder / "color").mkdir(parents=True)
     for number, path in enumerate(sequence.frames.paths, 1):
         (folder / "color" / f"{number:08d}{SUFFIX}").symlink_to(Path(path).resolve())
-    rows = (",".join(f"{v:.4f}" for v in box) for box in sequence.groundtruth)
-    (folder / "groundtruth.txt").write_text("".join(f"{row}\n" for row in rows))
+    (folder / "groundtruth.txt").write_text(rows_of(sequence.groundtruth))
     values = f"channels.color=color/%08d{SUFFIX}\nformat=default\nfps=30\nname={sequence.name}\n"
     (folder / "sequence").write_text(values, encoding="utf-8")
 
@@ -86,7 +79,7 @@ def _read_sequence(folder):
     files = sorted(folder.glob("groundtruth_*.txt")) or [folder / "groundtruth.txt"]
     if not files[0].is_file():
         raise InputError(f"{folder}: no groundtruth.txt")
-    regions = [_lines(path) for path in files]  # one file an object
+    regions = [read_text(path).rstrip().splitlines() for path in files]  # one file an object
     count = _count_frames(folder)
     for path, lines in zip(files, regions, strict=True):
         if len(lines) > count:
@@ -104,7 +97,7 @@ def _count_frames(folder):
     described = folder / "sequence"
     pattern = "%08d.jpg"  # beside groundtruth.txt, where nothing else is said
     if described.is_file():
-        pairs = (line.partition("=") for line in _lines(described))
+        pairs = (line.partition("=") for line in read_text(described).splitlines())
         values = {key.strip(): value.strip() for key, _, value in pairs}
         pattern = values.get("channels.color", "color/%08d.jpg")
         pattern = pattern if Path(pattern).suffix else f"{pattern.rstrip('/')}/%08d.jpg"
@@ -122,13 +115,3 @@ def _is_region(line):
         return True
     values = numbers(line)
     return len(values) >= 4 and bool(np.isfinite(values).all())
-
-
-def _lines(path):
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from error
-    while lines and not lines[-1].strip():
-        lines.pop()
-    return lines

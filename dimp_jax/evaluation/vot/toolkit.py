@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dimp_jax.host import environments
+from dimp_jax.host import environments, files
 from dimp_jax.host.environments import Environment
 from dimp_jax.media.images import InputError
 
@@ -37,11 +37,7 @@ class Toolkit:
     stacks: Path  # the folder of the stacks that come with it
 
     def read_yaml(self, path):
-        """Content of a YAML file, all scalars as str.
-
-        Raises:
-          InputError: it cannot be read.
-        """
+        """Content of a YAML file, all scalars as str. Raises InputError: it cannot be read."""
         done = _run([str(self.python), "-I", str(PROBE), str(path)])
         if done.returncode != 0:
             raise InputError(environments.last_line(done.stderr))
@@ -99,7 +95,8 @@ def describe(python) -> dict | None:
 
 def check(found, python, protocol):
     """Raises InputError unless an environment that was described can run the protocol."""
-    install = f"`{python} -m pip install {_quoted(requirements())}`"
+    pins = " ".join(f'"{name}"' for name in requirements())
+    install = f"`{python} -m pip install {pins}`"
     if found["toolkit"] is None:
         raise InputError(f"{python}: has no vot-toolkit: run {install}, or leave out {OPTION}")
     if numbers(found["attributee"] or "0") >= (0, 1, 10):
@@ -142,7 +139,7 @@ def numbers(version) -> tuple[int, ...]:
 
 
 def _own_environment(console):
-    folder = environments.cache_folder("vot-toolkit")
+    folder = files.cache_folder("vot-toolkit")
     what = "the VOT toolkit"
     environment = Environment(folder, requirements(), MARKER, what, OPTION)
     found = describe(environment.python)
@@ -156,7 +153,3 @@ def _own_environment(console):
 
 def _run(command):
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def _quoted(names):
-    return " ".join(f'"{name}"' for name in names)

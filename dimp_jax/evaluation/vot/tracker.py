@@ -17,6 +17,7 @@ import dataclasses
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,45 +30,33 @@ from dimp_jax.media.images import InputError, read_image
 ENDINGS = (".txt", ".bin")  # of the toolkit's trajectories
 
 
-class Seeds:
+def seeds_of(seed: int, results=None) -> Iterator[int]:
     """A new seed for every initialisation: f(seed, finished runs, initialisations since then).
 
-    The finished runs are counted in the toolkit's results, so the repetitions of a sequence differ,
-    and an evaluation that was stopped goes on with the seeds that it would have had.
+    The finished runs are counted in the toolkit's results, as trajectories
+    (<experiment>/<sequence>/<sequence>_001.txt ..) below a folder: so the repetitions of a sequence
+    differ, and an evaluation that was stopped goes on with the seeds that it would have had.
     """
-
-    def __init__(self, seed: int, results=None):
-        self.seed, self.results = seed, results
-        self.finished, self.count = None, 0
-
-    def next(self) -> int:
-        finished = finished_runs(self.results)
-        self.count = self.count + 1 if finished == self.finished else 0
-        self.finished = finished
-        words = np.random.SeedSequence([self.seed, finished, self.count]).generate_state(1)
-        return int(words[0] >> 1)  # 31 bits: all that a key of JAX is sure to take
-
-
-def finished_runs(results) -> int:
-    """Number of trajectories (<experiment>/<sequence>/<sequence>_001.txt ..) below a folder."""
-    found = [] if results is None else Path(results).glob("*/*/*_[0-9][0-9][0-9].*")
-    return sum(path.suffix in ENDINGS for path in found)
+    before, count = None, 0
+    while True:
+        found = [] if results is None else Path(results).glob("*/*/*_[0-9][0-9][0-9].*")
+        finished = sum(path.suffix in ENDINGS for path in found)
+        count = count + 1 if finished == before else 0
+        before = finished
+        words = np.random.SeedSequence([seed, finished, count]).generate_state(1)
+        yield int(words[0] >> 1)  # 31 bits: all that a key of JAX is sure to take
 
 
 def region_to_box(region) -> np.ndarray:
     """First box x, y, w, h [4] of a VOT region.
 
-    Args:
-      region: four numbers x, y, w, h, taken as they are; or the four corners of a polygon as (x, y)
-        pairs: the box then keeps its centre and area (`curves.polygon_to_box`, "preserve_area"),
-        as in the published results.
-
-    Raises:
-      ValueError: anything else, or not finite.
+    The region is four numbers x, y, w, h, taken as they are, or the four corners (x, y) of a
+    polygon: the box keeps its centre and area (`polygon_to_box`), as in the published results.
+    Raises ValueError: anything else, or not finite.
     """
     values = np.asarray(region, np.float64)
     if values.shape == (4, 2):
-        values = polygon_to_box(values.reshape(1, 8), method="preserve_area")[0]
+        values = polygon_to_box(values.reshape(1, 8))[0]
     if values.shape != (4,) or not np.isfinite(values).all():
         raise ValueError(
             f"initial region of shape {values.shape}: expected x, y, w, h or four corners, finite; "
@@ -115,7 +104,7 @@ def serve(server, trax, tracker, seeds):
             region = request.objects[0][0]
             corners = list(region) if region.type == trax.Region.POLYGON else region.bounds()
             box, score = region_to_box(corners), 1.0
-            state = tracker.init(image, box, seed=seeds.next())
+            state = tracker.init(image, box, seed=next(seeds))
         else:
             state, result = tracker.step(state, image)
             box, score = result.box_xywh, result.score
@@ -149,7 +138,7 @@ class PythonTracker:
     Args (strings, as `arg_...` in trackers.ini gives them):
       config: a config's name or file, or a TRACKER.json.
       checkpoint: instead of the config's. seed: instead of the config's.
-      results: the toolkit's folder of this tracker's results, see `Seeds`.
+      results: the toolkit's folder of this tracker's results, see `seeds_of`.
     """
 
     multiobject = True
@@ -165,7 +154,7 @@ class PythonTracker:
             self.tracker = start(settings)
         except OSError as error:  # the toolkit's worker would end without a word
             raise ValueError(str(error)) from error
-        self.seeds = Seeds(settings.seed, results)
+        self.seeds = seeds_of(settings.seed, results)
         self.states, self.alone = [], False
 
     def init(self, frame, new):
@@ -193,7 +182,7 @@ class PythonTracker:
 
     def _add(self, image, new):
         boxes = [region_to_box(region) for region, _ in new]
-        self.states += [self.tracker.init(image, box, seed=self.seeds.next()) for box in boxes]
+        self.states += [self.tracker.init(image, box, seed=next(self.seeds)) for box in boxes]
         return [_answer(box, 1.0) for box in boxes]
 
 
@@ -225,7 +214,7 @@ def main(argv=None) -> int:
         return 2
     regions = [trax.Region.RECTANGLE, trax.Region.POLYGON]
     with trax.Server(regions, [trax.Image.PATH], ["color"], tracker_name="dimp_jax") as server:
-        serve(server, trax, tracker, Seeds(settings.seed, args.results))
+        serve(server, trax, tracker, seeds_of(settings.seed, args.results))
     return 0
 
 

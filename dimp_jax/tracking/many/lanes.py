@@ -104,21 +104,6 @@ class Lanes:
         stack = self.programs.put(states.stack, np.int32(lane), single)
         return LaneStates(stack, (*states.targets[:lane], target, *states.targets[lane + 1 :]))
 
-    def take(self, states: LaneStates, lane: int) -> TrackerState:
-        """A copy of a lane's state: what the single tracker would have."""
-        one = jax.tree.map(lambda leaf: leaf[lane], states.stack)
-        target = states.targets[lane]
-        return TrackerState(
-            target.pose,
-            target.base_size_hw,
-            target.image_hw,
-            one.filt,
-            one.memory,
-            one.modulation,
-            one.key,
-            target.frame,
-        )
-
     def step(self, states: LaneStates, images):
         """Tracks one frame of each lane.
 
