@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.host import environments, files
+from dimp_jax.host import environments
 from dimp_jax.host.environments import Environment, python_of
 from dimp_jax.media.images import InputError
 
@@ -21,7 +21,7 @@ MARKER = "made_by_dimp_jax_baselines"  # a file of the environments that may be 
 
 
 def default_env() -> Path:
-    return files.cache_folder("baselines")
+    return environments.cache_folder("baselines")
 
 
 def ensure(env, trackers, *, console) -> dict:

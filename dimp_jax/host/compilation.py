@@ -1,6 +1,7 @@
 """The cache that lets a second process start without compiling."""
 
-from dimp_jax.host import files
+import os
+from pathlib import Path
 
 
 def enable_cache() -> None:
@@ -8,5 +9,6 @@ def enable_cache() -> None:
     import jax  # takes seconds: callers check their input first
 
     if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(files.cache_folder("jax")))
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache / "dimp_jax" / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -29,6 +29,12 @@ class Environment:
         return " ".join(f'"{requirement}"' for requirement in self.requirements)
 
 
+def cache_folder(name) -> Path:
+    """~/.cache/dimp_jax/NAME; XDG_CACHE_HOME has precedence."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "dimp_jax" / name
+
+
 def python_of(folder) -> Path:
     """The interpreter of a virtual environment."""
     return Path(folder) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

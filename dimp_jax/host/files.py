@@ -1,4 +1,4 @@
-"""Files and folders that appear whole, or not at all; where caches are."""
+"""Files and folders that appear whole, or not at all."""
 
 import contextlib
 import os
@@ -30,9 +30,3 @@ def write_atomically(path, text):
     """Writes `text` under `path`, so that at no time a part of it can be read there."""
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
-
-
-def cache_folder(name) -> Path:
-    """~/.cache/dimp_jax/NAME; XDG_CACHE_HOME has precedence."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "dimp_jax" / name
