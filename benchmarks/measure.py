@@ -67,7 +67,7 @@ def count_flops(fn, *args) -> int:
     total = 0
     for eqn, times in equations(jax.make_jaxpr(fn)(*args).jaxpr):
         name, params = eqn.primitive.name, eqn.params
-        size = times * math.prod(eqn.outvars[0].aval.shape)
+        size = times * sum(math.prod(v.aval.shape) for v in eqn.outvars[:1])  # a check has none
         if name == "dot_general":
             contracted = params["dimension_numbers"][0][0]
             shape = eqn.invars[0].aval.shape

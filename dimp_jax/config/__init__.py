@@ -2,6 +2,7 @@
 
 from dimp_jax.config.files import (
     Config,
+    changed,
     config_dir,
     from_dict,
     load,
@@ -31,6 +32,7 @@ __all__ = [
     "RefineConfig",
     "TrackerConfig",
     "TrainingConfig",
+    "changed",
     "config_dir",
     "from_dict",
     "load",

@@ -76,6 +76,16 @@ def load(name_or_path: str) -> Config:
     return config
 
 
+def changed(config, values: dict):
+    """The config tree with other values of some fields: {"model.predictor.num_iter": 5, ...}."""
+    for name, value in values.items():
+        field, _, inside = name.partition(".")
+        if inside:
+            value = changed(getattr(config, field), {inside: value})
+        config = dataclasses.replace(config, **{field: value})
+    return config
+
+
 def to_dict(config) -> dict:
     """The config tree as JSON types."""
     return dataclasses.asdict(config)

@@ -24,11 +24,13 @@ def tell(console, text: str) -> None:
 
 @contextlib.contextmanager
 def counted(console, what: str):
-    """A progress bar; yields a function of (done, in all)."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    """A progress bar; yields a function of (done, in all) and, if it is new, what is being done."""
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        yield lambda done, total, what=None: progress.update(
+            task, completed=done, total=total, description=what
+        )
 
 
 class Window:

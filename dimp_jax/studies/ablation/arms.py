@@ -81,13 +81,6 @@ def select(names) -> tuple[Arm, ...]:
 
 def config_of(arm: Arm, base: Config) -> Config:
     """`base`, changed as the arm's config changes dimp_lite0."""
-    name = arm.name if arm.question in ("other",) else f"ablations/{arm.name}"
-    changed = configs.to_dict(configs.load(name))
-    values = configs.to_dict(base)
-    for path, _, new in differences(configs.to_dict(configs.load(CONFIG_OF_ARMS)), changed):
-        *parents, leaf = path.split(".")
-        node = values
-        for parent in parents:
-            node = node[parent]
-        node[leaf] = new
-    return configs.from_dict(Config, values)
+    name = arm.name if arm.question == "other" else f"ablations/{arm.name}"
+    before, after = (configs.to_dict(configs.load(which)) for which in (CONFIG_OF_ARMS, name))
+    return configs.changed(base, {path: new for path, _, new in differences(before, after)})

@@ -1,10 +1,9 @@
 """What a step of all arms costs, together and as trainings of their own."""
 
-import dataclasses
-
 import jax
 import numpy as np
 
+from dimp_jax import config as configs
 from dimp_jax.studies.ablation import train
 from dimp_jax.studies.ablation.fit import measured_seconds
 from dimp_jax.training import steps
@@ -59,8 +58,7 @@ def _train_py_rows(members, pooled_batch, config, variables, repeats):
         for name in ("proposals", "proposal_value", "proposal_target")
     }
     pooled_batch = pooled_batch._replace(**widened)
-    optim = dataclasses.replace(config.training.optim, frozen=("backbone",))
-    config = dataclasses.replace(config, training=dataclasses.replace(config.training, optim=optim))
+    config = configs.changed(config, {"training.optim.frozen": ("backbone",)})
     state = steps.init_state(variables, config)
     plain = steps.make_train_step(config)
     rows = []
