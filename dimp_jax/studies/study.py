@@ -90,6 +90,26 @@ class Study:
         return self.folder / "units" / f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', key)}.json"
 
 
+def check_counts(args, names, expected: str = "at least 1", least: int = 1) -> None:
+    """Raises InputError for an option, or one of its numbers, below `least`."""
+    for name in names:
+        value = getattr(args, name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(number is not None and number < least for number in numbers):
+            option = f"--{name.replace('_', '-')} {' '.join(map(str, numbers))}"
+            raise InputError(f"{option}: expected {expected}")
+
+
+def smaller(args, **sizes):
+    """The options with numbers, and lengths of tuples, of at most `sizes`; None is no limit."""
+    values = {name: getattr(args, name) for name in sizes}
+    least = {
+        name: value[:size] if isinstance(value, tuple) else min(size, value or size)
+        for (name, value), size in zip(values.items(), sizes.values(), strict=True)
+    }
+    return dataclasses.replace(args, **least)
+
+
 def config_of(common: Common):
     """The config that the options name, with their weights."""
     config = configs.load(common.config)
@@ -104,10 +124,15 @@ def input_of(common: Common, config, frames: int | None) -> dict:
     return inputs.describe(inputs.Source(data=data, frames=frames), checkpoint=config.checkpoint)
 
 
-def options_of(common: Common) -> dict:
-    """The options that figures depend on."""
-    options = dataclasses.asdict(common)
-    return {name: value for name, value in options.items() if name not in ("out", "data")}
+def open_whole(name: str, args: Common, config, argv):
+    """`open_study` of one whose figures depend on all of the config and of the options."""
+    options = {k: v for k, v in dataclasses.asdict(args).items() if k not in ("out", "data")}
+    made_from = {
+        "config": configs.to_dict(config),
+        "input": input_of(args, config, args.frames),
+        "options": options,
+    }
+    return open_study(name, args, made_from, argv)
 
 
 def open_study(name: str, common: Common, made_from: dict, argv) -> Study:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
+from dimp_jax.evaluation.report.plots import COLORS, STYLES
+
 TITLES = {"label": "target label y", "mask": "target mask m", "weight": "spatial weight v"}
 FAINTEST = 0.35  # opacity of the first of several iterations
 
@@ -60,11 +62,23 @@ def draw_functions(axes, initial: LossFunctions, series) -> None:
         axis.grid(alpha=0.3)
 
 
-def legend(axis, owner=None, **options):
-    """A legend that names every text of `axis` once; of `owner`, a figure, instead of the axis."""
-    handles, texts = axis.get_legend_handles_labels()
-    once = dict(zip(texts, handles, strict=True))
-    return (owner or axis).legend(once.values(), once.keys(), **options)
+def look(index: int) -> dict:
+    """Colour and style of a line, by its place."""
+    return {"color": COLORS[index % len(COLORS)], "ls": STYLES[index % len(STYLES)]}
+
+
+def legend(owner, axes, **options) -> None:
+    """A legend of `owner`, an axis or a figure, that names every text of the axes once."""
+    once = {}
+    for axis in axes:
+        handles, texts = axis.get_legend_handles_labels()
+        once |= dict(zip(texts, handles, strict=True))
+    owner.legend(once.values(), once, **options)
+
+
+def legend_below(figure, axes, columns: int) -> None:
+    """The same below all panels."""
+    legend(figure, axes, loc="outside lower center", ncols=columns, fontsize="small")
 
 
 def learned_loss(path, params, initial, config, title: str) -> None:
@@ -83,7 +97,7 @@ def learned_loss(path, params, initial, config, title: str) -> None:
     figure = Figure(figsize=(10, 3), layout="tight")
     axes = figure.subplots(1, 3)
     draw_functions(axes, before, [("learned", "C0", learned)])
-    legend(axes[0])
+    legend(axes[0], axes[:1])
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
 

@@ -3,9 +3,9 @@
 import numpy as np
 from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
-from dimp_jax.evaluation.report.plots import COLORS, STYLES
 from dimp_jax.studies.convergence.lanczos import density
 from dimp_jax.studies.convergence.measure import STARTS, shown_arms, stacked
+from dimp_jax.training.figures import legend_below, look
 
 LEAST_EXCESS = 1e-3  # of the plots
 MOST_EXCESS = 3.0  # above: diverged
@@ -24,11 +24,10 @@ def curves(path, records, title) -> None:
     }
     for row, start in zip(axes, STARTS, strict=True):
         for index, arm in enumerate(shown_arms(records, start)):
-            style = {"color": COLORS[index % 7], "ls": STYLES[index % 4], "label": _name(arm)}
             for axis, field in zip(row, ("excess", "hit", "margin"), strict=True):
                 values = stacked(records, start, arm, field)
                 middle = np.mean(values, 0) if field == "hit" else np.median(values, 0)
-                axis.plot(middle, **style)
+                axis.plot(middle, label=_name(arm), **look(index))
         row[0].set_yscale("log")
         row[0].set_ylim(*_range(row[0], LEAST_EXCESS, MOST_EXCESS))
         row[0].set_ylabel(f"{FROM[start]}\nexcess loss (median)")
@@ -42,7 +41,7 @@ def curves(path, records, title) -> None:
             axis.grid(alpha=0.3)
     for axis in axes[-1]:
         axis.set_xlabel("iteration")
-    _legend(figure, axes)
+    legend_below(figure, axes.flat, 4)
     figure.suptitle(f"{title}, {len(records)} problems")
     figure.savefig(path, dpi=110)
 
@@ -55,15 +54,14 @@ def step_lengths(path, records, title) -> None:
         for index, arm in enumerate(shown_arms(records, start)):
             steps = stacked(records, start, arm, "step_lengths")
             steps = np.where(steps > 0, steps, np.nan)
-            look = {"color": COLORS[index % 7], "ls": STYLES[index % 4]}
-            axis.plot(steps.T, lw=0.4, alpha=0.35, **look)
-            axis.plot(np.median(steps, 0), lw=1.8, label=_name(arm), **look)
+            axis.plot(steps.T, lw=0.4, alpha=0.35, **look(index))
+            axis.plot(np.median(steps, 0), lw=1.8, label=_name(arm), **look(index))
         axis.set_yscale("log")
         axis.set_title(FROM[start], fontsize="medium")
         axis.set_xlabel("iteration")
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("step length (thin: each problem)")
-    _legend(figure, axes)
+    legend_below(figure, axes.flat, 4)
     figure.suptitle(f"{title}: step lengths")
     figure.savefig(path, dpi=110)
 
@@ -77,12 +75,12 @@ def spectrum(path, records, spectra_of) -> None:
     positive = positive[positive > 0]
     grid = np.linspace(np.log10(positive.min()) - 0.4, np.log10(positive.max()) + 0.4, 400)
     for index, iterate in enumerate(("first", "last")):
-        look = {"color": COLORS[index], "ls": STYLES[index]}
         each = [density(spectra_of(r, iterate), grid, WIDTH_DECADES) for r in records.values()]
         above = [_share_above(spectra_of(r, iterate), 10**grid) for r in records.values()]
         for axis, lines in ((left, each), (right, above)):
-            axis.plot(10**grid, np.transpose(lines), lw=0.4, alpha=0.4, **look)
-            axis.plot(10**grid, np.mean(lines, 0), lw=1.8, label=f"{iterate} iterate", **look)
+            axis.plot(10**grid, np.transpose(lines), lw=0.4, alpha=0.4, **look(index))
+            mean, label = np.mean(lines, 0), f"{iterate} iterate"
+            axis.plot(10**grid, mean, lw=1.8, label=label, **look(index))
     regularization = np.median([r["regularization"] for r in records.values()])
     for axis in (left, right):
         axis.axvline(regularization, color="0.5", lw=0.9, ls=":", label="regularisation")
@@ -93,7 +91,7 @@ def spectrum(path, records, spectra_of) -> None:
     right.set_ylabel("share of eigenvalues above")
     right.set_yscale("log")
     right.set_ylim(1e-4, 1.5)
-    _legend(figure, np.array([[left]]))
+    legend_below(figure, [left], 4)
     figure.savefig(path, dpi=110)
 
 
@@ -104,15 +102,6 @@ def _share_above(spectra, values):
 
 def _name(arm):
     return f"{arm} (best fixed)" if arm.startswith("gradient descent") else arm
-
-
-def _legend(figure, axes):
-    """One legend below all panels: each name once."""
-    lines = {}
-    for axis in axes.flat:
-        handles, labels = axis.get_legend_handles_labels()
-        lines |= dict(zip(labels, handles, strict=True))
-    figure.legend(lines.values(), lines, loc="outside lower center", ncols=4, fontsize="small")
 
 
 def _range(axis, least, most):

@@ -47,8 +47,7 @@ def run(args: Arguments, argv, console) -> None:
     Raises:
       InputError, FileNotFoundError, ValueError: input that cannot be used.
     """
-    if args.seeds is not None and args.seeds < 1:
-        raise InputError(f"--seeds {args.seeds}: expected at least 1")
+    studies.check_counts(args, ("seeds",))
     from dimp_jax import config as configs
     from dimp_jax.studies import accuracy
 

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
 from dimp_jax.models.dimp import STRIDE_PX
-from dimp_jax.training.figures import draw_functions, legend, loss_functions
+from dimp_jax.training.figures import draw_functions, legend, legend_below, loss_functions
 
 DPI = 110
 LOGGED = {"predictor/step_length": "step length", "predictor/regularization": "lambda"}
@@ -32,9 +32,7 @@ def functions(path, losses, *, along_training: bool, title: str) -> None:
         scale = (lambda cells: cells * STRIDE_PX, lambda px: px / STRIDE_PX)
         axis.secondary_xaxis("top", functions=scale).set_xlabel("crop px", fontsize="small")
     figure.suptitle(title)
-    handles, texts = axes[0].get_legend_handles_labels()
-    once = dict(zip(texts, handles, strict=True))
-    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=3, fontsize="small")
+    legend_below(figure, axes[:1], 3)
     figure.savefig(path, dpi=DPI)
 
 
@@ -78,7 +76,7 @@ def along(path, records, initial: dict, title: str) -> bool:
         axis.set_xlabel("step")
         axis.set_title(LOGGED[key])
         axis.grid(alpha=0.3)
-    legend(axes[0])
+    legend(axes[0], axes[:1])
     figure.suptitle(title)
     figure.savefig(path, dpi=DPI)
     return True

@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
-from dimp_jax.evaluation.report.plots import COLORS, STYLES
 from dimp_jax.studies.metagradient.measure import EXACT, adjoints_in, groups_of, middle
+from dimp_jax.training.figures import legend_below, look
 
 LEAST_ANGLE = 1e-5  # of the plots: what is nearer to the exact direction is drawn here
 COLUMNS = 4
@@ -29,7 +29,7 @@ def against_iterations(path, records, field: str, threshold: float | None) -> No
                 drawn = np.maximum(1 - drawn, LEAST_ANGLE)
             else:
                 drawn = np.where(drawn > 0, drawn, np.nan)
-            axis.plot(counts, drawn, label=adjoint, **_look(index))
+            axis.plot(counts, drawn, label=adjoint, marker="o", markersize=3, **look(index))
         if threshold is not None:
             axis.axhline(1 - threshold, color="0.5", lw=0.9, ls=":", label=f"cosine {threshold:g}")
         else:
@@ -47,7 +47,7 @@ def against_iterations(path, records, field: str, threshold: float | None) -> No
         axes.flat[0].set_ylim(LEAST_ANGLE / 2, 4)
     label = "1 - cosine with the exact gradient" if field == "cosine" else "norm by the exact one's"
     figure.supylabel(label, fontsize="medium")
-    _legend(figure, axes)
+    legend_below(figure, axes.flat, 5)
     figure.savefig(path, dpi=110)
 
 
@@ -62,36 +62,18 @@ def cost(path, records) -> None:
         for index, adjoint in enumerate(adjoints_in(records)):
             found = [records[n]["adjoints"].get(adjoint) for n in counts]
             values = [np.nan if f is None or f[field] is None else scale * f[field] for f in found]
-            axis.plot(counts, values, label=adjoint, **_look(index))
+            axis.plot(counts, values, label=adjoint, marker="o", markersize=3, **look(index))
         _iterations(axis, counts)
         axis.set_yscale("log")
         axis.set_xlabel("iterations of the solver")
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("time of loss and gradient (ms)")
     axes[0, 1].set_ylabel("temporary memory (MB)")
-    _legend(figure, axes)
+    legend_below(figure, axes.flat, 5)
     figure.savefig(path, dpi=110)
-
-
-def _look(index):
-    return {
-        "color": COLORS[index % len(COLORS)],
-        "ls": STYLES[index % len(STYLES)],
-        "marker": "o",
-        "markersize": 3,
-    }
 
 
 def _iterations(axis, counts):
     axis.set_xscale("log")
     axis.set_xticks(counts, [str(n) for n in counts])
     axis.minorticks_off()
-
-
-def _legend(figure, axes):
-    """One legend below all panels: each name once."""
-    lines = {}
-    for axis in axes.flat:
-        handles, labels = axis.get_legend_handles_labels()
-        lines |= dict(zip(labels, handles, strict=True))
-    figure.legend(lines.values(), lines, loc="outside lower center", ncols=5, fontsize="small")

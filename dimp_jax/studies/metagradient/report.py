@@ -11,7 +11,7 @@ TITLES = {
 }
 
 
-def write(opened, measured: dict, args, config) -> None:
+def write(opened, measured: dict, config) -> None:
     """Writes everything from the records of `measure.measure`."""
     opened.table("gradients", _rows(measured))
     sections = [_setting(measured, config)]

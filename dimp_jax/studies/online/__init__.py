@@ -9,7 +9,6 @@ from pathlib import Path
 
 from dimp_jax import config as configs
 from dimp_jax.host.machine import busy_notice, machine
-from dimp_jax.media.images import InputError
 from dimp_jax.studies import accuracy
 from dimp_jax.studies import study as studies
 from dimp_jax.studies.online import figures, measure, results, variants
@@ -52,9 +51,7 @@ def run(args: Arguments, argv, console) -> None:
       InputError: input that cannot be used; finished units stay.
     """
     args = quickened(args)
-    for option in ("seeds", "rounds"):
-        if getattr(args, option) < 1:
-            raise InputError(f"--{option} {getattr(args, option)}: expected at least 1")
+    studies.check_counts(args, ("seeds", "rounds"))
     config = studies.config_of(args)
     chosen = variants.choose(config.tracker, only=args.only, add=args.add, file=args.variants)
     found = accuracy.load_sequences(args.data, args.frames)
