@@ -86,6 +86,16 @@ def changed(config, values: dict):
     return config
 
 
+def differences(old, new, prefix=""):
+    """Yields (dotted name, old, new) of the leaves in which two config trees differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*new, *(k for k in old if k not in new)]:
+            name = f"{prefix}.{key}" if prefix else key
+            yield from differences(old.get(key), new.get(key), name)
+    elif old != new:
+        yield prefix, old, new
+
+
 def to_dict(config) -> dict:
     """The config tree as JSON types."""
     return dataclasses.asdict(config)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
-from dimp_jax.evaluation.report.plots import COLORS, STYLES
+from dimp_jax.evaluation.report.plots import color, style
 
 TITLES = {"label": "target label y", "mask": "target mask m", "weight": "spatial weight v"}
 FAINTEST = 0.35  # opacity of the first of several iterations
@@ -52,11 +52,11 @@ def draw_functions(axes, initial: LossFunctions, series) -> None:
     for axis, (name, title) in zip(axes, TITLES.items(), strict=True):
         for curve in getattr(initial, name):
             axis.plot(initial.distance_cells, curve, "--", color="0.6", label="initial")
-        for text, color, functions in series:
+        for text, tone, functions in series:
             curves = getattr(functions, name)
             faint = np.linspace(FAINTEST, 1, len(curves)) if len(curves) > 1 else [1.0]
             for alpha, curve in zip(faint, curves, strict=True):
-                axis.plot(functions.distance_cells, curve, color=color, alpha=alpha, label=text)
+                axis.plot(functions.distance_cells, curve, color=tone, alpha=alpha, label=text)
         axis.set_xlabel("distance to the target centre (cells)")
         axis.set_title(title)
         axis.grid(alpha=0.3)
@@ -64,16 +64,16 @@ def draw_functions(axes, initial: LossFunctions, series) -> None:
 
 def look(index: int) -> dict:
     """Colour and style of a line, by its place."""
-    return {"color": COLORS[index % len(COLORS)], "ls": STYLES[index % len(STYLES)]}
+    return {"color": color(index), "ls": style(index)}
 
 
-def legend(owner, axes, **options) -> None:
+def legend(owner, axes, **options):
     """A legend of `owner`, an axis or a figure, that names every text of the axes once."""
     once = {}
     for axis in axes:
         handles, texts = axis.get_legend_handles_labels()
         once |= dict(zip(texts, handles, strict=True))
-    owner.legend(once.values(), once, **options)
+    return owner.legend(once.values(), once, **options)
 
 
 def legend_below(figure, axes, columns: int) -> None:

@@ -6,7 +6,6 @@ from dimp_jax.config.training import CropConfig, SamplerConfig
 from dimp_jax.data import sources
 from dimp_jax.media.images import InputError
 from dimp_jax.studies import study as studies
-from dimp_jax.training.workdir import differences
 
 SMALL = {  # procedural data and small heads behind the same backbone
     "model.clf_blocks": 0,
@@ -63,7 +62,7 @@ def check_arms(arms, arm_configs) -> None:
     values = lambda config: {name: getattr(config.model, name) for name in shared}
     for arm in arms:
         config = arm_configs[arm.name]
-        wrong = [name for name, *_ in differences(values(base), values(config))]
+        wrong = [name for name, *_ in configs.differences(values(base), values(config))]
         if config.training.data != base.training.data:
             wrong.append("training.data")
         if wrong:

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 
+from dimp_jax import config as config_files
 from dimp_jax.checkpoints import CheckpointError, weights_file
 from dimp_jax.checkpoints.publish import without_folders
 from dimp_jax.host.machine import machine
@@ -78,10 +79,8 @@ def shared_variables(args, base):
     Raises:
       InputError: there is no trained box network.
     """
-    from dimp_jax import config as configs
-
     # Of the config as it is: with --quick the heads are others, and they are not used.
-    config = dataclasses.replace(configs.load(args.config), checkpoint=base.checkpoint)
+    config = dataclasses.replace(config_files.load(args.config), checkpoint=base.checkpoint)
     variables, _ = weights.read(config)
     if "iou" not in variables["params"]:
         raise InputError(
@@ -135,24 +134,15 @@ def cost_text(costs, repeats, groups) -> str:
 
 
 def _costs(study, args, groups, states, pool, base, shared, heads, load):
-    if args.repeats == 0:
-        return study.unit("cost") or []
-    if study.unit("cost") is None:
+    if args.repeats and study.unit("cost") is None:
         batch = next(data.batches(pool, groups[0].config, 0))
         one = heads[args.seed]
         variables = {g: shared[g] | one.get(g, {}) for g in shared}
         rows = cost.measure(
-            groups,
-            states,
-            batch,
-            base,
-            variables,
-            args.repeats,
-            load=load,
-            train_py=not args.quick,
+            groups, states, batch, base, variables, args.repeats, load=load, train_py=not args.quick
         )
         study.record("cost", rows)
-    return study.unit("cost")
+    return study.unit("cost") or []
 
 
 def _held_out(study, groups, states, pool, config):

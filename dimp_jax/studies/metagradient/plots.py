@@ -3,7 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
-from dimp_jax.studies.metagradient.measure import EXACT, adjoints_in, groups_of, middle
+from dimp_jax.studies.accuracy import middle
+from dimp_jax.studies.metagradient.measure import EXACT, adjoints_in, groups_of
 from dimp_jax.training.figures import legend_below, look
 
 LEAST_ANGLE = 1e-5  # of the plots: what is nearer to the exact direction is drawn here
@@ -24,16 +25,16 @@ def against_iterations(path, records, field: str, threshold: float | None) -> No
                 continue
             found = [records[n]["adjoints"].get(adjoint) for n in counts]
             values = [None if f is None else middle(f[field][group]) for f in found]
-            drawn = np.array([np.nan if v is None else v for v in values])
+            drawn = np.array(values, float)  # None: NaN
             if field == "cosine":
                 drawn = np.maximum(1 - drawn, LEAST_ANGLE)
             else:
                 drawn = np.where(drawn > 0, drawn, np.nan)
             axis.plot(counts, drawn, label=adjoint, marker="o", markersize=3, **look(index))
+        level, text = 1, "as the exact one"
         if threshold is not None:
-            axis.axhline(1 - threshold, color="0.5", lw=0.9, ls=":", label=f"cosine {threshold:g}")
-        else:
-            axis.axhline(1, color="0.5", lw=0.9, ls=":", label="as the exact one")
+            level, text = 1 - threshold, f"cosine {threshold:g}"
+        axis.axhline(level, color="0.5", lw=0.9, ls=":", label=text)
         axis.set_title(group, fontsize="medium")
         axis.grid(alpha=0.3)
     for index, axis in enumerate(axes.flat):

@@ -1,7 +1,8 @@
 """Tables, plots and report of the study `metagradient`."""
 
+from dimp_jax.studies.accuracy import middle
 from dimp_jax.studies.metagradient import plots
-from dimp_jax.studies.metagradient.measure import EXACT, groups_of, middle
+from dimp_jax.studies.metagradient.measure import EXACT, groups_of
 from dimp_jax.studies.study import markdown_table
 
 ENOUGH = 0.99  # cosine with the exact gradient
@@ -49,14 +50,12 @@ def _loss(loss, records):
     vectors = [g for g in groups if records[most]["sizes"][g] > 1]
     cosines, ratios = ([_row(records[most], a, f, groups) for a in records[most]["adjoints"]
                         if a != EXACT] for f in ("cosine", "ratio"))  # fmt: skip
-    optimality = [
-        {
-            "iterations": n,
-            "optimality": middle(record["optimality"]),
-            **{g: middle(record["adjoints"]["implicit"]["cosine"][g]) for g in vectors},
-        }
-        for n, record in records.items()
-    ]
+    norms, optimality = [], []
+    for n, record in records.items():
+        implicit = record["adjoints"]["implicit"]["cosine"]
+        norms.append({"iterations": n, **{g: middle(record["norm"][g]) for g in groups}})
+        optimality.append({"iterations": n, "optimality": middle(record["optimality"])})
+        optimality[-1] |= {g: middle(implicit[g]) for g in vectors}
     return "\n\n".join(
         [
             f"## {TITLES[loss]}",
@@ -68,12 +67,7 @@ def _loss(loss, records):
             f"![Ratio of the norms against iterations](ratio_{loss}.png)",
             "Norm of the exact gradient: where it grows with the iterations, the solve has become "
             "sensitive to what it starts from, and the directions of shorter passes say little.",
-            markdown_table(
-                [
-                    {"iterations": n, **{g: middle(record["norm"][g]) for g in groups}}
-                    for n, record in records.items()
-                ]
-            ),
+            markdown_table(norms),
             "Where truncation starts to matter: the least number of iterations to pass through for "
             f"a median cosine of {ENOUGH:g} (1 is `one_step`; `all`: no tried length below the "
             "number of iterations does).",
@@ -103,10 +97,10 @@ def truncation_rows(records, groups) -> list[dict]:
 
 def _cost(measured):
     loads = [r["load"] for r in measured.values() if r["load"] is not None]
-    rows = []
+    rows, most = [], max(n for _, n in measured)
     for (loss, n), record in sorted(measured.items()):
-        for name, found in record["adjoints"].items():
-            exact = record["adjoints"][EXACT]
+        exact = record["adjoints"][EXACT]
+        for name, found in record["adjoints"].items() if n == most else ():
             taken, used = found["seconds"], found["temporary_bytes"]
             rows.append(
                 {
@@ -119,7 +113,6 @@ def _cost(measured):
                     "memory by unrolled": None if used is None else used / exact["temporary_bytes"],
                 }
             )
-    most = max(n for _, n in measured)
     busy = f"{min(loads):g} to {max(loads):g}" if loads else "unknown"
     return "\n\n".join(
         [
@@ -128,7 +121,7 @@ def _cost(measured):
             "the program allocates beside arguments and results (XLA's own figure), after "
             f"{most} iterations. The machine's load when each unit began: {busy}; times taken "
             "beside other programs say little.",
-            markdown_table([row for row in rows if row["iterations"] == most]),
+            markdown_table(rows),
             *(
                 f"![Time and memory against iterations: {TITLES[loss].lower()}](cost_{loss}.png)"
                 for loss in dict.fromkeys(loss for loss, _ in measured)
@@ -143,26 +136,23 @@ def _row(record, adjoint, field, groups):
 
 
 def _rows(measured):
-    rows = []
-    for (loss, n), record in measured.items():
-        for name, found in record["adjoints"].items():
-            for group in found["cosine"]:
-                pairs = zip(found["cosine"][group], found["ratio"][group], strict=True)
-                for sample, (cosine, ratio) in enumerate(pairs):
-                    rows.append(
-                        {
-                            "loss": loss,
-                            "iterations": n,
-                            "adjoint": name,
-                            "group": group,
-                            "sample": sample,
-                            "cosine": cosine,
-                            "norm_ratio": ratio,
-                            "exact_norm": record["norm"][group][sample],
-                            "optimality": record["optimality"][sample],
-                            "seconds": found["seconds"],
-                            "temporary_bytes": found["temporary_bytes"],
-                            "load": record["load"],
-                        }
-                    )
-    return rows
+    return [
+        {
+            "loss": loss,
+            "iterations": n,
+            "adjoint": name,
+            "group": group,
+            "sample": sample,
+            "cosine": cosine,
+            "norm_ratio": found["ratio"][group][sample],
+            "exact_norm": record["norm"][group][sample],
+            "optimality": record["optimality"][sample],
+            "seconds": found["seconds"],
+            "temporary_bytes": found["temporary_bytes"],
+            "load": record["load"],
+        }
+        for (loss, n), record in measured.items()
+        for name, found in record["adjoints"].items()
+        for group, cosines in found["cosine"].items()
+        for sample, cosine in enumerate(cosines)
+    ]

@@ -1,6 +1,5 @@
 """The plots of the study: AUC against speed, and each parameter on its own."""
 
-import statistics
 import textwrap
 
 from matplotlib.figure import Figure  # no pyplot: no window, and no state
@@ -21,7 +20,6 @@ PANELS = (
     ("memory.size", "slots of the memory"),
     ("memory.init_iterations", "iterations on the first frame"),
 )
-LABEL_STEP = 0.034  # of the height of the axes
 LEAST_AUC_RANGE = 0.02  # of an axis: differences below its grid are none
 
 
@@ -57,33 +55,19 @@ def trade_off(path, records, title: str) -> None:
 
 def _label(axis, points, colors) -> None:
     """Names in a column on the right, in the order of their points, so that none hides another."""
-    low, high = axis.get_ylim()
     ordered = sorted(points, key=lambda name: (points[name][1], points[name][0]))
-    heights = _spread([(points[name][1] - low) / (high - low) for name in ordered], LABEL_STEP)
-    for name, height in zip(ordered, heights, strict=True):
-        line = {"arrowstyle": "-", "relpos": (0, 0.5), "shrinkA": 0, "linewidth": 0.7}
+    line = {"arrowstyle": "-", "relpos": (0, 0.5), "shrinkA": 0, "linewidth": 0.7, "alpha": 0.35}
+    for place, name in enumerate(ordered):
         axis.annotate(
             name,
             points[name],
-            xytext=(1.04, height),
+            xytext=(1.04, (place + 0.5) / len(ordered)),
             textcoords="axes fraction",
             va="center",
             fontsize=8,
             color=colors[name],
-            arrowprops=line | {"color": colors[name], "alpha": 0.35},
+            arrowprops=line | {"color": colors[name]},
         )
-
-
-def _spread(heights, step):
-    """Increasing heights, moved as little as keeps them `step` apart (in least squares)."""
-    groups = []  # neighbours that touch move as one: means of heights less their place's share
-    for place, height in enumerate(heights):
-        groups.append([height - place * step])
-        while len(groups) > 1 and statistics.fmean(groups[-1]) < statistics.fmean(groups[-2]):
-            last = groups.pop()
-            groups[-1] += last
-    start = [statistics.fmean(group) for group in groups for _ in group]
-    return [height + place * step for place, height in enumerate(start)]
 
 
 def _widened(low, high):
@@ -95,9 +79,8 @@ def _widened(low, high):
 def panel(records, field: str) -> list[tuple]:
     """(value, record) of the variants that differ from the default in `field` alone, by value."""
     changed = [(r.changes[field], r) for r in records if set(r.changes) == {field}]
-    if not changed:
-        return []
-    return sorted([*changed, (records[0].values[field], records[0])], key=lambda pair: pair[0])
+    default = [(r.default_values[field], records[0]) for _, r in changed[:1]]
+    return sorted(changed + default, key=lambda pair: pair[0])
 
 
 def parameters(path, records, title: str) -> bool:
