@@ -3,7 +3,6 @@
 All is timed in turns within one process: `ROUNDS` times the whole clip, then every part.
 """
 
-import dataclasses
 import statistics
 import time
 
@@ -15,13 +14,12 @@ from benchmarks.backbones import backbone
 from benchmarks.measure import figure, median_s
 from dimp_jax import config as configs
 from dimp_jax.evaluation import demo, results
-from dimp_jax.media.images import InputError
 from dimp_jax.models import dimp
 from dimp_jax.predictor.correlation import correlate
-from dimp_jax.tracking import online, weights
+from dimp_jax.tracking import online
 from dimp_jax.tracking.localize import localize
 from dimp_jax.tracking.refine import refine_pose
-from dimp_jax.tracking.tracker import Tracker, make_network
+from dimp_jax.tracking.tracker import Tracker, build, make_network
 
 ROUNDS = 3
 FRAMES_PER_S_AIM = 40
@@ -40,26 +38,7 @@ NETWORKS = {  # of a frame: their names among the figures, and among `parts`
 
 def never_lost(config: configs.Config) -> configs.Config:
     """The same tracker doing all the work in every frame, whatever it sees."""
-    localize = dataclasses.replace(config.tracker.localize, not_found_threshold=-1e9)
-    tracker = dataclasses.replace(config.tracker, localize=localize)
-    return dataclasses.replace(config, tracker=tracker)
-
-
-def variables_of(config: configs.Config):
-    """(variables, what they are): those of the config's checkpoint, else random ones.
-
-    Raises:
-      InputError: the checkpoint cannot be used, or lacks heads.
-    """
-    if config.checkpoint is None:
-        return dimp.init_variables(config.model, jax.random.key(0)), "random weights"
-    try:
-        variables, notice = weights.load(config)
-    except (ValueError, FileNotFoundError) as error:
-        raise InputError(str(error)) from error
-    if notice is not None:
-        raise InputError(f"{config.checkpoint}: {notice}: expected trained heads")
-    return variables, "trained weights"
+    return configs.changed(config, {"tracker.localize.not_found_threshold": -1e9})
 
 
 def parts(tracker: Tracker, state, image) -> dict:
@@ -219,22 +198,18 @@ def figures(name: str = "dimp_lite0"):
     """Frames a second on the demo clip and on noise, with milliseconds and shares of the parts.
 
     Raises:
-      InputError: the demo extra is not installed, or the weights cannot be used.
+      InputError: the demo extra is not installed.
     """
     config, sequence = configs.load(name), demo.load()
-    variables, what = variables_of(config)
     for clip, images, box in (
         ("demo clip", [image for _, image in sequence.images()], sequence.init_box),
         ("noise", noise(), NOISE_BOX),
     ):
-        # Random heads would give up, and noise has no target: then nothing would be timed.
-        lost_is_possible = config.checkpoint is not None and clip != "noise"
-        used = config if lost_is_possible else never_lost(config)
-        frame_s, shares, parts_s, first_s = measured(
-            Tracker(used, make_network(used, variables)), images, box
-        )
+        # Noise has no target: the tracker would give up, and nothing would be timed.
+        tracker = build(never_lost(config) if clip == "noise" else config)
+        frame_s, shares, parts_s, first_s = measured(tracker, images, box)
         yield figure(
-            f"frames/s of {name}, {what}, {clip}",
+            f"frames/s of {name}, trained weights, {clip}",
             1 / frame_s,
             "frames/s, decoding apart",
             aim=("at least", FRAMES_PER_S_AIM),

@@ -10,13 +10,14 @@ OUT/
 import csv
 import dataclasses
 import datetime
+import io
 import json
 import re
 import shlex
 from pathlib import Path
 
 from dimp_jax import config as configs
-from dimp_jax.evaluation import inputs
+from dimp_jax.evaluation import inputs, results
 from dimp_jax.host.machine import machine
 from dimp_jax.media.images import InputError
 
@@ -62,17 +63,16 @@ class Study:
         """Stores a finished unit, JSON values; complete or not at all."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, json.dumps(value, indent=1) + "\n")
+        results.write_atomically(path, json.dumps(value, indent=1) + "\n")
 
     def table(self, name: str, rows: list[dict]) -> None:
         """Writes NAME.csv; the columns are those of all rows, in the order they come up."""
         columns = list(dict.fromkeys(column for row in rows for column in row))
-        partial = self.folder / f"{name}.csv.partial"
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(self.folder / f"{name}.csv")
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        results.write_atomically(self.folder / f"{name}.csv", text.getvalue())
 
     def report(self, title: str, sections: list[str]) -> None:
         """Writes report.md: title, findings, how it was made, then the sections (Markdown)."""
@@ -84,7 +84,7 @@ class Study:
             f"Command: `{self.command}`. Seed {self.seed}. Machine: {where()}. "
             f"{datetime.date.today().isoformat()}."
         )
-        _write(self.folder / "report.md", "\n\n".join(parts + sections) + "\n")
+        results.write_atomically(self.folder / "report.md", "\n\n".join(parts + sections) + "\n")
 
     def _path(self, key):
         return self.folder / "units" / f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', key)}.json"
@@ -104,7 +104,9 @@ def smaller(args, **sizes):
     """The options with numbers, and lengths of tuples, of at most `sizes`; None is no limit."""
     values = {name: getattr(args, name) for name in sizes}
     least = {
-        name: value[:size] if isinstance(value, tuple) else min(size, value or size)
+        name: value[:size]
+        if isinstance(value, tuple)
+        else min(size, size if value is None else value)
         for (name, value), size in zip(values.items(), sizes.values(), strict=True)
     }
     return dataclasses.replace(args, **least)
@@ -158,7 +160,7 @@ def open_study(name: str, common: Common, made_from: dict, argv) -> Study:
                     "another --out, or delete that folder"
                 )
         else:
-            _write(path, json.dumps(made_from, indent=1) + "\n")
+            results.write_atomically(path, json.dumps(made_from, indent=1) + "\n")
     except OSError as error:
         raise InputError(f"{common.out}: cannot be written ({error.strerror})") from error
     command = f"python -m dimp_jax.studies {shlex.join(argv)}"
@@ -190,9 +192,3 @@ def _cell(value, digits):
     if value is None:
         return "-"
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
-
-
-def _write(path, text):
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import struct
 
 from dimp_jax.config import Config
@@ -109,11 +110,10 @@ def make_train_step(config: Config, axis_name: str | None = None):
                 stats = jax.lax.pmean(stats, axis_name)
         updates, opt_state = optimizer.update(grads, state.opt_state, trained)
         trained = jax.tree.map(jnp.add, trained, updates)
-        squares = optim.squared_norms(grads)
         metrics = {
             **_loss_metrics(*terms),
-            "grad_norm": jnp.sqrt(sum(squares.values())),
-            **{f"grad_norm/{name}": jnp.sqrt(square) for name, square in squares.items()},
+            "grad_norm": optax.global_norm(grads),
+            **{f"grad_norm/{name}": optax.global_norm(part) for name, part in grads.items()},
             **_predictor_metrics(state.params, config),
         }
         state = TrainState(state.step + 1, optim.merge(trained, frozen), stats, opt_state)

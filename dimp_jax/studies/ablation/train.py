@@ -92,12 +92,9 @@ def init_states(groups, shared, heads_of) -> tuple:
 
 
 def _init_state(group, shared, heads_of):
-    def own(member):
-        heads = heads_of(member.seed)
-        predictor = jax.tree.map(np.asarray, init_params(group.config.model.predictor))
-        return heads | {"params": heads["params"] | {"predictor": predictor}}
-
-    each = [own(member) for member in group.members]
+    predictor = jax.tree.map(np.asarray, init_params(group.config.model.predictor))
+    each = [heads_of(member.seed) for member in group.members]
+    each = [heads | {"params": heads["params"] | {"predictor": predictor}} for heads in each]
     heads = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
     params = {name: shared["params"][name] for name in SHARED} | heads["params"]
     stats = {name: shared["batch_stats"][name] for name in SHARED if name in shared["batch_stats"]}

@@ -138,15 +138,9 @@ class Meter:
 
 def solve(params, start, problem, *, predictor, num_iter):
     """(last filter, curves) of one solver; every curve but the step lengths is [I + 1]."""
+    fitted = problem.feat, problem.box_xywh, problem.weight
     solved = predict.optimize_filter(
-        params,
-        start,
-        problem.feat,
-        problem.box_xywh,
-        problem.weight,
-        predictor,
-        num_iter=num_iter,
-        stride_px=problems.STRIDE_PX,
+        params, start, *fitted, predictor, num_iter=num_iter, stride_px=problems.STRIDE_PX
     )
     seen = jax.lax.map(lambda filt: problems.quality(filt, problem), solved.iterates)
     return solved.last, {

@@ -29,7 +29,7 @@ def curves(path, records, title) -> None:
                 middle = np.mean(values, 0) if field == "hit" else np.median(values, 0)
                 axis.plot(middle, label=_name(arm), **look(index))
         row[0].set_yscale("log")
-        row[0].set_ylim(*_range(row[0], LEAST_EXCESS, MOST_EXCESS))
+        row[0].set_ylim(LEAST_EXCESS, MOST_EXCESS)
         row[0].set_ylabel(f"{FROM[start]}\nexcess loss (median)")
         row[1].set_ylabel("hits (mean share of frames)")
         row[1].set_ylim(-0.03, 1.03)
@@ -102,14 +102,6 @@ def _share_above(spectra, values):
 
 def _name(arm):
     return f"{arm} (best fixed)" if arm.startswith("gradient descent") else arm
-
-
-def _range(axis, least, most):
-    """Limits of a logarithmic axis around what is drawn, within `least` and `most`."""
-    drawn = np.concatenate([line.get_ydata() for line in axis.lines])
-    drawn = drawn[np.isfinite(drawn) & (drawn > 0)]
-    low, high = (drawn.min(), drawn.max()) if len(drawn) else (least, most)
-    return max(low / 1.3, least), min(max(high * 1.3, 2 * least), most)
 
 
 def _within(axis, level):

@@ -10,6 +10,7 @@ import numpy as np
 
 from dimp_jax.config.predictor import PredictorConfig
 from dimp_jax.host.machine import machine
+from dimp_jax.models.dimp import STRIDE_PX
 from dimp_jax.predictor import predict
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.studies import problems
@@ -97,15 +98,9 @@ def make_loss(config, predictor, loss: str, num_iter: int):
 
     def value(given, problem):
         params, initial, feat = given
+        fitted = problem.box_xywh, problem.weight
         solved = predict.optimize_filter(
-            params,
-            initial,
-            feat,
-            problem.box_xywh,
-            problem.weight,
-            predictor,
-            num_iter=num_iter,
-            stride_px=problems.STRIDE_PX,
+            params, initial, feat, *fitted, predictor, num_iter=num_iter, stride_px=STRIDE_PX
         )
         if loss == "final":  # of `last` alone: some adjoints need not look at the others then
             scores = correlate(solved.last, problem.test_feat)

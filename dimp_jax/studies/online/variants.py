@@ -7,6 +7,7 @@ the command line and in files it is "memory.size=30,refine.iterations=3".
 import ast
 import dataclasses
 import difflib
+import re
 import typing
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def parse(text: str) -> dict:
       InputError: a part without `=`, or a field twice.
     """
     overrides = {}
-    for part in _split(text):
+    # At commas before a field or at the end: those inside of tuples stay.
+    for part in re.split(r",(?=[\s\w.]*(?:=|$))", text):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not name or not equals or not value:
             raise InputError(f"variant {text!r}: {part.strip()!r}: expected field=value")
@@ -192,15 +194,3 @@ def _fits(value, kind) -> bool:
     if kind is float:
         return type(value) in (int, float)
     return type(value) is kind
-
-
-def _split(text):
-    """Splits at the commas that are not inside brackets."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in "([") - (letter in ")]")
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts

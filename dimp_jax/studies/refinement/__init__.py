@@ -90,10 +90,9 @@ def run(args: Arguments, argv, console) -> None:
 def quick(options: Options) -> Options:
     """Smaller sizes, unless still smaller ones are given."""
     few = lambda steps: tuple(step for step in steps if step <= 10)
+    options = studies.smaller(options, frames_per_sequence=4, drift_starts=1)
     return dataclasses.replace(
         options,
-        frames_per_sequence=min(options.frames_per_sequence, 4),
-        drift_starts=min(options.drift_starts, 1),
         one_frame_steps=few(options.one_frame_steps),
         video_steps=few(options.video_steps),
     )

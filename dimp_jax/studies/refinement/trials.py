@@ -93,9 +93,7 @@ def program(model: ModelConfig, tracker: TrackerConfig):
       sample_pos [2], sample_scale [], uniforms [R, 4]) -> (centre, size, scale).
     """
     net = DiMP(model, folded=True)
-
-    def apply(params, *args, method):
-        return net.apply({"params": params}, *args, method=method)
+    apply = lambda params, *args, method: net.apply({"params": params}, *args, method=method)
 
     def refine(params, crops, modulation, pose, base_size, sample_pos, sample_scale, uniforms):
         maps = apply(params, apply(params, crops, method="normalize"), method="features")
