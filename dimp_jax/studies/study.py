@@ -38,6 +38,9 @@ class Common:
     data: Path | None = None
     """A sequence (img/*.jpg|png, groundtruth.txt) or a folder of them; default: the demo clip."""
 
+    frames: int | None = None
+    """Use only the first frames of each sequence. Default: all; with --quick, a few."""
+
     seed: int = 0
     """Of all randomness."""
 
@@ -102,14 +105,14 @@ def check_counts(args, names, expected: str = "at least 1", least: int = 1) -> N
 
 def smaller(args, **sizes):
     """The options with numbers, and lengths of tuples, of at most `sizes`; None is no limit."""
-    values = {name: getattr(args, name) for name in sizes}
-    least = {
-        name: value[:size]
-        if isinstance(value, tuple)
-        else min(size, size if value is None else value)
-        for (name, value), size in zip(values.items(), sizes.values(), strict=True)
-    }
-    return dataclasses.replace(args, **least)
+
+    def least(value, most):
+        if isinstance(value, tuple):
+            return value[:most]
+        return most if value is None else min(value, most)
+
+    sizes = {name: least(getattr(args, name), most) for name, most in sizes.items()}
+    return dataclasses.replace(args, **sizes)
 
 
 def config_of(common: Common):
@@ -120,10 +123,11 @@ def config_of(common: Common):
     return config
 
 
-def input_of(common: Common, config, frames: int | None) -> dict:
+def input_of(common: Common, config) -> dict:
     """What a study's figures depend on beside the config: frames and weights, as JSON values."""
     data = None if common.data is None else str(common.data)
-    return inputs.describe(inputs.Source(data=data, frames=frames), checkpoint=config.checkpoint)
+    source = inputs.Source(data=data, frames=common.frames)
+    return inputs.describe(source, checkpoint=config.checkpoint)
 
 
 def open_whole(name: str, args: Common, config, argv):
@@ -131,7 +135,7 @@ def open_whole(name: str, args: Common, config, argv):
     options = {k: v for k, v in dataclasses.asdict(args).items() if k not in ("out", "data")}
     made_from = {
         "config": configs.to_dict(config),
-        "input": input_of(args, config, args.frames),
+        "input": input_of(args, config),
         "options": options,
     }
     return open_study(name, args, made_from, argv)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure  # no pyplot: no window, and no state
+from matplotlib.figure import Figure
 
 from dimp_jax.evaluation.report.plots import color, style
 
@@ -57,9 +57,16 @@ def draw_functions(axes, initial: LossFunctions, series) -> None:
             faint = np.linspace(FAINTEST, 1, len(curves)) if len(curves) > 1 else [1.0]
             for alpha, curve in zip(faint, curves, strict=True):
                 axis.plot(functions.distance_cells, curve, color=tone, alpha=alpha, label=text)
-        axis.set_xlabel("distance to the target centre (cells)")
-        axis.set_title(title)
+        axis.set(xlabel="distance to the target centre (cells)", title=title)
+
+
+def panels(rows: int, columns: int, size_inches, **options):
+    """(figure, axes [rows, columns]) with a grid in each; `options` are those of `subplots`."""
+    figure = Figure(figsize=size_inches, layout="constrained")  # no pyplot: no window, no state
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    for axis in axes.flat:
         axis.grid(alpha=0.3)
+    return figure, axes
 
 
 def look(index: int) -> dict:
@@ -94,8 +101,7 @@ def learned_loss(path, params, initial, config, title: str) -> None:
     learned, before = (loss_functions(p, config) for p in (params, initial))
     if learned is None or before is None:
         return
-    figure = Figure(figsize=(10, 3), layout="tight")
-    axes = figure.subplots(1, 3)
+    figure, (axes,) = panels(1, 3, (10, 3))
     draw_functions(axes, before, [("learned", "C0", learned)])
     legend(axes[0], axes[:1])
     figure.suptitle(title)
@@ -119,18 +125,15 @@ def curves(path, records) -> None:
       records: the objects of metrics.jsonl.
     """
     points = lambda name: [(r["step"], r[name]) for r in records if r.get(name) is not None]
-    panels = [(title, names) for title, names in PANELS if points(names[0])]
-    figure = Figure(figsize=(3.6 * len(panels), 3.2), layout="tight")
-    axes = figure.subplots(1, len(panels), squeeze=False)
-    for axis, (title, names) in zip(axes[0], panels, strict=True):
+    shown = [(title, names) for title, names in PANELS if points(names[0])]
+    figure, (axes,) = panels(1, len(shown), (3.6 * len(shown), 3.2))
+    for axis, (title, names) in zip(axes, shown, strict=True):
         for name in names:
             few = "o-" if name.startswith("validation/") else "-"
             if points(name):
                 axis.plot(*zip(*points(name), strict=True), few, markersize=3, label=name)
-        axis.set_xlabel("step")
-        axis.set_title(title)
+        axis.set(xlabel="step", title=title)
         if axis.dataLim.ymin >= 0:  # the Gaussian mixture's loss becomes negative
             axis.set_ylim(bottom=0)
-        axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
     figure.savefig(path, dpi=110)

@@ -64,9 +64,6 @@ class Arguments(studies.Common):
     backgrounds_dir: Path | None = None
     """Of the source "composite". Default: DATA_DIR/composite/backgrounds."""
 
-    frames: int | None = None
-    """Track only the first frames of each sequence."""
-
     save_every: int = 50
     """Steps between two checkpoints."""
 

@@ -16,9 +16,6 @@ from dimp_jax.studies import study as studies
 class Arguments(studies.Common):
     """Loss and score quality against iterations, for each solver, on real frames."""
 
-    frames: int | None = None
-    """Only the first frames of each sequence."""
-
     problems: int = 4
     """Frames of each sequence at which the filter is fitted; the first one is its first frame."""
 

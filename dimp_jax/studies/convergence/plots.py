@@ -1,11 +1,10 @@
 """Plots of the study `convergence`."""
 
 import numpy as np
-from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
 from dimp_jax.studies.convergence.lanczos import density
 from dimp_jax.studies.convergence.measure import STARTS, shown_arms, stacked
-from dimp_jax.training.figures import legend_below, look
+from dimp_jax.training.figures import legend_below, look, panels
 
 LEAST_EXCESS = 1e-3  # of the plots
 MOST_EXCESS = 3.0  # above: diverged
@@ -15,8 +14,7 @@ FROM = {"initialiser": "from the initialiser's filter", "zero": "from zero"}
 
 def curves(path, records, title) -> None:
     """Excess loss, hits and margin against iterations, a row for each start."""
-    figure = Figure(figsize=(11, 6.4), layout="constrained")
-    axes = figure.subplots(len(STARTS), 3, sharex=True)
+    figure, axes = panels(len(STARTS), 3, (11, 6.4), sharex=True)
     tracked = [r["tracked"] for r in records.values()]
     levels = {
         "hit": np.mean([t["hit"] for t in tracked]),
@@ -28,17 +26,12 @@ def curves(path, records, title) -> None:
                 values = stacked(records, start, arm, field)
                 middle = np.mean(values, 0) if field == "hit" else np.median(values, 0)
                 axis.plot(middle, label=_name(arm), **look(index))
-        row[0].set_yscale("log")
-        row[0].set_ylim(LEAST_EXCESS, MOST_EXCESS)
+        row[0].set(yscale="log", ylim=(LEAST_EXCESS, MOST_EXCESS))
         row[0].set_ylabel(f"{FROM[start]}\nexcess loss (median)")
-        row[1].set_ylabel("hits (mean share of frames)")
-        row[1].set_ylim(-0.03, 1.03)
-        row[2].set_ylabel("margin (median, score)")
-        row[2].set_ylim(*_within(row[2], levels["margin"]))
+        row[1].set(ylabel="hits (mean share of frames)", ylim=(-0.03, 1.03))
+        row[2].set(ylabel="margin (median, score)", ylim=_within(row[2], levels["margin"]))
         for axis, field in zip(row[1:], levels, strict=True):
             axis.axhline(levels[field], color="0.5", lw=0.9, ls=":", label="the tracker's filter")
-        for axis in row:
-            axis.grid(alpha=0.3)
     for axis in axes[-1]:
         axis.set_xlabel("iteration")
     legend_below(figure, axes.flat, 4)
@@ -48,18 +41,14 @@ def curves(path, records, title) -> None:
 
 def step_lengths(path, records, title) -> None:
     """Step lengths against iterations, a panel for each start; the medians and all problems."""
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    axes = figure.subplots(1, len(STARTS), sharey=True, squeeze=False)
+    figure, axes = panels(1, len(STARTS), (11, 4), sharey=True)
     for axis, start in zip(axes[0], STARTS, strict=True):
         for index, arm in enumerate(shown_arms(records, start)):
             steps = stacked(records, start, arm, "step_lengths")
             steps = np.where(steps > 0, steps, np.nan)
             axis.plot(steps.T, lw=0.4, alpha=0.35, **look(index))
             axis.plot(np.median(steps, 0), lw=1.8, label=_name(arm), **look(index))
-        axis.set_yscale("log")
-        axis.set_title(FROM[start], fontsize="medium")
-        axis.set_xlabel("iteration")
-        axis.grid(alpha=0.3)
+        axis.set(yscale="log", xlabel="iteration", title=FROM[start])
     axes[0, 0].set_ylabel("step length (thin: each problem)")
     legend_below(figure, axes.flat, 4)
     figure.suptitle(f"{title}: step lengths")
@@ -68,8 +57,7 @@ def step_lengths(path, records, title) -> None:
 
 def spectrum(path, records, spectra_of) -> None:
     """Density and share of the eigenvalues, at the first and at the last iterate."""
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, ((left, right),) = panels(1, 2, (11, 3.8))
     ends = [s.values for r in records.values() for i in ("first", "last") for s in spectra_of(r, i)]
     positive = np.concatenate(ends)
     positive = positive[positive > 0]
@@ -84,13 +72,9 @@ def spectrum(path, records, spectra_of) -> None:
     regularization = np.median([r["regularization"] for r in records.values()])
     for axis in (left, right):
         axis.axvline(regularization, color="0.5", lw=0.9, ls=":", label="regularisation")
-        axis.set_xscale("log")
-        axis.set_xlabel("eigenvalue of the Gauss-Newton operator")
-        axis.grid(alpha=0.3)
+        axis.set(xscale="log", xlabel="eigenvalue of the Gauss-Newton operator")
     left.set_ylabel("share of eigenvalues a decade")
-    right.set_ylabel("share of eigenvalues above")
-    right.set_yscale("log")
-    right.set_ylim(1e-4, 1.5)
+    right.set(ylabel="share of eigenvalues above", yscale="log", ylim=(1e-4, 1.5))
     legend_below(figure, [left], 4)
     figure.savefig(path, dpi=110)
 

@@ -36,9 +36,6 @@ class Arguments(studies.Common):
     seeds: int | None = None
     """Runs of each sequence; run r uses seed + r. Default: 3; with --quick, 1."""
 
-    frames: int | None = None
-    """Use only the first frames of each sequence. Default: all; with --quick, 60."""
-
 
 def run(args: Arguments, argv, console) -> None:
     """Writes the study; see `studies.Common.out`.
@@ -48,8 +45,9 @@ def run(args: Arguments, argv, console) -> None:
     """
     studies.check_counts(args, ("seeds",))
     config = studies.config_of(args)
-    frames = QUICK_FRAMES if args.quick and args.frames is None else args.frames
-    sequences = accuracy.load_sequences(args.data, frames) if args.sensitivity else []
+    if args.quick and args.frames is None:
+        args = dataclasses.replace(args, frames=QUICK_FRAMES)
+    sequences = accuracy.load_sequences(args.data, args.frames) if args.sensitivity else []
 
     from dimp_jax.studies.learned_loss import functions, report  # jax, from here on
 
@@ -59,7 +57,7 @@ def run(args: Arguments, argv, console) -> None:
     made_from = {
         "model": configs.to_dict(config.model),
         "tracker": configs.to_dict(config.tracker),
-        "input": studies.input_of(args, config, frames),
+        "input": studies.input_of(args, config),
         "seed": args.seed,
     }
     parts = report.parts_to_set_back(args.parts, own) if args.sensitivity else []

@@ -16,9 +16,6 @@ from dimp_jax.studies import study as studies
 class Arguments(studies.Common):
     """Direction, size, time and memory of each adjoint's gradient against the unrolled one."""
 
-    frames: int | None = None
-    """Only the first frames of each sequence."""
-
     samples: int = 4
     """Training samples of each sequence."""
 

@@ -1,11 +1,10 @@
 """Plots of the study `metagradient`."""
 
 import numpy as np
-from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
 from dimp_jax.studies.accuracy import middle
 from dimp_jax.studies.metagradient.measure import EXACT, adjoints_in, groups_of
-from dimp_jax.training.figures import legend_below, look
+from dimp_jax.training.figures import legend_below, look, panels
 
 LEAST_ANGLE = 1e-5  # of the plots: what is nearer to the exact direction is drawn here
 COLUMNS = 4
@@ -17,8 +16,7 @@ def against_iterations(path, records, field: str, threshold: float | None) -> No
     if field == "cosine":  # that of single numbers is a sign
         groups = [g for g in groups if records[counts[0]]["sizes"][g] > 1]
     rows = -(-len(groups) // COLUMNS)
-    figure = Figure(figsize=(11, 0.8 + 2.7 * rows), layout="constrained")
-    axes = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True, sharey=True)
+    figure, axes = panels(rows, COLUMNS, (11, 0.8 + 2.7 * rows), sharex=True, sharey=True)
     for axis, group in zip(axes.flat, groups, strict=False):
         for index, adjoint in enumerate(adjoints_in(records)):
             if adjoint == EXACT:
@@ -36,7 +34,6 @@ def against_iterations(path, records, field: str, threshold: float | None) -> No
             level, text = 1 - threshold, f"cosine {threshold:g}"
         axis.axhline(level, color="0.5", lw=0.9, ls=":", label=text)
         axis.set_title(group, fontsize="medium")
-        axis.grid(alpha=0.3)
     for index, axis in enumerate(axes.flat):
         axis.set_visible(index < len(groups))
         if index + COLUMNS >= len(groups):  # the lowest one of its column
@@ -55,8 +52,7 @@ def against_iterations(path, records, field: str, threshold: float | None) -> No
 def cost(path, records) -> None:
     """Time and temporary memory of one gradient against iterations."""
     counts = sorted(records)
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    axes = figure.subplots(1, 2, squeeze=False)
+    figure, axes = panels(1, 2, (11, 4))
     for axis, field, scale in zip(
         axes[0], ("seconds", "temporary_bytes"), (1e3, 1e-6), strict=True
     ):
@@ -65,9 +61,7 @@ def cost(path, records) -> None:
             values = [np.nan if f is None or f[field] is None else scale * f[field] for f in found]
             axis.plot(counts, values, label=adjoint, marker="o", markersize=3, **look(index))
         _iterations(axis, counts)
-        axis.set_yscale("log")
-        axis.set_xlabel("iterations of the solver")
-        axis.grid(alpha=0.3)
+        axis.set(yscale="log", xlabel="iterations of the solver")
     axes[0, 0].set_ylabel("time of loss and gradient (ms)")
     axes[0, 1].set_ylabel("temporary memory (MB)")
     legend_below(figure, axes.flat, 5)

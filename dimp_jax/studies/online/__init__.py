@@ -37,9 +37,6 @@ class Arguments(studies.Common):
     seeds: int = 3
     """Number of tracker seeds, from --seed on."""
 
-    frames: int | None = None
-    """Use only the first frames of each sequence."""
-
     rounds: int = 5
     """Times that default and variant are timed in turns; the ratio is the median."""
 
@@ -92,7 +89,7 @@ def made_from(config: configs.Config, args: Arguments) -> dict:
     """All that the figures depend on but the variant and the tracker's seed."""
     whole = configs.to_dict(config)
     del whole["training"], whole["seed"]
-    described = studies.input_of(args, config, args.frames)
+    described = studies.input_of(args, config)
     return {"config": whole, "inputs": described, "rounds": args.rounds, "quick": args.quick}
 
 

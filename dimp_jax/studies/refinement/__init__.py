@@ -64,15 +64,16 @@ def run(args: Arguments, argv, console) -> None:
     """
     options = quick(args.options) if args.quick else args.options
     measure.check_options(options)
+    studies.check_counts(args, ("frames",))
     config = dataclasses.replace(
         studies.config_of(args), model=args.model, tracker=args.tracker, seed=args.seed
     )
-    found = sequences.load_folder(args.data)
+    found = sequences.load_folder(args.data, limit=args.frames)
     settings = configs.to_dict(config)
     del settings["training"]
     made_from = {"config": settings, "options": dataclasses.asdict(options)}
     study = studies.open_study(
-        "refinement", args, made_from | {"input": studies.input_of(args, config, None)}, argv
+        "refinement", args, made_from | {"input": studies.input_of(args, config)}, argv
     )
     from dimp_jax.tracking.tracker import build  # jax: not before all input is checked
 
