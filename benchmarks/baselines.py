@@ -22,7 +22,7 @@ from benchmarks import comparison, opencv_env
 from dimp_jax import config as configs
 from dimp_jax.evaluation import inputs, jobs, results
 from dimp_jax.evaluation.runners import one_by_one
-from dimp_jax.host import compilation
+from dimp_jax.host import compilation, environments
 from dimp_jax.host.machine import busy_notice, machine
 from dimp_jax.media import sequences
 from dimp_jax.media.images import InputError
@@ -62,7 +62,7 @@ class Arguments:
     frames: int | None = None
     """Use only the first frames of each sequence."""
 
-    env: Path = dataclasses.field(default_factory=opencv_env.default_env)
+    env: Path = dataclasses.field(default_factory=lambda: environments.cache_folder("baselines"))
     """Virtual environment with opencv-contrib-python; made if it does not exist."""
 
 

@@ -3,6 +3,7 @@
 All is timed in turns within one process: `ROUNDS` times the whole clip, then every part.
 """
 
+import functools
 import statistics
 import time
 
@@ -60,18 +61,9 @@ def parts(tracker: Tracker, state, image) -> dict:
     feat = clf(variables, layer3)
     grid = correlate(filt, feat).shape[-1] - (filt.shape[0] + 1) % 2
 
-    @jax.jit
-    def find(scores):
-        return localize(
-            scores,
-            state.pose.center_yx,
-            state.pose.size_hw,
-            positions,
-            scales,
-            settings.localize,
-            settings.crop_size_px,
-            grid,
-        )
+    place = state.pose.center_yx, state.pose.size_hw, positions, scales
+    options = settings.localize, settings.crop_size_px, grid
+    find = jax.jit(lambda scores: localize(scores, *place, *options))
 
     @jax.jit
     def heads(variables, layer3, filt):
@@ -92,17 +84,12 @@ def parts(tracker: Tracker, state, image) -> dict:
         calls |= _refinement(net, variables, refine, layer2, layer3, settings.crop_size_px)
     memory = state.memory
     for insert, num_iter in online.learning_variants(settings.memory):
-        calls[f"learn {insert} {num_iter}"] = lambda insert=insert, num_iter=num_iter: (
-            network.programs.learn(
-                network.params,
-                filt,
-                memory,
-                memory.feat[0],
-                memory.box_xywh[0],
-                np.float32(settings.memory.learning_rate),
-                insert=insert,
-                num_iter=num_iter,
-            )
+        calls[f"learn {insert} {num_iter}"] = functools.partial(
+            network.programs.learn,
+            *(network.params, filt, memory, memory.feat[0], memory.box_xywh[0]),
+            np.float32(settings.memory.learning_rate),
+            insert=insert,
+            num_iter=num_iter,
         )
     return calls
 

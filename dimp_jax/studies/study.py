@@ -142,11 +142,10 @@ def open_whole(name: str, args: Common, config, argv):
 
 
 def open_study(name: str, common: Common, made_from: dict, argv) -> Study:
-    """Opens, or goes on with, the folder `common.out`.
+    """Opens, or goes on with, the folder `common.out`; `argv` is for the report.
 
     Args:
       made_from: JSON values; all that the figures depend on.
-      argv: the command's arguments, for the report.
 
     Raises:
       InputError: the folder holds another study, or cannot be written.

@@ -21,15 +21,12 @@ TEXT = (
 def measure(
     groups, states, pooled_batch, config, variables, repeats: int, *, load, train_py: bool
 ) -> list[dict]:
-    """Times a step of each kind.
+    """Rows for a table: seconds of a step of each kind.
 
     Args:
       config: of the base arm, as a training of its own has it. variables: of a whole network.
       load: of the machine before the study began: its own training is load, too.
       train_py: also a step of train.py, whose programs take a while to compile.
-
-    Returns:
-      Rows for a table.
     """
     members = sum(len(group.members) for group in groups)
     rows = [

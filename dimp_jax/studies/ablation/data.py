@@ -1,7 +1,5 @@
 """The batches of all arms: features of one pool, and held-out ones."""
 
-import itertools
-
 from dimp_jax import config as configs
 from dimp_jax.config import Config
 from dimp_jax.training import feature_pool
@@ -60,11 +58,6 @@ def pools(config: Config, variables, out, held_out: int, console):
 def batches(pool: FeaturePool, config: Config, start: int):
     """Yields `Sample`s of features from step `start` on, a function of the seed and the step."""
     return feature_pool.batches(pool, config, start_step=start, **ONE_PROCESS)
-
-
-def held_out_batches(pool: FeaturePool, config: Config):
-    """Each sample of the pool once, as far as whole batches go."""
-    return itertools.islice(batches(pool, config, 0), pool.samples // config.training.global_batch)
 
 
 def _build(config, variables, out, what, console):

@@ -1,11 +1,7 @@
-"""What the loss has learned, and what of it tracking needs.
+"""What the loss has learned.
 
 python -m dimp_jax.studies learned_loss --out DIR --data SEQUENCES
 python -m dimp_jax.studies learned_loss --out DIR --checkpoints WORKDIR OTHER.safetensors
-
-Label, mask and weight as functions of the distance to the target, next to their initial values,
-for the tracker's weights and any further checkpoints; then each is set back to its initial value
-and the tracker runs again.
 """
 
 import dataclasses
@@ -20,7 +16,12 @@ QUICK_FRAMES = 60
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments(studies.Common):
-    """What the loss has learned, and what of it tracking needs."""
+    """What the loss has learned, and what of it tracking needs.
+
+    Label, mask and weight as functions of the distance to the target, next to their initial values,
+    for the tracker's weights and any further checkpoints; then each is set back to its initial
+    value and the tracker runs again.
+    """
 
     checkpoints: tuple[str, ...] = ()
     """Further checkpoints to show: names of shipped weights, .safetensors files, converted ones,

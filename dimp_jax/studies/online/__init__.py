@@ -54,7 +54,12 @@ def run(args: Arguments, argv, console) -> None:
     found = accuracy.load_sequences(args.data, args.frames)
     if args.quick:
         found = found[:1]
-    study = studies.open_study("online", args, made_from(config, args), argv)
+    whole = configs.to_dict(config)
+    del whole["training"], whole["seed"]
+    # All that the figures depend on but the variant and the tracker's seed.
+    made_from = {"config": whole, "inputs": studies.input_of(args, config)}
+    made_from |= {"rounds": args.rounds, "quick": args.quick}
+    study = studies.open_study("online", args, made_from, argv)
     busy = busy_notice(machine())
     if busy:
         console.print(busy, markup=False)
@@ -68,8 +73,8 @@ def run(args: Arguments, argv, console) -> None:
         busy=busy,
         console=console,
     )
-    records = results.collect(study)
-    report(study, records, f"{Path(args.config).stem} on {name_of(args)}")
+    data = "the demo clip" if args.data is None else args.data.resolve().name
+    report(study, results.collect(study), f"{Path(args.config).stem} on {data}")
 
 
 def quickened(args: Arguments) -> Arguments:
@@ -83,19 +88,6 @@ def quickened(args: Arguments) -> Arguments:
         frames=QUICK_FRAMES if args.frames is None else args.frames,
         only=variants.QUICK if args.only is None else args.only,
     )
-
-
-def made_from(config: configs.Config, args: Arguments) -> dict:
-    """All that the figures depend on but the variant and the tracker's seed."""
-    whole = configs.to_dict(config)
-    del whole["training"], whole["seed"]
-    described = studies.input_of(args, config)
-    return {"config": whole, "inputs": described, "rounds": args.rounds, "quick": args.quick}
-
-
-def name_of(args: Arguments) -> str:
-    """What was tracked, for titles."""
-    return "the demo clip" if args.data is None else args.data.resolve().name
 
 
 def report(study: studies.Study, records, title: str) -> None:

@@ -44,12 +44,6 @@ class Record:
     def mean_auc(self) -> float:
         return statistics.fmean(self.auc_of_seeds)
 
-    @property
-    def auc_of_sequences(self) -> dict[str, float]:
-        """Mean over the seeds, for each sequence."""
-        each = list(self.auc.values())
-        return {name: statistics.fmean(scores[name] for scores in each) for name in each[0]}
-
 
 def collect(study) -> list[Record]:
     """All variants with a speed and an AUC, those of earlier commands included; default first.
@@ -135,13 +129,15 @@ def rows(records) -> list[dict]:
         own = record.name == DEFAULT
         more, error = (None, None) if own else difference(record, default)
         frames_per_s = points[record.name][0]
+        seeds = list(record.auc.values())
+        of_sequences = [statistics.fmean(of[name] for of in seeds) for name in seeds[0]]
         made.append(
             {
                 "variant": record.name,
                 "seeds": len(record.auc),
                 "AUC": mean,
                 "sd": spread,
-                "worst": min(record.auc_of_sequences.values()),
+                "worst": min(of_sequences),
                 "difference": more,
                 "its error": error,
                 "ratio": frames_per_s / points[DEFAULT][0],

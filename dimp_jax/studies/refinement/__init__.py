@@ -1,10 +1,4 @@
-"""The box refinement of a network alone, on sequences with ground truth.
-
-python -m dimp_jax.studies refinement --out OUT --checkpoint WORKDIR --data DIR
-
-One refinement from jittered ground truth, and the drift over many refinements of its own output on
-one frame and along the video. The classifier takes no part in it.
-"""
+"""python -m dimp_jax.studies refinement --out OUT --checkpoint WORKDIR --data DIR"""
 
 import dataclasses
 import io
