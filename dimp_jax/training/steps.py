@@ -112,8 +112,8 @@ def make_train_step(config: Config, axis_name: str | None = None):
         trained = jax.tree.map(jnp.add, trained, updates)
         metrics = {
             **_loss_metrics(*terms),
-            "grad_norm": optax.global_norm(grads),
-            **{f"grad_norm/{name}": optax.global_norm(part) for name, part in grads.items()},
+            "grad_norm": optax.tree.norm(grads),
+            **{f"grad_norm/{name}": optax.tree.norm(part) for name, part in grads.items()},
             **_predictor_metrics(state.params, config),
         }
         state = TrainState(state.step + 1, optim.merge(trained, frozen), stats, opt_state)
