@@ -98,28 +98,24 @@ def _refinement(net, variables, refine, layer2, layer3, crop_px) -> dict:
     """The calls of the IoU network on one crop, for a box in its middle."""
     box = jnp.asarray([0.4, 0.4, 0.2, 0.2]) * crop_px
     center, size_hw, scale = jnp.full(2, 0.5 * crop_px), box[2:], jnp.float32(1.0)
-    pose = center, size_hw, scale
-    modulate = jax.jit(lambda v, *args: net.apply(v, *args, method="modulation"))
-    features = jax.jit(lambda v, *args: net.apply(v, *args, method="iou_features"))
-    modulation = modulate(variables, layer2[:1], layer3[:1], box[None])
+    maps = layer2[:1], layer3[:1]
+    apply = lambda method, v, *args: net.apply(v, *args, method=method)
+    modulation = jax.jit(functools.partial(apply, "modulation"))(variables, *maps, box[None])
     uniforms = jax.random.uniform(jax.random.key(0), (refine.num_random_boxes, 4))
 
-    def climb(variables, features):
-        predict = lambda b: net.apply(
-            variables, modulation, features, b[None], method="predict_iou"
-        )[0]
+    def climb(v, features):
+        predict = lambda b: apply("predict_iou", v, modulation, features, b[None])[0]
+        pose = center, size_hw, scale
         return refine_pose(predict, pose, size_hw, center, scale, uniforms, refine, crop_px)
 
-    def whole(variables, layer2, layer3):
-        return climb(variables, net.apply(variables, layer2, layer3, method="iou_features"))
-
-    climbed, all_in_one = jax.jit(climb), jax.jit(whole)
-    maps = layer2[:1], layer3[:1]
+    features = jax.jit(functools.partial(apply, "iou_features"))
+    ascent = jax.jit(climb)
+    whole = jax.jit(lambda v, *maps: climb(v, apply("iou_features", v, *maps)))
     seen = features(variables, *maps)
     return {
-        "refinement": lambda: all_in_one(variables, *maps),
+        "refinement": lambda: whole(variables, *maps),
         ".IoU features": lambda: features(variables, *maps),
-        ".ascent": lambda: climbed(variables, seen),
+        ".ascent": lambda: ascent(variables, seen),
     }
 
 

@@ -33,14 +33,13 @@ def rows(arms, seeds, scores, held_out) -> list[dict]:
     auc = {key: float(np.mean(list(of.values()))) for key, of in scores.items()}
     table = []
     for arm in arms:
-        published = PUBLISHED_BASE_PERCENT if arm.name == base else arm.published_percent
+        published, apart = PUBLISHED_BASE_PERCENT, (None, None)
+        if arm.name != base:
+            published = arm.published_percent
+            apart = mean_and_spread([auc[arm.name, seed] - auc[base, seed] for seed in seeds])
         mean, spread = mean_and_spread([auc[arm.name, seed] for seed in seeds])
-        apart = mean_and_spread([auc[arm.name, seed] - auc[base, seed] for seed in seeds])
         row = {"arm": arm.name, "AUC": mean, "spread": spread}
-        if arm.name == base:
-            row |= {"difference": None, "spread of it": None}
-        else:
-            row |= {"difference": apart[0], "spread of it": apart[1]}
+        row |= {"difference": apart[0], "spread of it": apart[1]}
         losses = [held_out[arm.name, s] for s in seeds if (arm.name, s) in held_out]
         loss = mean_and_spread(losses) if losses else (None, None)
         row |= {"held out": loss[0], "spread of loss": loss[1]}

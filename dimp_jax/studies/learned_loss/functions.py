@@ -167,12 +167,8 @@ def deviation_rows(losses) -> list[dict]:
         functions, initial = loss.functions, loss_functions(loss.initial, loss.config)
         for part in TITLES if functions is not None else ():
             for iteration, curve in enumerate(getattr(functions, part)):
-                change = curve - getattr(initial, part)[0]
-                rows.append(
-                    _which(loss, iteration)
-                    | {"part": part}
-                    | deviation(change, functions.distance_cells)
-                )
+                change = deviation(curve - getattr(initial, part)[0], functions.distance_cells)
+                rows.append(_which(loss, iteration) | {"part": part} | change)
     return rows
 
 

@@ -48,21 +48,24 @@ def _setting(measured, config):
 def _loss(loss, records):
     groups, most = groups_of(records), max(records)
     vectors = [g for g in groups if records[most]["sizes"][g] > 1]
-    cosines, ratios = ([_row(records[most], a, f, groups) for a in records[most]["adjoints"]
-                        if a != EXACT] for f in ("cosine", "ratio"))  # fmt: skip
+    found = {name: of for name, of in records[most]["adjoints"].items() if name != EXACT}
+    middles = lambda values, names=groups: {g: middle(values[g]) for g in names}
+    table = lambda field: markdown_table(
+        [{"adjoint": name, **middles(of[field])} for name, of in found.items()]
+    )
     norms, optimality = [], []
     for n, record in records.items():
         implicit = record["adjoints"]["implicit"]["cosine"]
-        norms.append({"iterations": n, **{g: middle(record["norm"][g]) for g in groups}})
-        optimality.append({"iterations": n, "optimality": middle(record["optimality"])})
-        optimality[-1] |= {g: middle(implicit[g]) for g in vectors}
+        norms.append({"iterations": n, **middles(record["norm"])})
+        row = {"iterations": n, "optimality": middle(record["optimality"])}
+        optimality.append(row | middles(implicit, vectors))
     return "\n\n".join(
         [
             f"## {TITLES[loss]}",
             f"Cosine with the exact gradient after {most} iterations, by group of leaves.",
-            markdown_table(cosines),
+            table("cosine"),
             f"Norm by that of the exact gradient, {most} iterations.",
-            markdown_table(ratios),
+            table("ratio"),
             f"![One less the cosine, against iterations](cosine_{loss}.png)",
             f"![Ratio of the norms against iterations](ratio_{loss}.png)",
             "Norm of the exact gradient: where it grows with the iterations, the solve has become "
@@ -128,11 +131,6 @@ def _cost(measured):
             ),
         ]
     )
-
-
-def _row(record, adjoint, field, groups):
-    found = record["adjoints"][adjoint][field]
-    return {"adjoint": adjoint, **{g: middle(found[g]) for g in groups}}
 
 
 def _rows(measured):

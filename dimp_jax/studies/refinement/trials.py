@@ -98,16 +98,10 @@ def program(model: ModelConfig, tracker: TrackerConfig):
     def refine(params, crops, modulation, pose, base_size, sample_pos, sample_scale, uniforms):
         maps = apply(params, apply(params, crops, method="normalize"), method="features")
         features = apply(params, maps["layer2"], maps["layer3"], method="iou_features")
-        return refine_pose(
-            lambda b: apply(params, modulation, features, b[None], method="predict_iou")[0],
-            pose,
-            base_size,
-            sample_pos,
-            sample_scale,
-            uniforms,
-            tracker.refine,
-            tracker.crop_size_px,
-        )
+        predict = lambda b: apply(params, modulation, features, b[None], method="predict_iou")[0]
+        window = sample_pos, sample_scale
+        options = uniforms, tracker.refine, tracker.crop_size_px
+        return refine_pose(predict, pose, base_size, *window, *options)
 
     return jax.jit(refine)
 
