@@ -65,10 +65,11 @@ def check(workdir, config: Config) -> None:
         return
     try:
         # A field that the run's version did not have was as its default is.
-        before = configs.to_dict(configs.from_dict(Config, json.loads(path.read_text())))
+        before = configs.from_dict(Config, json.loads(path.read_text()))
     except (OSError, ValueError) as error:
         raise WorkdirError(f"{path}: cannot be read ({error}); choose another --workdir") from error
-    for name, old, new in configs.differences(before, configs.to_dict(config)):
+    plain = lambda config: json.loads(json.dumps(configs.to_dict(config)))
+    for name, old, new in configs.differences(plain(before), plain(config)):
         if not any(name == field or name.startswith(f"{field}.") for field in MAY_CHANGE):
             raise WorkdirError(
                 f"--workdir {workdir} holds a run with {name}={old!r}, now it is {new!r}: choose "
