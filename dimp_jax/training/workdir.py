@@ -66,7 +66,7 @@ def check(workdir, config: Config) -> None:
     try:
         # A field that the run's version did not have was as its default is.
         before = configs.from_dict(Config, json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise WorkdirError(f"{path}: cannot be read ({error}); choose another --workdir") from error
     plain = lambda config: json.loads(json.dumps(configs.to_dict(config)))
     for name, old, new in configs.differences(plain(before), plain(config)):
