@@ -1,5 +1,6 @@
 """Prints one JSON line a figure. Names of groups as arguments choose some: gemm backbones ..."""
 
+import itertools
 import json
 import sys
 
@@ -8,16 +9,14 @@ import jax
 from benchmarks import (
     backbones,
     frame_parts,
-    frames,
     lanes,
     loader,
     predictor,
     start_up,
     training,
 )
-from benchmarks.measure import figure, gemm_flops_per_s
+from benchmarks.measure import figure, gemm_flops_per_s, print_figures
 from dimp_jax.host.machine import machine
-from dimp_jax.media.images import InputError
 
 
 def gemm_figures():
@@ -29,7 +28,7 @@ GROUPS = {
     "gemm": gemm_figures,
     "backbones": backbones.figures,
     "predictor": predictor.figures,
-    "frames": frames.figures,
+    "frames": frame_parts.ratios,
     "parts": frame_parts.figures,
     "lanes": lanes.figures,
     "start_up": start_up.figures,
@@ -46,14 +45,8 @@ def main(names) -> int:
         )
         return 2
     print(json.dumps({**machine(), "device": str(jax.devices()[0]), "jax": jax.__version__}))
-    for name in names or GROUPS:
-        try:
-            for line in GROUPS[name]():
-                print(json.dumps(line), flush=True)
-        except InputError as error:
-            print(f"benchmarks: error: {' '.join(str(error).split())}", file=sys.stderr)
-            return 2
-    return 0
+    lines = itertools.chain.from_iterable(GROUPS[name]() for name in names or GROUPS)
+    return print_figures(lines, "benchmarks")
 
 
 if __name__ == "__main__":

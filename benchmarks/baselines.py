@@ -20,9 +20,9 @@ from rich.console import Console
 
 from benchmarks import comparison, opencv_env
 from dimp_jax import config as configs
-from dimp_jax.evaluation import inputs, jobs, results, summary
+from dimp_jax.evaluation import inputs, jobs, results
 from dimp_jax.evaluation.runners import one_by_one
-from dimp_jax.host import compilation
+from dimp_jax.host import compilation, environments
 from dimp_jax.host.machine import busy_notice, machine
 from dimp_jax.media import sequences
 from dimp_jax.media.images import InputError
@@ -62,7 +62,7 @@ class Arguments:
     frames: int | None = None
     """Use only the first frames of each sequence."""
 
-    env: Path = dataclasses.field(default_factory=opencv_env.default_env)
+    env: Path = dataclasses.field(default_factory=lambda: environments.cache_folder("baselines"))
     """Virtual environment with opencv-contrib-python; made if it does not exist."""
 
 
@@ -161,33 +161,29 @@ def provenance(entrant: Entrant, opencv: dict | None) -> dict:
     return {"config": config, "inputs": entrant.inputs}
 
 
-def run_opencv(entrant, found, env, *, console):
-    """Tracks the sequences that are not done yet; notes what OpenCV raised."""
-    folder = entrant.folder
-    todo = [s for s in found if not results.is_done(folder, s, with_video=False)]
-    for number, sequence in enumerate(todo, 1):
+def by_opencv(entrant, todo, env, console):
+    """Tracks jobs in turn: yields (job, `jobs.Tracked`); says where OpenCV raised."""
+    for number, job in enumerate(todo, 1):
+        sequence = job.sequence
         with console.status(f"{entrant.name}: {sequence.name} ({number}/{len(todo)})"):
             images = [str(path) for path in sequence.frames.paths]
-            job = entrant.job | {"images": images, "box_xywh": sequence.init_box.tolist()}
-            result = opencv_env.run_job(env, job)
+            what = entrant.job | {"images": images, "box_xywh": sequence.init_box.tolist()}
+            result = opencv_env.run_job(env, what)
         if result["errors"]:
             console.print(
                 f"{entrant.name}, {sequence.name}: OpenCV raised in {result['errors']} frames, "
                 f"which repeat the box before ({result['first_error']})",
                 markup=False,
             )
-        results.write_sequence(folder, sequence.name, result["boxes"], result["seconds"])
-    return summary.summarize(folder, found)
+        yield job, jobs.Tracked(result["boxes"], result["seconds"], None)
 
 
-def run_ours(entrant, found, *, console):
-    """Tracks the sequences that are not done yet.
+def by_ours(entrant, todo, console):
+    """As `by_opencv`, of one of our trackers.
 
     Raises:
       InputError: the weights cannot be loaded.
     """
-    if all(results.is_done(entrant.folder, s, with_video=False) for s in found):
-        return summary.summarize(entrant.folder, found)
     compilation.enable_cache()
     from dimp_jax.tracking.tracker import build
 
@@ -200,7 +196,20 @@ def run_ours(entrant, found, *, console):
     with console.status(f"{entrant.name}: compiling"):
         tracker.warmup()
     options = jobs.Options(seed=entrant.config.seed)
-    scores = one_by_one.run(tracker, found, entrant.folder, options=options, console=console)
+    return one_by_one.one_by_one(tracker, todo, entrant.folder, options=options, console=console)
+
+
+def run(entrant, found, env, console) -> dict:
+    """Tracks the sequences that are not done yet; returns the summary of all.
+
+    Raises:
+      InputError: as `by_ours`, or the first sequence that failed.
+    """
+    if entrant.config is None:
+        track = lambda todo: by_opencv(entrant, todo, env, console)
+    else:
+        track = lambda todo: by_ours(entrant, todo, console)
+    scores = jobs.run_jobs(track, found, entrant.folder, options=jobs.Options(), console=console)
     for where, text in jobs.failures(entrant.folder, scores):
         raise InputError(f"{entrant.name}, {where}: {text.strip().splitlines()[-1]}")
     return scores
@@ -223,10 +232,7 @@ def compare(args: Arguments, console: Console) -> dict:
     entries = {}
     for entrant in listed:
         results.make_folder(entrant.folder, **provenance(entrant, opencv))
-        if entrant.config is None:
-            scores = run_opencv(entrant, found, args.env, console=console)
-        else:
-            scores = run_ours(entrant, found, console=console)
+        scores = run(entrant, found, args.env, console)
         entries[entrant.name] = comparison.entry(entrant.folder, found, scores)
     figures = {"machine": here, "opencv": opencv, "trackers": entries}
     results.write_atomically(out / "baselines.json", json.dumps(figures, indent=2) + "\n")

@@ -41,13 +41,8 @@ def is_early(frame: int | None) -> bool:
 
 def entry(folder, sequences, scores) -> dict:
     """A tracker's `summary.summarize` with the frame of its loss in every sequence."""
-    lost = {
-        sequence.name: lost_at(
-            results.read_sequence(folder, sequence.name)[0], sequence.groundtruth
-        )
-        for sequence in sequences
-    }
-    return scores | {"lost_at": lost}
+    at = lambda s: lost_at(results.read_sequence(folder, s.name)[0], s.groundtruth)
+    return scores | {"lost_at": {s.name: at(s) for s in sequences}}
 
 
 def lost_though_kept(entry: dict, other: dict) -> list[str]:

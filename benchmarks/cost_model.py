@@ -9,15 +9,13 @@ gradients is set beside it.
 """
 
 import json
-import math
 import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import jaxprs_in_params
 
-from benchmarks.measure import count_flops
+from benchmarks.measure import count_bytes, count_flops
 from dimp_jax import config as configs
 from dimp_jax.data.source import Sample
 from dimp_jax.models.dimp import init_variables
@@ -39,10 +37,9 @@ ACCELERATORS = {
 def sample_shapes(config: configs.Config, batch: int) -> Sample:
     """Shapes and types of a batch of samples."""
     data = config.training.data
-    frames = (data.sampler.train_frames, data.sampler.test_frames)
+    n, t = data.sampler.train_frames, data.sampler.test_frames
     side, proposals = data.crop.size_px, data.proposals.count
     shape = lambda *dims, dtype=np.float32: jax.ShapeDtypeStruct((batch, *dims), dtype)
-    n, t = frames
     return Sample(
         train_crops=shape(n, side, side, 3, dtype=np.uint8),
         train_box=shape(n, 4),
@@ -56,20 +53,9 @@ def sample_shapes(config: configs.Config, batch: int) -> Sample:
     )
 
 
-def count_bytes(jaxpr, itemsize: int) -> int:
-    """Bytes of operands and results of all matrix products and convolutions, moved once each."""
-    total = 0
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name in ("dot_general", "conv_general_dilated"):
-            shapes = [v.aval.shape for v in (*eqn.invars, *eqn.outvars)]
-            total += itemsize * sum(math.prod(shape) for shape in shapes)
-        elif eqn.primitive.name == "scan":
-            inner = count_bytes(eqn.params["jaxpr"].jaxpr, itemsize)
-            total += eqn.params["length"] * inner
-        else:
-            for inner in jaxprs_in_params(eqn.params):
-                total += count_bytes(inner, itemsize)
-    return total
+def least_s(flops: float, bytes_moved: float, peak: float, memory: float) -> tuple[float, float]:
+    """Seconds that the operations and that the bytes take, at `EFFICIENCY` of the rates."""
+    return flops / (peak * EFFICIENCY), bytes_moved / (memory * EFFICIENCY)
 
 
 def cost(config: configs.Config, device_batch: int) -> dict:
@@ -78,17 +64,18 @@ def cost(config: configs.Config, device_batch: int) -> dict:
     state = jax.eval_shape(lambda v: steps.init_state(v, config), variables)
     step, batch = steps.make_train_step(config), sample_shapes(config, device_batch)
     trained, _ = optim.split(variables["params"], config.training.optim.frozen)
-    count = lambda tree: sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+    count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
+    held = lambda tree: sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
     itemsize = jnp.dtype(config.model.compute_dtype).itemsize
     return {
         "device_batch": device_batch,
         "parameters": count(variables["params"]),
         "trained_parameters": count(trained),
         "step_flops": count_flops(step, state, batch),
-        "step_bytes": count_bytes(jax.make_jaxpr(step)(state, batch).jaxpr, itemsize),
+        "step_bytes": count_bytes(step, state, batch, itemsize=itemsize),
         "all_reduce_bytes": 4 * count(trained),
-        "state_bytes": sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state)),
-        "batch_bytes": sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(batch)),
+        "state_bytes": held(state),
+        "batch_bytes": held(batch),
     }
 
 
@@ -102,8 +89,8 @@ def hours(config: configs.Config, costs: dict, accelerator: str, devices: int) -
     peak = in_bfloat16 if config.model.compute_dtype == "bfloat16" else in_float32
     device_batch = -(-training.global_batch // devices)
     share = device_batch / costs["device_batch"]
-    compute_s = share * costs["step_flops"] / (peak * EFFICIENCY)
-    memory_s = share * costs["step_bytes"] / (memory * EFFICIENCY)
+    step = share * costs["step_flops"], share * costs["step_bytes"]
+    compute_s, memory_s = least_s(*step, peak, memory)
     reduce_s = 2 * (devices - 1) / devices * costs["all_reduce_bytes"] / link
     step_s = max(compute_s, memory_s) + reduce_s
     samples = training.total_steps * training.global_batch

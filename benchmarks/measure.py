@@ -1,8 +1,11 @@
 """The clock, the yardstick (this process's own GEMM rate) and the count of operations."""
 
 import functools
+import json
 import math
+import operator
 import statistics
+import sys
 import time
 
 import jax
@@ -10,7 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
+from dimp_jax.media.images import InputError
+
 GEMM_SIZE = 2048
+AIMS = {"at most": operator.le, "at least": operator.ge, "under": operator.lt}
 
 
 def median_s(fn, *args, repeats: int = 15) -> float:
@@ -58,14 +64,10 @@ def count_flops(fn, *args) -> int:
     Counted in the traced program, before XLA removes what no result needs: give functions that
     return all that they compute.
     """
-    return _flops(jax.make_jaxpr(fn)(*args).jaxpr)
-
-
-def _flops(jaxpr) -> int:
     total = 0
-    for eqn in jaxpr.eqns:
+    for eqn, times in equations(jax.make_jaxpr(fn)(*args).jaxpr):
         name, params = eqn.primitive.name, eqn.params
-        size = math.prod(eqn.outvars[0].aval.shape)
+        size = times * sum(math.prod(v.aval.shape) for v in eqn.outvars[:1])  # a check has none
         if name == "dot_general":
             contracted = params["dimension_numbers"][0][0]
             shape = eqn.invars[0].aval.shape
@@ -76,18 +78,47 @@ def _flops(jaxpr) -> int:
             total += 2 * size * math.prod(kernel) // outputs
         elif name in ("mul", "add", "sub"):
             total += size
-        elif name == "scan":
-            total += params["length"] * _flops(params["jaxpr"].jaxpr)
-        else:
-            for inner in jaxprs_in_params(params):
-                total += _flops(inner)
     return total
 
 
-def figure(name: str, value: float, unit: str, aim: str | None = None, met=None, **detail) -> dict:
-    """One line of output. `aim` is the target in words, `met` whether `value` reaches it."""
+def count_bytes(fn, *args, itemsize: int) -> int:
+    """Bytes of operands and results of all matrix products and convolutions, moved once each.
+
+    Those of depthwise convolutions, which are multiply-adds here, are not among them.
+    """
+    return sum(
+        times * itemsize * math.prod(v.aval.shape)
+        for eqn, times in equations(jax.make_jaxpr(fn)(*args).jaxpr)
+        if eqn.primitive.name in ("dot_general", "conv_general_dilated")
+        for v in (*eqn.invars, *eqn.outvars)
+    )
+
+
+def equations(jaxpr, times: int = 1):
+    """Yields (equation, how often it runs) of a traced program and of all programs inside it."""
+    for eqn in jaxpr.eqns:
+        yield eqn, times
+        again = times * (eqn.params["length"] if eqn.primitive.name == "scan" else 1)
+        for inner in jaxprs_in_params(eqn.params):
+            yield from equations(inner, again)
+
+
+def figure(name: str, value: float, unit: str, aim: tuple[str, float] | None = None, **detail):
+    """One line of output, a dict. `aim` is one of `AIMS` and the number that `value` is to meet."""
     rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in detail.items()}
     line = {"name": name, "value": round(value, 4), "unit": unit}
     if aim is not None:
-        line |= {"aim": aim, "met": bool(met)}
+        word, limit = aim
+        line |= {"aim": f"{word} {limit:g}", "met": AIMS[word](value, limit)}
     return line | rounded
+
+
+def print_figures(lines, prog: str) -> int:
+    """Prints each figure as a line of JSON; exit status 0, or 2 if input cannot be used."""
+    try:
+        for line in lines:
+            print(json.dumps(line), flush=True)
+    except InputError as error:
+        print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0

@@ -20,10 +20,6 @@ REQUIREMENT = "opencv-contrib-python>=5.0"
 MARKER = "made_by_dimp_jax_baselines"  # a file of the environments that may be installed into
 
 
-def default_env() -> Path:
-    return environments.cache_folder("baselines")
-
-
 def ensure(env, trackers, *, console) -> dict:
     """Makes the environment unless it is there, and returns the worker's `describe`.
 

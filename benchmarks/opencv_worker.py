@@ -74,14 +74,15 @@ def run(job: dict) -> dict:
     if job["threads"] is not None:
         cv2.setNumThreads(job["threads"])
     cv2.setRNGSeed(0)
-    boxes, seconds, failures, first_error, tracker = [], [], [], None, None
+    boxes, seconds, first_error, tracker = [], [], None, None
+    not_found = errors = 0
     for index, path in enumerate(job["images"]):
         image = cv2.imread(path, cv2.IMREAD_COLOR)
         if image is None:
             raise ValueError(f"{path}: cannot be decoded as an image")
         if index == 0:
             box = integer_box(job["box_xywh"], image.shape[:2])
-        found, failed = True, False
+        found = True
         started = time.perf_counter()
         try:
             if index == 0:
@@ -91,16 +92,16 @@ def run(job: dict) -> dict:
                 found, now = tracker.update(image)
                 box = now if found else box
         except cv2.error as error:
-            found, failed = False, True
+            found, errors = False, errors + 1
             first_error = first_error or f"frame {index}: {' '.join(str(error).split())}"
         seconds.append(time.perf_counter() - started)
         boxes.append([float(v) for v in box])
-        failures.append((not found, failed))
+        not_found += not found
     return {
         "boxes": boxes,
         "seconds": seconds,
-        "not_found": sum(lost for lost, _ in failures),
-        "errors": sum(failed for _, failed in failures),
+        "not_found": not_found,
+        "errors": errors,
         "first_error": first_error,
         "threads": cv2.getNumThreads(),
     }

@@ -1,7 +1,5 @@
 """The training step against its operations, and the memory of the unrolled solve."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +34,7 @@ def training(name: str, **optim) -> Config:
     """A shipped network with one learning rate."""
     config = configs.load(name)
     optim = OptimConfig(learning_rates=(("default", 1e-5),), **optim)
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, optim=optim))
+    return configs.changed(config, {"training.optim": optim})
 
 
 def stepper(config: Config, batch: Sample):

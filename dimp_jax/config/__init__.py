@@ -1,8 +1,12 @@
 """Every option and its default, as frozen dataclasses, and the files that hold them."""
 
+# ruff: noqa: F401  (all of these are for those who import the package)
+
 from dimp_jax.config.files import (
     Config,
+    changed,
     config_dir,
+    differences,
     from_dict,
     load,
     shipped_names,
@@ -18,22 +22,3 @@ from dimp_jax.config.tracker import (
     TrackerConfig,
 )
 from dimp_jax.config.training import TrainingConfig
-
-__all__ = [
-    "AugmentConfig",
-    "Config",
-    "KLConfig",
-    "LearnedParts",
-    "LocalizeConfig",
-    "MemoryConfig",
-    "ModelConfig",
-    "PredictorConfig",
-    "RefineConfig",
-    "TrackerConfig",
-    "TrainingConfig",
-    "config_dir",
-    "from_dict",
-    "load",
-    "shipped_names",
-    "to_dict",
-]

@@ -76,6 +76,26 @@ def load(name_or_path: str) -> Config:
     return config
 
 
+def changed(config, values: dict):
+    """The config tree with other values of some fields: {"model.predictor.num_iter": 5, ...}."""
+    for name, value in values.items():
+        field, _, inside = name.partition(".")
+        if inside:
+            value = changed(getattr(config, field), {inside: value})
+        config = dataclasses.replace(config, **{field: value})
+    return config
+
+
+def differences(old, new, prefix=""):
+    """Yields (dotted name, old, new) of the leaves in which two config trees differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*new, *(k for k in old if k not in new)]:
+            name = f"{prefix}.{key}" if prefix else key
+            yield from differences(old.get(key), new.get(key), name)
+    elif old != new:
+        yield prefix, old, new
+
+
 def to_dict(config) -> dict:
     """The config tree as JSON types."""
     return dataclasses.asdict(config)

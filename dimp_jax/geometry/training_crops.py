@@ -58,16 +58,8 @@ def crop_2020(
     The box map has no half-pixel term: a target at the window's centre is centred on pixel
     output_px / 2, half a pixel further than in the tracker.
 
-    Args:
-      image, box_extract_xywh, box_gt_xywh, area_factor, output_px: as for `crop_2019`.
-      mode, max_scale_change: as for `search_window_2020`.
-
-    Returns:
-      crop: [output_px, output_px, 3] uint8.
-      box_xywh: [4] float32, crop pixels; may lie partly or wholly outside.
-
-    Raises:
-      ValueError: an unknown mode, or an extract box without positive, finite area.
+    Arguments and results are those of `crop_2019`; `mode`, `max_scale_change` and errors those of
+    `search_window_2020`.
     """
     x, y, size_px, _ = search_window_2020(
         image.shape[:2],

@@ -51,29 +51,23 @@ def _forward(net: DiMP, batch: Batch, train: bool, remat_solver: bool) -> Predic
     # and running statistics move twice a step.
     train_maps = _maps(net, batch.train_inputs, train)
     test_maps = _maps(net, batch.test_inputs, train)
-    train_feat = net.clf_features(train_maps["layer3"], train).reshape(b, n, *_cells(train_maps))
-    test_feat = net.clf_features(test_maps["layer3"], train).reshape(b, t, *_cells(test_maps))
+    of_each = lambda x, count: x.reshape(b, count, *x.shape[1:])  # the inverse of `_flat`
+    train_feat = of_each(net.clf_features(train_maps["layer3"], train), n)
+    test_feat = of_each(net.clf_features(test_maps["layer3"], train), t)
 
     filt = jax.vmap(net.initial_filter)(train_feat, batch.train_box)
     config = _predictor(net.config.predictor, remat_solver)
     loss_params = net.loss_parameters()
     weight = jnp.full(n, 1 / n, jnp.float32)
     solve = lambda f, feat, box: optimize_filter(
-        loss_params,
-        f,
-        feat,
-        box,
-        weight,
-        config,
-        num_iter=config.num_iter,
-        stride_px=STRIDE_PX,
+        loss_params, f, feat, box, weight, config, num_iter=config.num_iter, stride_px=STRIDE_PX
     )
     solved = jax.vmap(solve)(filt, train_feat, batch.train_box)
     iterates = solved.iterates  # [B, I + 1, K, K, C]
     scores = jax.vmap(jax.vmap(correlate, (0, None)))(iterates, test_feat)  # [B, I + 1, T, S, S]
 
     # The target modulates through the first train crop of each sequence only.
-    first = lambda x: x.reshape(b, n, *x.shape[1:])[:, 0]
+    first = lambda x: of_each(x, n)[:, 0]
     modulation = net.modulation(
         first(train_maps["layer2"]), first(train_maps["layer3"]), batch.train_box[:, 0], train
     )
@@ -92,10 +86,6 @@ def _predictor(config, remat_solver: bool):
             f"parallel.remat_solver with predictor.adjoint={config.adjoint!r}: expected 'unrolled'"
         )
     return dataclasses.replace(config, adjoint="checkpointed")
-
-
-def _cells(maps):
-    return (*maps["layer3"].shape[1:3], -1)
 
 
 def forward(net: DiMP, variables, batch: Batch, *, train: bool, remat_solver: bool = False):

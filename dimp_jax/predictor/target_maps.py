@@ -37,10 +37,7 @@ def distance_basis(center_yx, size_hw, num_bins: int, bin_width_cells: float):
     Returns:
       [N, S, S, num_bins]; sums to 1 over the bins. The last one holds all larger distances.
     """
-    rows = jnp.arange(size_hw[0], dtype=center_yx.dtype)
-    cols = jnp.arange(size_hw[1], dtype=center_yx.dtype)
-    dy = rows[None, :] - center_yx[:, :1]  # [N, S]
-    dx = cols[None, :] - center_yx[:, 1:]
+    dy, dx = _offsets(center_yx, size_hw)
     distance = jnp.sqrt(dy[:, :, None] ** 2 + dx[:, None, :] ** 2)[..., None]
     offset = (
         distance / bin_width_cells - jnp.arange(num_bins, dtype=center_yx.dtype)[None, None, None]
@@ -86,11 +83,8 @@ def gaussian_label(box_xywh, sigma_cells: float, size_hw, stride_px: int, filter
       [N, S, S].
     """
     center = target_center_yx(box_xywh, stride_px, filter_cells)
-    rows = jnp.arange(size_hw[0], dtype=center.dtype)
-    cols = jnp.arange(size_hw[1], dtype=center.dtype)
     gain = -0.5 / sigma_cells**2
-    along_y = jnp.exp(gain * (rows[None, :] - center[:, :1]) ** 2)
-    along_x = jnp.exp(gain * (cols[None, :] - center[:, 1:]) ** 2)
+    along_y, along_x = (jnp.exp(gain * offset**2) for offset in _offsets(center, size_hw))
     return along_y[:, :, None] * along_x[:, None, :]
 
 
@@ -107,10 +101,18 @@ def label_density(
     """
     if sigma_cells == 0:
         center = target_center_yx(box_xywh, stride_px, filter_cells)
-        cells = lambda axis: jnp.arange(size_hw[axis], dtype=center.dtype)[None, :]
-        nearest = lambda axis: jnp.argmin(abs(cells(axis) - center[:, axis, None]), axis=-1)
-        rows, cols = (jax.nn.one_hot(nearest(i), size_hw[i], dtype=center.dtype) for i in (0, 1))
+        nearest = lambda offset: jnp.argmin(abs(offset), axis=-1)
+        one_hot = lambda offset: jax.nn.one_hot(
+            nearest(offset), offset.shape[1], dtype=center.dtype
+        )
+        rows, cols = map(one_hot, _offsets(center, size_hw))
         return rows[:, :, None] * cols[:, None, :]
     label = gaussian_label(box_xywh, sigma_cells, size_hw, stride_px, filter_cells)
     density = label / (2 * jnp.pi * sigma_cells**2)
     return jnp.where(density > threshold, density, 0.0)
+
+
+def _offsets(center_yx, size_hw):
+    """How far each row [N, S] and each column [N, S] of cells is from the centres [N, 2]."""
+    cells = [jnp.arange(size, dtype=center_yx.dtype)[None] for size in size_hw]
+    return cells[0] - center_yx[:, :1], cells[1] - center_yx[:, 1:]

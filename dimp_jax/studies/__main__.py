@@ -1,7 +1,6 @@
 """python -m dimp_jax.studies NAME --out DIR ...; `NAME --help` shows a study's options."""
 
 import difflib
-import functools
 import importlib
 import sys
 
@@ -28,7 +27,8 @@ def main(argv=None, prog="python -m dimp_jax.studies") -> int:
         print(f"studies: no study {name!r}; did you mean: {', '.join(near)}?", file=sys.stderr)
         return 2
     study = importlib.import_module(f"dimp_jax.studies.{name}")
-    parse = getattr(study, "parse", None) or functools.partial(_parse, study.Arguments)
+    parse = lambda argv, prog: tyro.cli(study.Arguments, args=argv, prog=prog)
+    parse = getattr(study, "parse", parse)
     try:
         args = parse(rest, f"{prog} {name}")
     except (FileNotFoundError, ValueError) as error:
@@ -49,10 +49,6 @@ def main(argv=None, prog="python -m dimp_jax.studies") -> int:
         return INTERRUPTED
     console.print(f"{args.out / 'report.md'}")
     return 0
-
-
-def _parse(arguments, argv, prog):
-    return tyro.cli(arguments, args=argv, prog=prog)
 
 
 def _fail(error) -> int:

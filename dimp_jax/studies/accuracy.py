@@ -46,3 +46,9 @@ def mean_and_spread(values) -> tuple[float, float | None]:
     """Mean and standard deviation (n - 1); None for a single value."""
     spread = statistics.stdev(values) if len(values) > 1 else None
     return statistics.fmean(values), spread
+
+
+def middle(values) -> float | None:
+    """Median of what is known; None if nothing is."""
+    known = [v for v in values if v is not None]
+    return float(statistics.median(known)) if known else None

@@ -1,6 +1,7 @@
 """Filters to be fitted, from real sequences: as the tracker and as the training meets them."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -238,17 +239,9 @@ def from_training(extractor, sequence, data, count: int, seed: int) -> list[Prob
     images = [image for _, image in sequence.images()]
     source = OneSequence(sequence.name, images, sequence.groundtruth, visible(sequence))
     sampler = Sampler((source,), (1.0,), data.sampler)
-    made = []
-    for index in range(count):
-        sample = samples.make_sample(
-            sampler,
-            data,
-            sample_draws(seed, index),
-            training=True,
-            broken=samples.BrokenFrames(),
-        )
-        made.append(_from_sample(extractor, sample))
-    return made
+    make = functools.partial(samples.make_sample, training=True, broken=samples.BrokenFrames())
+    drawn = (make(sampler, data, sample_draws(seed, index)) for index in range(count))
+    return [_from_sample(extractor, sample) for sample in drawn]
 
 
 def _from_sample(extractor, sample) -> Problem:

@@ -10,13 +10,14 @@ OUT/
 import csv
 import dataclasses
 import datetime
+import io
 import json
 import re
 import shlex
 from pathlib import Path
 
 from dimp_jax import config as configs
-from dimp_jax.evaluation import inputs
+from dimp_jax.evaluation import inputs, results
 from dimp_jax.host.machine import machine
 from dimp_jax.media.images import InputError
 
@@ -36,6 +37,9 @@ class Common:
 
     data: Path | None = None
     """A sequence (img/*.jpg|png, groundtruth.txt) or a folder of them; default: the demo clip."""
+
+    frames: int | None = None
+    """Use only the first frames of each sequence. Default: all; with --quick, a few."""
 
     seed: int = 0
     """Of all randomness."""
@@ -62,17 +66,16 @@ class Study:
         """Stores a finished unit, JSON values; complete or not at all."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, json.dumps(value, indent=1) + "\n")
+        results.write_atomically(path, json.dumps(value, indent=1) + "\n")
 
     def table(self, name: str, rows: list[dict]) -> None:
         """Writes NAME.csv; the columns are those of all rows, in the order they come up."""
         columns = list(dict.fromkeys(column for row in rows for column in row))
-        partial = self.folder / f"{name}.csv.partial"
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(self.folder / f"{name}.csv")
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        results.write_atomically(self.folder / f"{name}.csv", text.getvalue())
 
     def report(self, title: str, sections: list[str]) -> None:
         """Writes report.md: title, findings, how it was made, then the sections (Markdown)."""
@@ -84,10 +87,32 @@ class Study:
             f"Command: `{self.command}`. Seed {self.seed}. Machine: {where()}. "
             f"{datetime.date.today().isoformat()}."
         )
-        _write(self.folder / "report.md", "\n\n".join(parts + sections) + "\n")
+        results.write_atomically(self.folder / "report.md", "\n\n".join(parts + sections) + "\n")
 
     def _path(self, key):
         return self.folder / "units" / f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', key)}.json"
+
+
+def check_counts(args, names, expected: str = "at least 1", least: int = 1) -> None:
+    """Raises InputError for an option, or one of its numbers, below `least`."""
+    for name in names:
+        value = getattr(args, name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(number is not None and number < least for number in numbers):
+            option = f"--{name.replace('_', '-')} {' '.join(map(str, numbers))}"
+            raise InputError(f"{option}: expected {expected}")
+
+
+def smaller(args, **sizes):
+    """The options with numbers, and lengths of tuples, of at most `sizes`; None is no limit."""
+
+    def least(value, most):
+        if isinstance(value, tuple):
+            return value[:most]
+        return most if value is None else min(value, most)
+
+    sizes = {name: least(getattr(args, name), most) for name, most in sizes.items()}
+    return dataclasses.replace(args, **sizes)
 
 
 def config_of(common: Common):
@@ -98,24 +123,29 @@ def config_of(common: Common):
     return config
 
 
-def input_of(common: Common, config, frames: int | None) -> dict:
+def input_of(common: Common, config) -> dict:
     """What a study's figures depend on beside the config: frames and weights, as JSON values."""
     data = None if common.data is None else str(common.data)
-    return inputs.describe(inputs.Source(data=data, frames=frames), checkpoint=config.checkpoint)
+    source = inputs.Source(data=data, frames=common.frames)
+    return inputs.describe(source, checkpoint=config.checkpoint)
 
 
-def options_of(common: Common) -> dict:
-    """The options that figures depend on."""
-    options = dataclasses.asdict(common)
-    return {name: value for name, value in options.items() if name not in ("out", "data")}
+def open_whole(name: str, args: Common, config, argv):
+    """`open_study` of one whose figures depend on all of the config and of the options."""
+    options = {k: v for k, v in dataclasses.asdict(args).items() if k not in ("out", "data")}
+    made_from = {
+        "config": configs.to_dict(config),
+        "input": input_of(args, config),
+        "options": options,
+    }
+    return open_study(name, args, made_from, argv)
 
 
 def open_study(name: str, common: Common, made_from: dict, argv) -> Study:
-    """Opens, or goes on with, the folder `common.out`.
+    """Opens, or goes on with, the folder `common.out`; `argv` is for the report.
 
     Args:
       made_from: JSON values; all that the figures depend on.
-      argv: the command's arguments, for the report.
 
     Raises:
       InputError: the folder holds another study, or cannot be written.
@@ -133,7 +163,7 @@ def open_study(name: str, common: Common, made_from: dict, argv) -> Study:
                     "another --out, or delete that folder"
                 )
         else:
-            _write(path, json.dumps(made_from, indent=1) + "\n")
+            results.write_atomically(path, json.dumps(made_from, indent=1) + "\n")
     except OSError as error:
         raise InputError(f"{common.out}: cannot be written ({error.strerror})") from error
     command = f"python -m dimp_jax.studies {shlex.join(argv)}"
@@ -165,9 +195,3 @@ def _cell(value, digits):
     if value is None:
         return "-"
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
-
-
-def _write(path, text):
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -32,21 +32,15 @@ def placement(backend: str, devices=None) -> Placement:
       ValueError: unknown backend; on use, a local batch that does not divide over the devices.
     """
     _check_backend(backend)
+    local = _local(devices)
+    # With pmap every process maps over its own devices and holds whole arrays of them.
+    mesh = Mesh(np.array(local), (AXIS,)) if backend == "pmap" else _global_mesh(devices)
+    shards, replicated = NamedSharding(mesh, P(AXIS)), NamedSharding(mesh, P())
     if backend == "pmap":
-        # Every process maps over its own devices and holds whole arrays of them.
-        local = _local(devices)
-        mesh = Mesh(np.array(local), (AXIS,))
-        shards, replicated = NamedSharding(mesh, P(AXIS)), NamedSharding(mesh, P())
-
-        def put(x):
-            x = np.asarray(x)
-            return jax.device_put(x.reshape(len(local), -1, *x.shape[1:]), shards)
-
+        split = lambda x: x.reshape(len(local), -1, *x.shape[1:])
+        put = lambda x: jax.device_put(split(np.asarray(x)), shards)
         replicate = lambda x: jax.device_put(np.asarray(x), replicated)
     else:
-        mesh = _global_mesh(devices)
-        local = _local(devices)
-        shards, replicated = NamedSharding(mesh, P(AXIS)), NamedSharding(mesh, P())
         put = lambda x: jax.make_array_from_process_local_data(shards, np.asarray(x))
         replicate = lambda x: jax.make_array_from_process_local_data(replicated, np.asarray(x))
 
@@ -106,13 +100,8 @@ def to_host(state):
 
     Copies, not views: a view of a buffer would change when the buffer is donated.
     """
-
-    def fetch(x):
-        if not isinstance(x, jax.Array):
-            return np.array(x)
-        return np.array(x.addressable_shards[0].data)
-
-    return jax.tree.map(fetch, state)
+    own = lambda x: x.addressable_shards[0].data if isinstance(x, jax.Array) else x
+    return jax.tree.map(lambda x: np.array(own(x)), state)
 
 
 def check_global_batch(global_batch: int, accumulate: int = 1, device_count: int | None = None):

@@ -3,7 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure  # no pyplot: no window, and no state
+from matplotlib.figure import Figure
+
+from dimp_jax.evaluation.report.plots import color, style
 
 TITLES = {"label": "target label y", "mask": "target mask m", "weight": "spatial weight v"}
 FAINTEST = 0.35  # opacity of the first of several iterations
@@ -50,21 +52,40 @@ def draw_functions(axes, initial: LossFunctions, series) -> None:
     for axis, (name, title) in zip(axes, TITLES.items(), strict=True):
         for curve in getattr(initial, name):
             axis.plot(initial.distance_cells, curve, "--", color="0.6", label="initial")
-        for text, color, functions in series:
+        for text, tone, functions in series:
             curves = getattr(functions, name)
             faint = np.linspace(FAINTEST, 1, len(curves)) if len(curves) > 1 else [1.0]
             for alpha, curve in zip(faint, curves, strict=True):
-                axis.plot(functions.distance_cells, curve, color=color, alpha=alpha, label=text)
-        axis.set_xlabel("distance to the target centre (cells)")
-        axis.set_title(title)
+                axis.plot(functions.distance_cells, curve, color=tone, alpha=alpha, label=text)
+        axis.set(xlabel="distance to the target centre (cells)", title=title)
+
+
+def panels(rows: int, columns: int, size_inches, **options):
+    """(figure, axes [rows, columns]) with a grid in each; `options` are those of `subplots`."""
+    figure = Figure(figsize=size_inches, layout="constrained")  # no pyplot: no window, no state
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    for axis in axes.flat:
         axis.grid(alpha=0.3)
+    return figure, axes
 
 
-def legend(axis, owner=None, **options):
-    """A legend that names every text of `axis` once; of `owner`, a figure, instead of the axis."""
-    handles, texts = axis.get_legend_handles_labels()
-    once = dict(zip(texts, handles, strict=True))
-    return (owner or axis).legend(once.values(), once.keys(), **options)
+def look(index: int) -> dict:
+    """Colour and style of a line, by its place."""
+    return {"color": color(index), "ls": style(index)}
+
+
+def legend(owner, axes, **options):
+    """A legend of `owner`, an axis or a figure, that names every text of the axes once."""
+    once = {}
+    for axis in axes:
+        handles, texts = axis.get_legend_handles_labels()
+        once |= dict(zip(texts, handles, strict=True))
+    return owner.legend(once.values(), once, **options)
+
+
+def legend_below(figure, axes, columns: int) -> None:
+    """The same below all panels."""
+    legend(figure, axes, loc="outside lower center", ncols=columns, fontsize="small")
 
 
 def learned_loss(path, params, initial, config, title: str) -> None:
@@ -80,10 +101,9 @@ def learned_loss(path, params, initial, config, title: str) -> None:
     learned, before = (loss_functions(p, config) for p in (params, initial))
     if learned is None or before is None:
         return
-    figure = Figure(figsize=(10, 3), layout="tight")
-    axes = figure.subplots(1, 3)
+    figure, (axes,) = panels(1, 3, (10, 3))
     draw_functions(axes, before, [("learned", "C0", learned)])
-    legend(axes[0])
+    legend(axes[0], axes[:1])
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
 
@@ -105,18 +125,15 @@ def curves(path, records) -> None:
       records: the objects of metrics.jsonl.
     """
     points = lambda name: [(r["step"], r[name]) for r in records if r.get(name) is not None]
-    panels = [(title, names) for title, names in PANELS if points(names[0])]
-    figure = Figure(figsize=(3.6 * len(panels), 3.2), layout="tight")
-    axes = figure.subplots(1, len(panels), squeeze=False)
-    for axis, (title, names) in zip(axes[0], panels, strict=True):
+    shown = [(title, names) for title, names in PANELS if points(names[0])]
+    figure, (axes,) = panels(1, len(shown), (3.6 * len(shown), 3.2))
+    for axis, (title, names) in zip(axes, shown, strict=True):
         for name in names:
             few = "o-" if name.startswith("validation/") else "-"
             if points(name):
                 axis.plot(*zip(*points(name), strict=True), few, markersize=3, label=name)
-        axis.set_xlabel("step")
-        axis.set_title(title)
+        axis.set(xlabel="step", title=title)
         if axis.dataLim.ymin >= 0:  # the Gaussian mixture's loss becomes negative
             axis.set_ylim(bottom=0)
-        axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
     figure.savefig(path, dpi=110)

@@ -24,11 +24,13 @@ def tell(console, text: str) -> None:
 
 @contextlib.contextmanager
 def counted(console, what: str):
-    """A progress bar; yields a function of (done, in all)."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    """A progress bar; yields a function of (done, in all) and, if it is new, what is being done."""
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        yield lambda done, total, what=None: progress.update(
+            task, completed=done, total=total, description=what
+        )
 
 
 class Window:
@@ -85,10 +87,8 @@ class RunLog:
                     tensorboard=training.tensorboard,
                 )
             )
-            self.progress = self.stack.enter_context(_progress(self.console))
-            self.task = self.progress.add_task(
-                "training", total=training.total_steps, completed=self.first_step, loss="-"
-            )
+            self.progress = self.stack.enter_context(counted(self.console, "training"))
+            self.advance(self.first_step)
         return self
 
     def __exit__(self, *exception):
@@ -96,7 +96,7 @@ class RunLog:
 
     def advance(self, step: int):
         if self.directory is not None:
-            self.progress.update(self.task, completed=step)
+            self.progress(step, self.config.training.total_steps)
 
     def write(self, window: Window, validation: dict | None = None):
         """One record: the means over the window, rates, speed, and what validation measured."""
@@ -116,7 +116,7 @@ class RunLog:
             **(validation or {}),
         }
         self.writer.write(step, record)
-        self.progress.update(self.task, loss=f"{values['loss']:.4g}")
+        self.progress(step, training.total_steps, f"training, loss {values['loss']:.4g}")
         if validation:
             shown = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
             tell(self.console, f"step {step}: {shown}")
@@ -135,14 +135,3 @@ class RunLog:
             f"step {step}",
         )
         figures.curves(folder / "curves.png", writers.read(self.writer.path))
-
-
-def _progress(console):
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import operator
 import signal
 from pathlib import Path
 
@@ -17,6 +18,16 @@ from dimp_jax.training import feature_pool, signals, steps, validation, workdir,
 from dimp_jax.training.log import RunLog, Window, counted, tell
 from dimp_jax.training.start import start_variables
 
+COUNTS = (
+    "total_steps",
+    "global_batch",
+    "log_every",
+    "save_every",
+    "keep_last",
+    "validate_every",
+    "validation_batches",
+    "tracking.every_steps",
+)
 MAX_IN_FLIGHT = 2  # steps that are handed to the device beyond the one that it works on
 
 
@@ -70,11 +81,18 @@ def train(config: Config, directory, console) -> Outcome:
             return Outcome(first, None)
 
         if training.feature_pool.samples:
-            read = stack.enter_context(
-                _pooled_batches(config, variables, directory, first, console)
-            )
+            read = _pooled_batches(config, variables, directory, first, console)
         else:
-            read = stack.enter_context(_batches(sampler, config, first))
+            read = loader.batches(
+                sampler,
+                training.data,
+                seed=config.seed,
+                global_batch=training.global_batch,
+                start_step=first,
+                training=True,
+                **_processes(),
+            )
+        read = stack.enter_context(read)
         batches = _place_ahead(read, placement, training.data.prefetch_batches)
         log = stack.enter_context(RunLog(config, directory if main else None, first, console))
         stop = stack.enter_context(signals.noted(*_signals()))
@@ -128,35 +146,19 @@ def train(config: Config, directory, console) -> Outcome:
     raise AssertionError("not reached: the last step returns")
 
 
-def _batches(sampler, config, start_step):
-    return loader.batches(
-        sampler,
-        config.training.data,
-        seed=config.seed,
-        global_batch=config.training.global_batch,
-        start_step=start_step,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        training=True,
-    )
+def _processes():
+    return {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
 
 @contextlib.contextmanager
 def _pooled_batches(config, variables, directory, start_step, console):
-    processes = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    place = {"first_step": start_step, **_processes()}
     with contextlib.ExitStack() as stack:
         with counted(console, "features") as progress:
             pool = stack.enter_context(
-                feature_pool.opened(
-                    config,
-                    variables,
-                    directory,
-                    first_step=start_step,
-                    progress=progress,
-                    **processes,
-                )
+                feature_pool.opened(config, variables, directory, progress=progress, **place)
             )
-        yield feature_pool.batches(pool, config, start_step=start_step, **processes)
+        yield feature_pool.batches(pool, config, start_step=start_step, **_processes())
 
 
 def _place_ahead(batches, placement, count: int):
@@ -194,16 +196,7 @@ def _barrier(name):
 
 def _check_schedule(training):
     """Raises ValueError for counts that cannot be: each names its option."""
-    counts = {
-        "total_steps": training.total_steps,
-        "global_batch": training.global_batch,
-        "log_every": training.log_every,
-        "save_every": training.save_every,
-        "keep_last": training.keep_last,
-        "validate_every": training.validate_every,
-        "validation_batches": training.validation_batches,
-        "tracking.every_steps": training.tracking.every_steps,
-    }
-    for name, value in counts.items():
+    for name in COUNTS:
+        value = operator.attrgetter(name)(training)
         if value < 1:
             raise ValueError(f"training.{name}={value}: expected 1 or more")

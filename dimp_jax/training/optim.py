@@ -7,7 +7,6 @@ is below it, and the longest name counts.
 import difflib
 import math
 
-import jax
 import jax.numpy as jnp
 import optax
 from flax import traverse_util
@@ -102,14 +101,6 @@ def build(config: OptimConfig, params) -> optax.GradientTransformation:
         # Over all trained parameters together, of the plain gradient.
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     return optax.chain(*parts)
-
-
-def squared_norms(tree) -> dict[str, jax.Array]:
-    """Sum of the squares of each top-level module."""
-    return {
-        name: sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(part))
-        for name, part in tree.items()
-    }
 
 
 def _longest_match(path: str, names):

@@ -17,19 +17,19 @@ class StopRequest:
 def noted(*numbers):
     """Within it the first of these signals sets the `StopRequest`; a second one acts as usual."""
     request = StopRequest()
-    before = {}
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def restore():
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def note(number, _):
         request.number = number
-        for other, handler in before.items():
-            signal.signal(other, handler)
+        restore()
 
-    for number in numbers:
-        before[number] = signal.getsignal(number)
     for number in numbers:
         signal.signal(number, note)
     try:
         yield request
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()

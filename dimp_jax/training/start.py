@@ -33,17 +33,17 @@ def start_variables(config: Config):
             )
         config = dataclasses.replace(config, checkpoint=None)
     if start == "random":
-        return _fresh(config, ("backbone", *weights.HEADS)), "random numbers"
+        return fresh(config, ("backbone", *weights.HEADS)), "random numbers"
     found, name = weights.read(config)
     missing = [head for head in weights.HEADS if head not in found["params"]]
     if not missing:
         return found, name
-    fresh = _fresh(config, missing)
-    variables = {group: fresh[group] | found.get(group, {}) for group in fresh}
+    new = fresh(config, missing)
+    variables = {group: new[group] | found.get(group, {}) for group in new}
     return variables, f"{name}; fresh: {', '.join(missing)}"
 
 
-def _fresh(config: Config, modules):
+def fresh(config: Config, modules):
     """New {"params", "batch_stats"} of these modules, as numpy."""
     # This generator compiles in half the time of the default one; the seed alone decides.
     key = jax.random.key(config.seed, impl="rbg")

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import struct
 
 from dimp_jax.config import Config
@@ -11,6 +12,7 @@ from dimp_jax.models.dimp import STRIDE_PX, DiMP
 from dimp_jax.models.feature_maps import FeatureMaps
 from dimp_jax.models.train_forward import Batch, forward
 from dimp_jax.predictor.correlation import score_size
+from dimp_jax.predictor.objectives import regularization
 from dimp_jax.predictor.predict import effective_params
 from dimp_jax.predictor.target_maps import gaussian_label, label_density
 from dimp_jax.training import losses, optim
@@ -99,10 +101,8 @@ def make_train_step(config: Config, axis_name: str | None = None):
         else:
             micro = micro_batches(batch, count)
             (stats, grads), terms = jax.lax.scan(accumulate, (state.batch_stats, zeros), micro)
-            grads, terms = (
-                jax.tree.map(lambda g: g / count, grads),
-                jax.tree.map(lambda t: t.mean(0), terms),
-            )
+            grads = jax.tree.map(lambda g: g / count, grads)
+            terms = jax.tree.map(lambda t: t.mean(0), terms)
         if axis_name is not None:
             grads, terms = jax.lax.pmean((grads, terms), axis_name)
             if mode == "per_device":
@@ -110,11 +110,10 @@ def make_train_step(config: Config, axis_name: str | None = None):
                 stats = jax.lax.pmean(stats, axis_name)
         updates, opt_state = optimizer.update(grads, state.opt_state, trained)
         trained = jax.tree.map(jnp.add, trained, updates)
-        squares = optim.squared_norms(grads)
         metrics = {
             **_loss_metrics(*terms),
-            "grad_norm": jnp.sqrt(sum(squares.values())),
-            **{f"grad_norm/{name}": jnp.sqrt(square) for name, square in squares.items()},
+            "grad_norm": optax.tree.norm(grads),
+            **{f"grad_norm/{name}": optax.tree.norm(part) for name, part in grads.items()},
             **_predictor_metrics(state.params, config),
         }
         state = TrainState(state.step + 1, optim.merge(trained, frozen), stats, opt_state)
@@ -239,8 +238,7 @@ def _loss_metrics(terms, others):
 def _predictor_metrics(params, config):
     """As the iterations use them; the mean over the iterations that have their own."""
     predictor = effective_params(params["predictor"], config.model.predictor)
-    floor = config.model.predictor.min_filter_reg
     return {
         "predictor/step_length": jnp.mean(jnp.exp(predictor["log_step_length"])),
-        "predictor/regularization": jnp.mean(jnp.maximum(predictor["filter_reg"] ** 2, floor**2)),
+        "predictor/regularization": jnp.mean(regularization(predictor, config.model.predictor)),
     }

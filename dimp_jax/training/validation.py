@@ -4,9 +4,15 @@ import itertools
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from dimp_jax.config import Config
 from dimp_jax.data import loader
+from dimp_jax.evaluation.metrics import rules
+from dimp_jax.evaluation.runners import one_by_one
+from dimp_jax.media import sequences
+from dimp_jax.media.images import InputError
+from dimp_jax.tracking import tracker
 from dimp_jax.training import data_parallel, steps
 
 SEED = 20_19  # of the held-out samples: the same in every run, whatever its own seed
@@ -60,12 +66,6 @@ def tracking_auc(config: Config):
     Raises:
       InputError: the folder has no sequences that can be tracked, or none with ground truth.
     """
-    from dimp_jax.evaluation.metrics import rules
-    from dimp_jax.evaluation.runners import one_by_one
-    from dimp_jax.media import sequences
-    from dimp_jax.media.images import InputError
-    from dimp_jax.tracking import tracker
-
     where = config.training.tracking
     if where.sequences_dir is None:
         return None
@@ -90,8 +90,6 @@ def tracking_auc(config: Config):
                 scores.append(score.values["auc"])
         total = np.array([sum(scores), len(scores)], np.float64)
         if jax.process_count() > 1:
-            from jax.experimental import multihost_utils
-
             total = np.asarray(multihost_utils.process_allgather(total)).sum(0)
         return {"validation/auc": float(total[0] / total[1])}
 

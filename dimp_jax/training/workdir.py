@@ -64,25 +64,17 @@ def check(workdir, config: Config) -> None:
             )
         return
     try:
-        before = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        # A field that the run's version did not have was as its default is.
+        before = configs.from_dict(Config, json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise WorkdirError(f"{path}: cannot be read ({error}); choose another --workdir") from error
-    for name, old, new in differences(before, json.loads(json.dumps(configs.to_dict(config)))):
+    plain = lambda config: json.loads(json.dumps(configs.to_dict(config)))
+    for name, old, new in configs.differences(plain(before), plain(config)):
         if not any(name == field or name.startswith(f"{field}.") for field in MAY_CHANGE):
             raise WorkdirError(
                 f"--workdir {workdir} holds a run with {name}={old!r}, now it is {new!r}: choose "
                 "another --workdir, or the old value to go on"
             )
-
-
-def differences(old, new, prefix=""):
-    """Yields (dotted name, old, new) of the leaves in which two config trees differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*new, *(k for k in old if k not in new)]:
-            name = f"{prefix}.{key}" if prefix else key
-            yield from differences(old.get(key), new.get(key), name)
-    elif old != new:
-        yield prefix, old, new
 
 
 def prepare(workdir, config: Config, start_name: str) -> None:

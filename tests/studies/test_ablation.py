@@ -16,7 +16,6 @@ from dimp_jax.studies import __main__ as command
 from dimp_jax.studies import ablation
 from dimp_jax.studies.ablation import arms, data, fit, report, settings, train
 from dimp_jax.training.feature_pool import FeaturePool
-from dimp_jax.training.workdir import differences
 
 FOLDER = configs.config_dir() / "ablations"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
@@ -47,7 +46,9 @@ CHANGES = {  # all that each arm changes of dimp_lite0
 
 
 def changes(old, new):
-    return {name: to for name, _, to in differences(configs.to_dict(old), configs.to_dict(new))}
+    return {
+        name: to for name, _, to in configs.differences(configs.to_dict(old), configs.to_dict(new))
+    }
 
 
 # ------------------------------------------------------------------------------ configs

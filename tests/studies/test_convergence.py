@@ -99,8 +99,8 @@ def test_record_of_a_problem(monkeypatch, tmp_path):
     own_arms = lambda own, *_: [
         solver_arms.Arm("cg", solver_arms.solver_of(own, "conjugate_gradient"), 1.0)
     ]
-    monkeypatch.setattr(measure, "own_objective_arms", own_arms)
-    monkeypatch.setattr(measure, "REFERENCE_ITERATIONS", 6)
+    monkeypatch.setattr(solver_arms, "own_objective_arms", own_arms)
+    monkeypatch.setattr(solver_arms, "REFERENCE_ITERATIONS", 6)
     model = dataclasses.replace(
         small_tracker.MODEL, predictor=PredictorConfig(num_bins=10, objective="kl", alpha_eps=0.1)
     )

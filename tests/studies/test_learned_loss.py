@@ -110,7 +110,7 @@ def test_parts_of_each_iteration_are_rows_and_curves():
     assert [len(axis.lines) for axis in axes] == [1 + 5, 1 + 1, 1 + 1]
     opacity = [line.get_alpha() for line in axes[0].lines[1:]]
     assert opacity == sorted(opacity) and opacity[-1] == 1 and opacity[0] < 0.5
-    legend = figures.legend(axes[0])
+    legend = figures.legend(axes[0], axes[:1])
     assert [text.get_text() for text in legend.get_texts()] == ["initial", "it"]
 
 

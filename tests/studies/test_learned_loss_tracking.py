@@ -18,6 +18,7 @@ from dimp_jax.predictor import predict
 from dimp_jax.studies import __main__ as command
 from dimp_jax.studies import learned_loss, study
 from dimp_jax.studies.learned_loss import figures as study_figures
+from dimp_jax.studies.learned_loss import report as report_of_study
 from dimp_jax.studies.learned_loss import sensitivity
 from dimp_jax.tracking import online, tracker
 from tests.evaluation.test_runner import FakeTracker
@@ -155,7 +156,7 @@ def test_the_whole_study_and_going_on(faked, tmp_path, monkeypatch):
     assert [r["set back"] for r in rows[:4]] == ["trained", "label", "weight", "all"]
     assert {r["sequence"] for r in rows} == {"a", "b"} and float(rows[1]["difference"]) < -0.2
 
-    monkeypatch.setattr(learned_loss, "_functions", lambda *_: [])
+    monkeypatch.setattr(report_of_study, "functions_of", lambda *_: [])
     monkeypatch.setattr(study_figures, "score_maps", lambda *_: None)
     more = dataclasses.replace(args, seeds=2, parts=("label",))
     learned_loss.run(more, ["learned_loss"], console)

@@ -173,7 +173,7 @@ def test_no_truncation_that_is_good_enough():
     ("changes", "message"),
     [
         ({"samples": 0}, "--samples 0: expected 1 or more"),
-        ({"iterations": (5, 0)}, "--iterations 0: expected numbers of 1 or more"),
+        ({"iterations": (5, 0)}, "--iterations 5 0: expected numbers of 1 or more"),
         ({"iterations": ()}, "--iterations: expected one or more"),
     ],
 )

@@ -108,8 +108,8 @@ def test_pareto_front():
 def record(name, ratio=1.0, default=10.0, auc=None, **changes):
     return results.Record(
         name=name,
-        values={"memory.size": 50} | changes,
         changes=changes,
+        default_values=dict.fromkeys(changes, 50),
         auc=auc or {0: {"a": 0.5}},
         speed_ratio=ratio,
         default_frames_per_s=default,
@@ -147,11 +147,6 @@ def test_panels_hold_what_differs_in_one_field():
     drawn = [(value, r.name) for value, r in figures.panel(records, "memory.size")]
     assert drawn == [(20, "small"), (50, "default"), (100, "large")]
     assert figures.panel(records, "memory.init_iterations") == []
-
-
-def test_labels_are_kept_apart():
-    heights = figures._spread([0.1, 0.1, 0.16, 0.5, 0.98, 1.0], 0.1)
-    assert heights == pytest.approx([0.02, 0.12, 0.22, 0.5, 0.94, 1.04])
 
 
 class Still(FakeTracker):

@@ -133,11 +133,6 @@ def test_frozen_parameters_have_no_state():
     assert any("predictor" in p for p in paths) and not any("layer" in p for p in paths)
 
 
-def test_norms_by_module():
-    squares = optim.squared_norms({"a": {"x": jnp.array([3.0, 4.0])}, "b": jnp.float32(2.0)})
-    assert {k: float(v) for k, v in squares.items()} == {"a": 25.0, "b": 4.0}
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

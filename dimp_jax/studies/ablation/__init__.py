@@ -64,9 +64,6 @@ class Arguments(studies.Common):
     backgrounds_dir: Path | None = None
     """Of the source "composite". Default: DATA_DIR/composite/backgrounds."""
 
-    frames: int | None = None
-    """Track only the first frames of each sequence."""
-
     save_every: int = 50
     """Steps between two checkpoints."""
 
@@ -117,12 +114,9 @@ def quickened(args: Arguments) -> Arguments:
 
 def check(args: Arguments) -> None:
     """Raises InputError for a number out of its range: names the option."""
-    for option in ("seeds", "steps", "global_batch", "samples", "held_out", "save_every"):
-        if getattr(args, option) < 1:
-            name = option.replace("_", "-")
-            raise InputError(f"--{name} {getattr(args, option)}: expected at least 1")
-    if args.repeats < 0:
-        raise InputError(f"--repeats {args.repeats}: expected at least 0")
+    counts = ("seeds", "steps", "global_batch", "samples", "held_out", "save_every")
+    studies.check_counts(args, counts)
+    studies.check_counts(args, ("repeats",), "at least 0", least=0)
     for option in ("samples", "held_out"):
         value = getattr(args, option)
         if value % 16:

@@ -9,7 +9,6 @@ import dataclasses
 from dimp_jax import config as configs
 from dimp_jax.config import Config
 from dimp_jax.media.images import InputError
-from dimp_jax.training.workdir import differences
 
 BASE = "steepest_descent"  # the reference of every question
 CONFIG_OF_ARMS = "dimp_lite0"  # what the files in configs/ablations change
@@ -81,13 +80,6 @@ def select(names) -> tuple[Arm, ...]:
 
 def config_of(arm: Arm, base: Config) -> Config:
     """`base`, changed as the arm's config changes dimp_lite0."""
-    name = arm.name if arm.question in ("other",) else f"ablations/{arm.name}"
-    changed = configs.to_dict(configs.load(name))
-    values = configs.to_dict(base)
-    for path, _, new in differences(configs.to_dict(configs.load(CONFIG_OF_ARMS)), changed):
-        *parents, leaf = path.split(".")
-        node = values
-        for parent in parents:
-            node = node[parent]
-        node[leaf] = new
-    return configs.from_dict(Config, values)
+    name = arm.name if arm.question == "other" else f"ablations/{arm.name}"
+    before, after = (configs.to_dict(configs.load(which)) for which in (CONFIG_OF_ARMS, name))
+    return configs.changed(base, {path: new for path, _, new in configs.differences(before, after)})

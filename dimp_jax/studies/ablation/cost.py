@@ -1,10 +1,9 @@
 """What a step of all arms costs, together and as trainings of their own."""
 
-import dataclasses
-
 import jax
 import numpy as np
 
+from dimp_jax import config as configs
 from dimp_jax.studies.ablation import train
 from dimp_jax.studies.ablation.fit import measured_seconds
 from dimp_jax.training import steps
@@ -22,15 +21,12 @@ TEXT = (
 def measure(
     groups, states, pooled_batch, config, variables, repeats: int, *, load, train_py: bool
 ) -> list[dict]:
-    """Times a step of each kind.
+    """Rows for a table: seconds of a step of each kind.
 
     Args:
       config: of the base arm, as a training of its own has it. variables: of a whole network.
       load: of the machine before the study began: its own training is load, too.
       train_py: also a step of train.py, whose programs take a while to compile.
-
-    Returns:
-      Rows for a table.
     """
     members = sum(len(group.members) for group in groups)
     rows = [
@@ -59,8 +55,7 @@ def _train_py_rows(members, pooled_batch, config, variables, repeats):
         for name in ("proposals", "proposal_value", "proposal_target")
     }
     pooled_batch = pooled_batch._replace(**widened)
-    optim = dataclasses.replace(config.training.optim, frozen=("backbone",))
-    config = dataclasses.replace(config, training=dataclasses.replace(config.training, optim=optim))
+    config = configs.changed(config, {"training.optim.frozen": ("backbone",)})
     state = steps.init_state(variables, config)
     plain = steps.make_train_step(config)
     rows = []

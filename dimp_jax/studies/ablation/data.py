@@ -1,12 +1,9 @@
 """The batches of all arms: features of one pool, and held-out ones."""
 
-import dataclasses
-import itertools
-
+from dimp_jax import config as configs
 from dimp_jax.config import Config
 from dimp_jax.training import feature_pool
 from dimp_jax.training.feature_pool import FeaturePool
-from dimp_jax.training.feature_pool.ring import CHUNK
 from dimp_jax.training.log import counted
 from dimp_jax.training.validation import SEED as HELD_OUT_SEED
 
@@ -15,21 +12,17 @@ ONE_PROCESS = {"process_index": 0, "process_count": 1}
 
 def pool_config(config: Config, samples: int, folder) -> Config:
     """`config` with a pool of its own number of frames, and one box proposal, of no use here."""
-    training = config.training
-    sampler = training.data.sampler
-    pool = dataclasses.replace(
-        training.feature_pool,
-        samples=samples,
-        uses=None,
-        train_frames=sampler.train_frames,
-        test_frames=sampler.test_frames,
-        dir=str(folder),
-    )
-    data = dataclasses.replace(
-        training.data, proposals=dataclasses.replace(training.data.proposals, count=1)
-    )
-    return dataclasses.replace(
-        config, training=dataclasses.replace(training, feature_pool=pool, data=data)
+    sampler, pool = config.training.data.sampler, "training.feature_pool."
+    return configs.changed(
+        config,
+        {
+            pool + "samples": samples,
+            pool + "uses": None,
+            pool + "train_frames": sampler.train_frames,
+            pool + "test_frames": sampler.test_frames,
+            pool + "dir": str(folder),
+            "training.data.proposals.count": 1,
+        },
     )
 
 
@@ -51,28 +44,20 @@ def pools(config: Config, variables, out, held_out: int, console):
     if not data.validation_sources:
         cut = pool.samples - held_out
         return _part(pool, slice(cut)), _part(pool, slice(cut, None))
-    data = dataclasses.replace(data, sources=data.validation_sources, validation_sources=())
-    other = dataclasses.replace(
-        config.training.feature_pool, samples=held_out, dir=str(out / "held_out")
-    )
-    training = dataclasses.replace(config.training, data=data, feature_pool=other)
-    other = dataclasses.replace(config, training=training, seed=HELD_OUT_SEED)
+    other = {
+        "training.data.sources": data.validation_sources,
+        "training.data.validation_sources": (),
+        "training.feature_pool.samples": held_out,
+        "training.feature_pool.dir": str(out / "held_out"),
+        "seed": HELD_OUT_SEED,
+    }
+    other = configs.changed(config, other)
     return pool, _build(other, variables, out, "held-out features", console)
 
 
 def batches(pool: FeaturePool, config: Config, start: int):
     """Yields `Sample`s of features from step `start` on, a function of the seed and the step."""
     return feature_pool.batches(pool, config, start_step=start, **ONE_PROCESS)
-
-
-def held_out_batches(pool: FeaturePool, config: Config):
-    """Each sample of the pool once, as far as whole batches go."""
-    return itertools.islice(batches(pool, config, 0), pool.samples // config.training.global_batch)
-
-
-def rounded(samples: int) -> int:
-    """The nearest number of samples that a pool can have."""
-    return max(round(samples / CHUNK), 1) * CHUNK
 
 
 def _build(config, variables, out, what, console):

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dimp_jax.studies.ablation import data, train
+from dimp_jax.training.log import counted
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG_EVERY = 10  # steps whose mean is one point of a curve
@@ -31,14 +31,13 @@ def fit(states, groups, pool, config, out, *, steps: int, save_every: int, conso
     if first >= steps:
         return states, curves
     step = jax.jit(train.make_step(groups), donate_argnums=0)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     members = sum(len(group.members) for group in groups)
     window, in_flight = [], collections.deque()
     with (
-        Progress(*columns, TimeRemainingColumn(), console=console) as progress,
+        counted(console, f"training {members} arms") as progress,
         futures.ThreadPoolExecutor(1) as reader,
     ):
-        task = progress.add_task(f"training {members} arms", total=steps, completed=first)
+        progress(first, steps)
         source = data.batches(pool, config, first)
         ahead = reader.submit(next, source)
         for number in range(first + 1, steps + 1):
@@ -54,7 +53,7 @@ def fit(states, groups, pool, config, out, *, steps: int, save_every: int, conso
                 window = []
             if number % save_every == 0 or last:
                 save(out / CHECKPOINT, states, curves, number)
-            progress.update(task, completed=number)
+            progress(number, steps)
     return states, curves
 
 

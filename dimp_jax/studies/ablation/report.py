@@ -1,11 +1,11 @@
 """Tables and plots of the ablations."""
 
 import numpy as np
-from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
 from dimp_jax.studies.ablation.arms import PUBLISHED_BASE_PERCENT, QUESTIONS
 from dimp_jax.studies.accuracy import mean_and_spread
 from dimp_jax.studies.study import markdown_table
+from dimp_jax.training.figures import legend_below, panels
 
 TABLE_TEXT = (
     "AUC: success of the tracker (rule `visible`), mean over the {sequences}, then mean and "
@@ -33,14 +33,13 @@ def rows(arms, seeds, scores, held_out) -> list[dict]:
     auc = {key: float(np.mean(list(of.values()))) for key, of in scores.items()}
     table = []
     for arm in arms:
-        published = PUBLISHED_BASE_PERCENT if arm.name == base else arm.published_percent
+        published, apart = PUBLISHED_BASE_PERCENT, (None, None)
+        if arm.name != base:
+            published = arm.published_percent
+            apart = mean_and_spread([auc[arm.name, seed] - auc[base, seed] for seed in seeds])
         mean, spread = mean_and_spread([auc[arm.name, seed] for seed in seeds])
-        apart = mean_and_spread([auc[arm.name, seed] - auc[base, seed] for seed in seeds])
         row = {"arm": arm.name, "AUC": mean, "spread": spread}
-        if arm.name == base:
-            row |= {"difference": None, "spread of it": None}
-        else:
-            row |= {"difference": apart[0], "spread of it": apart[1]}
+        row |= {"difference": apart[0], "spread of it": apart[1]}
         losses = [held_out[arm.name, s] for s in seeds if (arm.name, s) in held_out]
         loss = mean_and_spread(losses) if losses else (None, None)
         row |= {"held out": loss[0], "spread of loss": loss[1]}
@@ -75,18 +74,14 @@ def curve_rows(groups, curves, log_every: int, steps: int) -> list[dict]:
 
 def draw_curves(path, table) -> None:
     """Loss of the final filter over the steps, a line an arm."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axis = figure.subplots()
+    figure, ((axis,),) = panels(1, 1, (8, 5))
     arms = list(dict.fromkeys(row["arm"] for row in table))
     for index, arm in enumerate(arms):
         steps, means = _mean_curve([row for row in table if row["arm"] == arm])
         line = {"color": "black", "linewidth": 2.5} if index == 0 else {"color": f"C{index - 1}"}
         axis.plot(steps, means, label=arm, linestyle="--" if index > 10 else "-", **line)
-    axis.set_xlabel("step")
-    axis.set_ylabel("loss of the final filter")
-    axis.set_yscale("log")
-    axis.grid(alpha=0.3, which="both")
-    figure.legend(fontsize="small", ncols=4, loc="outside lower center")
+    axis.set(xlabel="step", ylabel="loss of the final filter", yscale="log")
+    legend_below(figure, [axis], 4)
     figure.savefig(path, dpi=110)
 
 
@@ -102,8 +97,7 @@ def _mean_curve(rows):
 
 def draw_bars(path, table, arms, seeds, scores) -> None:
     """AUC of each arm with its seeds."""
-    figure = Figure(figsize=(8, 0.4 * len(table) + 1.4), layout="constrained")
-    axis = figure.subplots()
+    figure, ((axis,),) = panels(1, 1, (8, 0.4 * len(table) + 1.4))
     places = np.arange(len(table))[::-1]
     colors = ["0.35" if arm.name == arms[0].name else "C0" for arm in arms]
     axis.barh(places, [row["AUC"] for row in table], color=colors, alpha=0.6)
@@ -116,7 +110,6 @@ def draw_bars(path, table, arms, seeds, scores) -> None:
     margin = 0.1 * (max(shown) - min(shown)) + 0.02
     axis.set_xlim(max(min(shown) - margin, 0.0), max(shown) + margin)
     axis.set_xlabel("success AUC (the axis does not begin at 0)")
-    axis.grid(alpha=0.3, axis="x")
     figure.savefig(path, dpi=110)
 
 

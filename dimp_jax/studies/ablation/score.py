@@ -4,12 +4,11 @@ import dataclasses
 import os
 from concurrent import futures
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from dimp_jax.config import Config
+from dimp_jax.config import Config, TrainingConfig
 from dimp_jax.studies import accuracy
 from dimp_jax.studies.ablation import train
 from dimp_jax.tracking import tracker
+from dimp_jax.training.log import counted
 
 
 def score(study, arms, configs, groups, states, seeds, sequences, console):
@@ -38,17 +37,15 @@ def score(study, arms, configs, groups, states, seeds, sequences, console):
                 trained_as = base if arm.tracks_base else arm.name
                 of_config = todo.setdefault(tracker_config(configs[arm.name]), [])
                 of_config.append((arm.name, seed, where[trained_as, seed], missing))
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
-    total = sum(len(missing) for of in todo.values() for *_, missing in of)
+    done, total = 0, sum(len(missing) for of in todo.values() for *_, missing in of)
     with (
-        Progress(*columns, TimeRemainingColumn(), console=console) as progress,
+        counted(console, "tracking") as progress,
         futures.ThreadPoolExecutor(os.cpu_count()) as threads,
     ):
-        task = progress.add_task("tracking", total=total)
         for config, runs in todo.items():
             jobs = {}
             for arm, seed, (state, index), missing in runs:
-                progress.update(task, description=f"tracking {arm}")
+                progress(done, total, f"tracking {arm}")
                 network = tracker.make_network(config, train.member_variables(state, index))
                 tracked = tracker.Tracker(config, network)
                 if not jobs:
@@ -59,7 +56,8 @@ def score(study, arms, configs, groups, states, seeds, sequences, console):
             try:
                 for job in futures.as_completed(jobs):
                     study.record(jobs[job], job.result())
-                    progress.advance(task)
+                    done += 1
+                    progress(done, total)
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -72,9 +70,8 @@ def score(study, arms, configs, groups, states, seeds, sequences, console):
 
 def tracker_config(config: Config) -> Config:
     """What a tracker is compiled for: a part that was not learned has its initial value anyway."""
-    return dataclasses.replace(
-        config, model=train.group_config(config).model, training=type(config.training)()
-    )
+    model = train.group_config(config).model
+    return dataclasses.replace(config, model=model, training=TrainingConfig())
 
 
 def _key(arm, seed, sequence):

@@ -1,7 +1,5 @@
 """The configs of a study: what its options make of the base."""
 
-import dataclasses
-
 from dimp_jax import config as configs
 from dimp_jax.config import Config
 from dimp_jax.config.training import CropConfig, SamplerConfig
@@ -9,7 +7,18 @@ from dimp_jax.data import sources
 from dimp_jax.media.images import InputError
 from dimp_jax.studies import study as studies
 
-QUICK_CROP_PX, QUICK_CHANNELS, QUICK_ITERATIONS = 96, 16, 2
+SMALL = {  # procedural data and small heads behind the same backbone
+    "model.clf_blocks": 0,
+    "model.clf_channels": 16,
+    "model.predictor.num_iter": 2,
+    "tracker.crop_size_px": 96,
+    "tracker.memory.size": 20,
+    "tracker.memory.init_iterations": 5,
+    "training.data.sources": (("synthetic", 1.0),),
+    "training.data.validation_sources": (),
+    "training.data.sampler": SamplerConfig(train_frames=2, test_frames=2),
+    "training.data.crop": CropConfig(size_px=96),
+}
 
 
 def base_config(args) -> Config:
@@ -21,67 +30,39 @@ def base_config(args) -> Config:
     """
     config = studies.config_of(args)
     if args.quick:
-        config = _small(config)
+        config = configs.changed(config, SMALL)
     training = config.training
-    optim = training.optim
     share = args.steps / training.total_steps
-    optim = dataclasses.replace(
-        optim,
-        decay_every_steps=max(round(optim.decay_every_steps * share), 1),
-        warmup_steps=round(optim.warmup_steps * share),
-    )
-    text = lambda path: None if path is None else str(path.resolve())
-    composite = dataclasses.replace(
-        training.data.composite,
-        cutouts_dir=text(args.cutouts_dir) or training.data.composite.cutouts_dir,
-        backgrounds_dir=text(args.backgrounds_dir) or training.data.composite.backgrounds_dir,
-    )
-    data = dataclasses.replace(
-        training.data,
-        data_dir=text(args.data_dir) or training.data.data_dir,
-        composite=composite,
-    )
+    changes = {
+        "seed": args.seed,
+        "training.total_steps": args.steps,
+        "training.global_batch": args.global_batch,
+        "training.optim.decay_every_steps": max(round(training.optim.decay_every_steps * share), 1),
+        "training.optim.warmup_steps": round(training.optim.warmup_steps * share),
+    }
+    for field in ("data_dir", "composite.cutouts_dir", "composite.backgrounds_dir"):
+        given = getattr(args, field.rpartition(".")[2])
+        if given is not None:
+            changes[f"training.data.{field}"] = str(given.resolve())
+    config = configs.changed(config, changes)
+    data = config.training.data
     names = [name for name, _ in (*data.sources, *data.validation_sources)]
     if sources.data_dir(data) is None and set(names) - {"synthetic"}:
         raise InputError(
             f"{args.config} is trained on {', '.join(names)}: give the folder of the built data "
             f"sets as --data-dir, or set {sources.DATA_DIR_VARIABLE}"
         )
-    training = dataclasses.replace(
-        training, total_steps=args.steps, global_batch=args.global_batch, data=data, optim=optim
-    )
-    return dataclasses.replace(config, training=training, seed=args.seed)
-
-
-def _small(config):
-    """Procedural data and small heads behind the same backbone."""
-    predictor = dataclasses.replace(config.model.predictor, num_iter=QUICK_ITERATIONS)
-    training = config.training
-    data = dataclasses.replace(
-        training.data,
-        sources=(("synthetic", 1.0),),
-        validation_sources=(),
-        sampler=SamplerConfig(train_frames=2, test_frames=2),
-        crop=CropConfig(size_px=QUICK_CROP_PX),
-    )
-    memory = dataclasses.replace(config.tracker.memory, size=20, init_iterations=5)
-    return dataclasses.replace(
-        config,
-        model=dataclasses.replace(
-            config.model, clf_blocks=0, clf_channels=QUICK_CHANNELS, predictor=predictor
-        ),
-        tracker=dataclasses.replace(config.tracker, crop_size_px=QUICK_CROP_PX, memory=memory),
-        training=dataclasses.replace(training, data=data),
-    )
+    return config
 
 
 def check_arms(arms, arm_configs) -> None:
     """Raises InputError for arms that cannot share features and box network with the base."""
     base = arm_configs[arms[0].name]
     shared = ("backbone", "iou_channels", "compute_dtype", "filter_size_cells")
+    values = lambda config: {name: getattr(config.model, name) for name in shared}
     for arm in arms:
         config = arm_configs[arm.name]
-        wrong = [name for name in shared if getattr(config.model, name) != _of(base, name)]
+        wrong = [name for name, *_ in configs.differences(values(base), values(config))]
         if config.training.data != base.training.data:
             wrong.append("training.data")
         if wrong:
@@ -97,12 +78,10 @@ def made_from(args, arm_configs, sequences) -> dict:
     """All that the figures depend on."""
     values = {name: configs.to_dict(config) for name, config in arm_configs.items()}
     for of in values.values():  # where files are, and what does not matter here
-        for name in ("data_dir", "num_workers", "prefetch_batches"):
-            del of["training"]["data"][name]
-        for name in ("cutouts_dir", "backgrounds_dir"):
-            del of["training"]["data"]["composite"][name]
-        for name in ("feature_pool", "tracking"):
-            del of["training"][name]
+        training, data = of["training"], of["training"]["data"]
+        del training["feature_pool"], training["tracking"]
+        del data["data_dir"], data["num_workers"], data["prefetch_batches"]
+        del data["composite"]["cutouts_dir"], data["composite"]["backgrounds_dir"]
     return {
         "configs": values,
         "seeds": args.seeds,
@@ -110,7 +89,3 @@ def made_from(args, arm_configs, sequences) -> dict:
         "held_out": args.held_out,
         "sequences": {s.name: s.frames.count for s in sequences},
     }
-
-
-def _of(config, name):
-    return getattr(config.model, name)

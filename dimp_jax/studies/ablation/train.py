@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dimp_jax import config as configs
 from dimp_jax.config import Config
 from dimp_jax.config.predictor import LearnedParts
-from dimp_jax.models.dimp import init_variables
 from dimp_jax.predictor.predict import LEARNED_PARTS, init_params
-from dimp_jax.training import optim, steps
+from dimp_jax.training import optim, start, steps
 
 SHARED = ("backbone", "iou")  # frozen, the same in all arms
 HEADS = ("clf", "filter_init", "predictor")
@@ -49,15 +49,7 @@ class Group:
 
 def trainable(config: Config) -> Config:
     """`config` as it is trained here: backbone and IoU network frozen, no loss of the latter."""
-    training = config.training
-    return dataclasses.replace(
-        config,
-        training=dataclasses.replace(
-            training,
-            optim=dataclasses.replace(training.optim, frozen=SHARED),
-            loss=dataclasses.replace(training.loss, iou=0.0),
-        ),
-    )
+    return configs.changed(config, {"training.optim.frozen": SHARED, "training.loss.iou": 0.0})
 
 
 def grouped(members) -> tuple[Group, ...]:
@@ -74,30 +66,16 @@ def group_config(config: Config) -> Config:
     With clipping they count, since they would have a share in the norm of the gradient; so do parts
     that are learned per iteration.
     """
-    config = dataclasses.replace(trainable(config), seed=0)
-    predictor = config.model.predictor
-    learned = dataclasses.asdict(predictor.learned)
-    if config.training.optim.clip_norm is not None or not set(learned.values()) <= {
-        "shared",
-        "initial",
-    }:
+    config = configs.changed(trainable(config), {"seed": 0})
+    modes = set(dataclasses.asdict(config.model.predictor.learned).values())
+    if config.training.optim.clip_norm is not None or not modes <= {"shared", "initial"}:
         return config
-    model = dataclasses.replace(
-        config.model, predictor=dataclasses.replace(predictor, learned=LearnedParts())
-    )
-    return dataclasses.replace(config, model=model)
+    return configs.changed(config, {"model.predictor.learned": LearnedParts()})
 
 
 def fresh_heads(config: Config, seed: int):
     """{"params", "batch_stats"} of the heads as a training from this seed draws them, numpy."""
-    # As `training.start` does, so that train.py begins with the same numbers.
-    key = jax.random.key(seed, impl="rbg")
-
-    def draw(key):
-        variables = init_variables(config.model, key)
-        return {g: {h: v[h] for h in HEADS if h in v} for g, v in variables.items()}
-
-    return jax.tree.map(np.asarray, jax.jit(draw)(key))
+    return start.fresh(configs.changed(config, {"seed": seed}), HEADS)
 
 
 def init_states(groups, shared, heads_of) -> tuple:
@@ -114,12 +92,9 @@ def init_states(groups, shared, heads_of) -> tuple:
 
 
 def _init_state(group, shared, heads_of):
-    def own(member):
-        heads = heads_of(member.seed)
-        predictor = jax.tree.map(np.asarray, init_params(group.config.model.predictor))
-        return heads | {"params": heads["params"] | {"predictor": predictor}}
-
-    each = [own(member) for member in group.members]
+    predictor = jax.tree.map(np.asarray, init_params(group.config.model.predictor))
+    each = [heads_of(member.seed) for member in group.members]
+    each = [heads | {"params": heads["params"] | {"predictor": predictor}} for heads in each]
     heads = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
     params = {name: shared["params"][name] for name in SHARED} | heads["params"]
     stats = {name: shared["batch_stats"][name] for name in SHARED if name in shared["batch_stats"]}
@@ -176,9 +151,7 @@ def over_members(function, members, at_once: int | None):
     """`function` of each member (leaves [members, ...]), `at_once` together; see `make_step`."""
     if at_once is None:
         at_once = 1 if jax.default_backend() == "cpu" else len(jax.tree.leaves(members)[0])
-    if at_once == 1:
-        return jax.lax.map(function, members)
-    return jax.lax.map(function, members, batch_size=at_once)
+    return jax.lax.map(function, members, batch_size=None if at_once == 1 else at_once)
 
 
 def own_part(state) -> dict:
@@ -229,9 +202,6 @@ def make_held_out(groups, at_once: int | None = None):
 
         return over_members(one, own_part(state), at_once)
 
-    def measure(states, batch):
-        return tuple(
-            of_group(group, state, batch) for group, state in zip(groups, states, strict=True)
-        )
-
-    return measure
+    return lambda states, batch: tuple(
+        of_group(group, state, batch) for group, state in zip(groups, states, strict=True)
+    )

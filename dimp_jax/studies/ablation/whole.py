@@ -1,10 +1,12 @@
 """The study from the pool to the report."""
 
 import dataclasses
+import itertools
 
 import jax
 import numpy as np
 
+from dimp_jax import config as config_files
 from dimp_jax.checkpoints import CheckpointError, weights_file
 from dimp_jax.checkpoints.publish import without_folders
 from dimp_jax.host.machine import machine
@@ -64,8 +66,12 @@ def train_and_compare(study, args, arms, configs, sequences, console) -> None:
         "source": ""
         if base.training.data.validation_sources
         else " (other frames of the same sources as the training's: no validation source)",
-        "cost": cost_text(costs, args.repeats, groups),
+        "cost": "Not measured: --repeats 0.",
     }
+    if costs:
+        members = sum(len(group.members) for group in groups)
+        load = costs[0]["load"]
+        texts["cost"] = cost.TEXT.format(repeats=args.repeats, members=members, load=load)
     study.report(
         f"Ablations of {args.config}",
         report.sections(arms, table, costs, setup=setup(args, groups, base), texts=texts),
@@ -78,10 +84,8 @@ def shared_variables(args, base):
     Raises:
       InputError: there is no trained box network.
     """
-    from dimp_jax import config as configs
-
     # Of the config as it is: with --quick the heads are others, and they are not used.
-    config = dataclasses.replace(configs.load(args.config), checkpoint=base.checkpoint)
+    config = dataclasses.replace(config_files.load(args.config), checkpoint=base.checkpoint)
     variables, _ = weights.read(config)
     if "iou" not in variables["params"]:
         raise InputError(
@@ -126,41 +130,26 @@ def setup(args, groups, base) -> str:
     )
 
 
-def cost_text(costs, repeats, groups) -> str:
-    """What the table of costs shows."""
-    if not costs:
-        return "Not measured: --repeats 0."
-    members = sum(len(group.members) for group in groups)
-    return cost.TEXT.format(repeats=repeats, members=members, load=costs[0]["load"])
-
-
 def _costs(study, args, groups, states, pool, base, shared, heads, load):
-    if args.repeats == 0:
-        return study.unit("cost") or []
-    if study.unit("cost") is None:
+    if args.repeats and study.unit("cost") is None:
         batch = next(data.batches(pool, groups[0].config, 0))
         one = heads[args.seed]
         variables = {g: shared[g] | one.get(g, {}) for g in shared}
         rows = cost.measure(
-            groups,
-            states,
-            batch,
-            base,
-            variables,
-            args.repeats,
-            load=load,
-            train_py=not args.quick,
+            groups, states, batch, base, variables, args.repeats, load=load, train_py=not args.quick
         )
         study.record("cost", rows)
-    return study.unit("cost")
+    return study.unit("cost") or []
 
 
 def _held_out(study, groups, states, pool, config):
     """{(arm, seed): mean held-out loss of the final filter}; NaN of a training that diverged."""
     if study.unit("held out") is None:
         measure = jax.jit(train.make_held_out(groups))
-        batches = [measure(states, batch) for batch in data.held_out_batches(pool, config)]
-        of_group = lambda index: np.mean([np.asarray(b[index]["loss/final"]) for b in batches], 0)
+        count = pool.samples // config.training.global_batch  # each sample once, in whole batches
+        batches = itertools.islice(data.batches(pool, config, 0), count)
+        losses = [measure(states, batch) for batch in batches]
+        of_group = lambda index: np.mean([np.asarray(b[index]["loss/final"]) for b in losses], 0)
         study.record("held out", [of_group(index).tolist() for index in range(len(groups))])
     return {
         (member.arm, member.seed): loss

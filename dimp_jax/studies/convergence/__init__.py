@@ -8,15 +8,13 @@ import dataclasses
 
 from dimp_jax import config as configs
 from dimp_jax.media.images import InputError
-from dimp_jax.studies import accuracy, study
+from dimp_jax.studies import accuracy
+from dimp_jax.studies import study as studies
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Arguments(study.Common):
+class Arguments(studies.Common):
     """Loss and score quality against iterations, for each solver, on real frames."""
-
-    frames: int | None = None
-    """Only the first frames of each sequence."""
 
     problems: int = 4
     """Frames of each sequence at which the filter is fitted; the first one is its first frame."""
@@ -43,31 +41,23 @@ class Arguments(study.Common):
 def run(args: Arguments, argv, console) -> None:
     """Runs the study, or what is missing of it; see `study`."""
     args = checked(quick(args) if args.quick else args)
-    config = study.config_of(args)
-    memory = dataclasses.replace(config.tracker.memory, update="memory")  # others store nothing
-    config = dataclasses.replace(config, tracker=dataclasses.replace(config.tracker, memory=memory))
+    config = configs.changed(
+        studies.config_of(args),
+        {"tracker.memory.update": "memory"},  # others store nothing
+    )
     found = accuracy.load_sequences(args.data, args.frames)
-    made_from = {
-        "config": configs.to_dict(config),
-        "input": study.input_of(args, config, args.frames),
-        "options": study.options_of(args),
-    }
-    opened = study.open_study("convergence", args, made_from, argv)
+    study = studies.open_whole("convergence", args, config, argv)
 
     from dimp_jax.studies.convergence import report  # these import jax, which takes seconds
     from dimp_jax.studies.convergence.measure import measure
 
-    measured = measure(config, found, args, opened, console)
-    report.write(opened, measured, args)
+    report.write(study, measure(config, found, args, study, console), args)
 
 
 def checked(args: Arguments) -> Arguments:
     """Raises InputError for numbers that cannot be."""
     names = ("problems", "iterations", "later", "horizon", "lanczos_steps", "lanczos_starts")
-    for name in names:
-        if getattr(args, name) < 1:
-            option = f"--{name.replace('_', '-')}"
-            raise InputError(f"{option} {getattr(args, name)}: expected 1 or more")
+    studies.check_counts(args, names, "1 or more")
     for value in args.momentum:
         if not 0 <= value < 1:
             raise InputError(f"--momentum {value:g}: expected numbers from 0 to below 1")
@@ -76,13 +66,5 @@ def checked(args: Arguments) -> Arguments:
 
 def quick(args: Arguments) -> Arguments:
     """Smaller sizes, unless still smaller ones are given."""
-    return dataclasses.replace(
-        args,
-        problems=min(args.problems, 2),
-        iterations=min(args.iterations, 10),
-        later=min(args.later, 4),
-        momentum=args.momentum[:1],
-        lanczos_steps=min(args.lanczos_steps, 30),
-        lanczos_starts=min(args.lanczos_starts, 2),
-        frames=40 if args.frames is None else min(args.frames, 40),
-    )
+    sizes = {"problems": 2, "iterations": 10, "later": 4, "frames": 40}
+    return studies.smaller(args, **sizes, momentum=1, lanczos_steps=30, lanczos_starts=2)

@@ -5,20 +5,15 @@ import contextlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.progress import Progress
 
 from dimp_jax.predictor import predict
 from dimp_jax.predictor.objectives import regularization
 from dimp_jax.studies import problems
-from dimp_jax.studies.convergence.arms import (
-    REFERENCE_ITERATIONS,
-    STEP_FACTORS,
-    Arm,
-    kl_arms,
-    own_objective_arms,
-)
+from dimp_jax.studies.convergence import arms as solver_arms
+from dimp_jax.studies.convergence.arms import Arm
 from dimp_jax.studies.convergence.lanczos import lanczos, ritz
 from dimp_jax.tracking import tracker as trackers
+from dimp_jax.training.log import counted
 
 STARTS = ("initialiser", "zero")
 SWEPT = ("gradient descent",)  # arms of which the best one alone is plotted
@@ -31,34 +26,31 @@ def measure(config, sequences, args, opened, console) -> dict:
     """
     tracker = trackers.build(config)
     meter = Meter(config, tracker.network.params, args)
-    measured = {}
-    with Progress(console=console) as progress:
-        task = progress.add_task("problems", total=len(sequences) * args.problems)
+    keys = {
+        f"{sequence.name}@{frame}": (sequence, frame)
+        for sequence in sequences
+        for frame in problems.fit_frames(sequence, args.problems, args.horizon)
+    }
+    missing = {key: at for key, at in keys.items() if opened.unit(key) is None}
+    done = len(keys) - len(missing)
+    spread = {"later": args.later, "horizon": args.horizon, "seed": args.seed}
+    with counted(console, "problems") as progress:
+        progress(done, len(keys))
         for sequence in sequences:
-            frames = problems.fit_frames(sequence, args.problems, args.horizon)
-            keys = {frame: f"{sequence.name}@{frame}" for frame in frames}
-            missing = [f for f in frames if opened.unit(keys[f]) is None]
-            drawn = problems.from_tracking(
-                tracker,
-                meter.extractor,
-                sequence,
-                missing,
-                later=args.later,
-                horizon=args.horizon,
-                seed=args.seed,
-            )
+            frames = [frame for of, frame in missing.values() if of is sequence]
+            drawn = problems.from_tracking(tracker, meter.extractor, sequence, frames, **spread)
             with contextlib.closing(drawn):
                 for frame, problem in drawn:
-                    progress.update(task, description=keys[frame])
+                    key = f"{sequence.name}@{frame}"
+                    progress(done, len(keys), key)
                     step_lengths = opened.unit("step_lengths")
                     if step_lengths is None:
                         step_lengths = meter.step_lengths(problem)
                         opened.record("step_lengths", step_lengths)
-                    opened.record(keys[frame], meter.record(problem, step_lengths))
-                    progress.advance(task)
-            progress.update(task, advance=args.problems - len(missing))
-            measured |= {keys[frame]: opened.unit(keys[frame]) for frame in frames}
-    return measured
+                    opened.record(key, meter.record(problem, step_lengths))
+                    done += 1
+        progress(done, len(keys))
+    return {key: opened.unit(key) for key in keys}
 
 
 class Meter:
@@ -76,15 +68,15 @@ class Meter:
         """Fixed ones for gradient descent, the same for all problems."""
         diagonal, off = self._lanczos(problem, problem.initial)
         largest = max(ritz(*pair).values[-1] for pair in zip(diagonal, off, strict=True))
-        return [float(factor / largest) for factor in STEP_FACTORS]
+        return [float(factor / largest) for factor in solver_arms.STEP_FACTORS]
 
     def record(self, problem, step_lengths) -> dict:
         """All that is measured of one problem, as JSON values."""
-        own_arms = own_objective_arms(self.own, self.args.momentum, step_lengths)
+        own_arms = solver_arms.own_objective_arms(self.own, self.args.momentum, step_lengths)
         own, last = self._objective(problem, own_arms)
         kl = None
         if self.own.objective != "kl":
-            kl, _ = self._objective(problem, kl_arms(self.own))
+            kl, _ = self._objective(problem, solver_arms.kl_arms(self.own))
         return {"own": own, "kl": kl, "spectrum": self._spectrum(problem, last)}
 
     def _objective(self, problem, arms):
@@ -105,7 +97,7 @@ class Meter:
         seen = [c["losses"] for by_arm in curves.values() for c in by_arm.values()]
         conjugate = next(arm for arm in arms if arm.predictor.solver == "conjugate_gradient")
         far = problem.initial  # in runs of one length, so that no other program is compiled
-        for _ in range(-(-REFERENCE_ITERATIONS // self.args.iterations)):
+        for _ in range(-(-solver_arms.REFERENCE_ITERATIONS // self.args.iterations)):
             far, curve = self._run(conjugate, problem, far, self.args.iterations)
             seen.append(curve["losses"])
         tracked = {"loss": at["losses"][0], "hit": at["hit"][0], "margin": at["margin"][0]}
@@ -146,15 +138,9 @@ class Meter:
 
 def solve(params, start, problem, *, predictor, num_iter):
     """(last filter, curves) of one solver; every curve but the step lengths is [I + 1]."""
+    fitted = problem.feat, problem.box_xywh, problem.weight
     solved = predict.optimize_filter(
-        params,
-        start,
-        problem.feat,
-        problem.box_xywh,
-        problem.weight,
-        predictor,
-        num_iter=num_iter,
-        stride_px=problems.STRIDE_PX,
+        params, start, *fitted, predictor, num_iter=num_iter, stride_px=problems.STRIDE_PX
     )
     seen = jax.lax.map(lambda filt: problems.quality(filt, problem), solved.iterates)
     return solved.last, {
@@ -186,11 +172,10 @@ def excess(curve, record):
 def stacked(records, start: str, arm: str, field: str):
     """[problems, I + 1] (or [problems, I]) of one arm; infinite where the loss is not finite."""
     curves = [(r["curves"][start][arm], r) for r in records.values()]
-    if field == "excess":
-        values = np.stack([excess(curve, record) for curve, record in curves])
-    else:
-        values = np.stack([np.asarray(curve[field]) for curve, _ in curves])
-    return np.where(np.isnan(values), np.inf, values) if field == "excess" else values
+    if field != "excess":
+        return np.stack([np.asarray(curve[field]) for curve, _ in curves])
+    values = np.stack([excess(curve, record) for curve, record in curves])
+    return np.where(np.isnan(values), np.inf, values)
 
 
 def shown_arms(records, start: str) -> list[str]:

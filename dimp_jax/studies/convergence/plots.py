@@ -1,11 +1,10 @@
 """Plots of the study `convergence`."""
 
 import numpy as np
-from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
-from dimp_jax.evaluation.report.plots import COLORS, STYLES
 from dimp_jax.studies.convergence.lanczos import density
 from dimp_jax.studies.convergence.measure import STARTS, shown_arms, stacked
+from dimp_jax.training.figures import legend_below, look, panels
 
 LEAST_EXCESS = 1e-3  # of the plots
 MOST_EXCESS = 3.0  # above: diverged
@@ -15,8 +14,7 @@ FROM = {"initialiser": "from the initialiser's filter", "zero": "from zero"}
 
 def curves(path, records, title) -> None:
     """Excess loss, hits and margin against iterations, a row for each start."""
-    figure = Figure(figsize=(11, 6.4), layout="constrained")
-    axes = figure.subplots(len(STARTS), 3, sharex=True)
+    figure, axes = panels(len(STARTS), 3, (11, 6.4), sharex=True)
     tracked = [r["tracked"] for r in records.values()]
     levels = {
         "hit": np.mean([t["hit"] for t in tracked]),
@@ -24,76 +22,60 @@ def curves(path, records, title) -> None:
     }
     for row, start in zip(axes, STARTS, strict=True):
         for index, arm in enumerate(shown_arms(records, start)):
-            style = {"color": COLORS[index % 7], "ls": STYLES[index % 4], "label": _name(arm)}
             for axis, field in zip(row, ("excess", "hit", "margin"), strict=True):
                 values = stacked(records, start, arm, field)
                 middle = np.mean(values, 0) if field == "hit" else np.median(values, 0)
-                axis.plot(middle, **style)
-        row[0].set_yscale("log")
-        row[0].set_ylim(*_range(row[0], LEAST_EXCESS, MOST_EXCESS))
+                axis.plot(middle, label=_name(arm), **look(index))
+        row[0].set(yscale="log", ylim=(LEAST_EXCESS, MOST_EXCESS))
         row[0].set_ylabel(f"{FROM[start]}\nexcess loss (median)")
-        row[1].set_ylabel("hits (mean share of frames)")
-        row[1].set_ylim(-0.03, 1.03)
-        row[2].set_ylabel("margin (median, score)")
-        row[2].set_ylim(*_within(row[2], levels["margin"]))
+        row[1].set(ylabel="hits (mean share of frames)", ylim=(-0.03, 1.03))
+        row[2].set(ylabel="margin (median, score)", ylim=_within(row[2], levels["margin"]))
         for axis, field in zip(row[1:], levels, strict=True):
             axis.axhline(levels[field], color="0.5", lw=0.9, ls=":", label="the tracker's filter")
-        for axis in row:
-            axis.grid(alpha=0.3)
     for axis in axes[-1]:
         axis.set_xlabel("iteration")
-    _legend(figure, axes)
+    legend_below(figure, axes.flat, 4)
     figure.suptitle(f"{title}, {len(records)} problems")
     figure.savefig(path, dpi=110)
 
 
 def step_lengths(path, records, title) -> None:
     """Step lengths against iterations, a panel for each start; the medians and all problems."""
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    axes = figure.subplots(1, len(STARTS), sharey=True, squeeze=False)
+    figure, axes = panels(1, len(STARTS), (11, 4), sharey=True)
     for axis, start in zip(axes[0], STARTS, strict=True):
         for index, arm in enumerate(shown_arms(records, start)):
             steps = stacked(records, start, arm, "step_lengths")
             steps = np.where(steps > 0, steps, np.nan)
-            look = {"color": COLORS[index % 7], "ls": STYLES[index % 4]}
-            axis.plot(steps.T, lw=0.4, alpha=0.35, **look)
-            axis.plot(np.median(steps, 0), lw=1.8, label=_name(arm), **look)
-        axis.set_yscale("log")
-        axis.set_title(FROM[start], fontsize="medium")
-        axis.set_xlabel("iteration")
-        axis.grid(alpha=0.3)
+            axis.plot(steps.T, lw=0.4, alpha=0.35, **look(index))
+            axis.plot(np.median(steps, 0), lw=1.8, label=_name(arm), **look(index))
+        axis.set(yscale="log", xlabel="iteration", title=FROM[start])
     axes[0, 0].set_ylabel("step length (thin: each problem)")
-    _legend(figure, axes)
+    legend_below(figure, axes.flat, 4)
     figure.suptitle(f"{title}: step lengths")
     figure.savefig(path, dpi=110)
 
 
 def spectrum(path, records, spectra_of) -> None:
     """Density and share of the eigenvalues, at the first and at the last iterate."""
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, ((left, right),) = panels(1, 2, (11, 3.8))
     ends = [s.values for r in records.values() for i in ("first", "last") for s in spectra_of(r, i)]
     positive = np.concatenate(ends)
     positive = positive[positive > 0]
     grid = np.linspace(np.log10(positive.min()) - 0.4, np.log10(positive.max()) + 0.4, 400)
     for index, iterate in enumerate(("first", "last")):
-        look = {"color": COLORS[index], "ls": STYLES[index]}
         each = [density(spectra_of(r, iterate), grid, WIDTH_DECADES) for r in records.values()]
         above = [_share_above(spectra_of(r, iterate), 10**grid) for r in records.values()]
         for axis, lines in ((left, each), (right, above)):
-            axis.plot(10**grid, np.transpose(lines), lw=0.4, alpha=0.4, **look)
-            axis.plot(10**grid, np.mean(lines, 0), lw=1.8, label=f"{iterate} iterate", **look)
+            axis.plot(10**grid, np.transpose(lines), lw=0.4, alpha=0.4, **look(index))
+            mean, label = np.mean(lines, 0), f"{iterate} iterate"
+            axis.plot(10**grid, mean, lw=1.8, label=label, **look(index))
     regularization = np.median([r["regularization"] for r in records.values()])
     for axis in (left, right):
         axis.axvline(regularization, color="0.5", lw=0.9, ls=":", label="regularisation")
-        axis.set_xscale("log")
-        axis.set_xlabel("eigenvalue of the Gauss-Newton operator")
-        axis.grid(alpha=0.3)
+        axis.set(xscale="log", xlabel="eigenvalue of the Gauss-Newton operator")
     left.set_ylabel("share of eigenvalues a decade")
-    right.set_ylabel("share of eigenvalues above")
-    right.set_yscale("log")
-    right.set_ylim(1e-4, 1.5)
-    _legend(figure, np.array([[left]]))
+    right.set(ylabel="share of eigenvalues above", yscale="log", ylim=(1e-4, 1.5))
+    legend_below(figure, [left], 4)
     figure.savefig(path, dpi=110)
 
 
@@ -104,23 +86,6 @@ def _share_above(spectra, values):
 
 def _name(arm):
     return f"{arm} (best fixed)" if arm.startswith("gradient descent") else arm
-
-
-def _legend(figure, axes):
-    """One legend below all panels: each name once."""
-    lines = {}
-    for axis in axes.flat:
-        handles, labels = axis.get_legend_handles_labels()
-        lines |= dict(zip(labels, handles, strict=True))
-    figure.legend(lines.values(), lines, loc="outside lower center", ncols=4, fontsize="small")
-
-
-def _range(axis, least, most):
-    """Limits of a logarithmic axis around what is drawn, within `least` and `most`."""
-    drawn = np.concatenate([line.get_ydata() for line in axis.lines])
-    drawn = drawn[np.isfinite(drawn) & (drawn > 0)]
-    low, high = (drawn.min(), drawn.max()) if len(drawn) else (least, most)
-    return max(low / 1.3, least), min(max(high * 1.3, 2 * least), most)
 
 
 def _within(axis, level):

@@ -4,6 +4,7 @@ import statistics
 
 import numpy as np
 
+from dimp_jax.studies.accuracy import middle
 from dimp_jax.studies.convergence import plots
 from dimp_jax.studies.convergence.lanczos import Ritz
 from dimp_jax.studies.convergence.measure import STARTS, SWEPT, excess, shown_arms, stacked
@@ -98,8 +99,8 @@ def _row(records, start, arm):
     for tolerance in TOLERANCES:
         below = over <= tolerance
         first = np.where(below.any(1), below.argmax(1), np.inf)
-        middle = float(np.median(first))
-        row[f"to {tolerance:.0%}"] = int(np.ceil(middle)) if np.isfinite(middle) else None
+        count = float(np.median(first))
+        row[f"to {tolerance:.0%}"] = int(np.ceil(count)) if np.isfinite(count) else None
     early = min(2, last)
     row |= {f"hit @{i}": float(np.mean(hit[:, i])) for i in dict.fromkeys((early, last))}
     row |= {f"margin @{i}": float(np.median(margin[:, i])) for i in dict.fromkeys((early, last))}
@@ -116,23 +117,17 @@ def _curve_rows(records):
     for problem, record in records.items():
         for start, by_arm in record["curves"].items():
             for arm, curve in by_arm.items():
-                over = excess(curve, record)
-                steps = [*curve["step_lengths"], None]
-                for i, loss in enumerate(curve["losses"]):
-                    rows.append(
-                        {
-                            "problem": problem,
-                            "start": start,
-                            "solver": arm,
-                            "iteration": i,
-                            "loss": loss,
-                            "excess": float(over[i]),
-                            "step_length": steps[i],
-                            "grad_norm": curve["grad_norms"][i],
-                            "hit": curve["hit"][i],
-                            "margin": curve["margin"][i],
-                        }
-                    )
+                columns = {
+                    "loss": curve["losses"],
+                    "excess": excess(curve, record).tolist(),
+                    "step_length": [*curve["step_lengths"], None],
+                    "grad_norm": curve["grad_norms"],
+                    "hit": curve["hit"],
+                    "margin": curve["margin"],
+                }
+                which = {"problem": problem, "start": start, "solver": arm}
+                for i, values in enumerate(zip(*columns.values(), strict=True)):
+                    rows.append(which | {"iteration": i} | dict(zip(columns, values, strict=True)))
     return rows
 
 
@@ -150,10 +145,10 @@ def _spectrum(opened, records):
             largest = max(s.values[-1] for s in found)
             smallest = min(s.values[0] for s in found)
             share = np.mean([s.weights[s.values > LARGE * largest].sum() for s in found])
+            which = {"problem": problem, "iterate": iterate}
             rows.append(
-                {
-                    "problem": problem,
-                    "iterate": iterate,
+                which
+                | {
                     "largest": float(largest),
                     "smallest seen": float(smallest),
                     "regularisation": record["regularization"],
@@ -161,26 +156,17 @@ def _spectrum(opened, records):
                     f"share over {LARGE:.0%}": float(share),
                 }
             )
-            for index, spectrum in enumerate(found):
-                for value, weight in zip(spectrum.values, spectrum.weights, strict=True):
-                    ritz_rows.append(
-                        {
-                            "problem": problem,
-                            "iterate": iterate,
-                            "random start": index,
-                            "ritz value": float(value),
-                            "weight": float(weight),
-                        }
-                    )
+            ritz_rows += [
+                which | {"random start": i, "ritz value": float(value), "weight": float(weight)}
+                for i, spectrum in enumerate(found)
+                for value, weight in zip(spectrum.values, spectrum.weights, strict=True)
+            ]
     opened.table("condition", rows)
     opened.table("ritz", ritz_rows)
     plots.spectrum(opened.folder / "spectrum.png", records, spectra_of)
+    of = lambda iterate, name: middle(row[name] for row in rows if row["iterate"] == iterate)
     numbers = [k for k in rows[0] if k not in ("problem", "iterate")]
-    middles = []
-    for iterate in ("first", "last"):
-        chosen = [row for row in rows if row["iterate"] == iterate]
-        middle = lambda name, chosen=chosen: _median([row[name] for row in chosen])
-        middles.append({"iterate": iterate, **{name: middle(name) for name in numbers}})
+    middles = [{"iterate": i, **{name: of(i, name) for name in numbers}} for i in ("first", "last")]
     return "\n\n".join(
         [
             "## Curvature",
@@ -199,8 +185,3 @@ def _spectrum(opened, records):
             "![Spectrum of the Gauss-Newton operator](spectrum.png)",
         ]
     )
-
-
-def _median(values):
-    known = [v for v in values if v is not None]
-    return float(statistics.median(known)) if known else None

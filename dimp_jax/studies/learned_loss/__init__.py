@@ -1,27 +1,27 @@
-"""What the loss has learned, and what of it tracking needs.
+"""What the loss has learned.
 
 python -m dimp_jax.studies learned_loss --out DIR --data SEQUENCES
 python -m dimp_jax.studies learned_loss --out DIR --checkpoints WORKDIR OTHER.safetensors
-
-Label, mask and weight as functions of the distance to the target, next to their initial values,
-for the tracker's weights and any further checkpoints; then each is set back to its initial value
-and the tracker runs again.
 """
 
 import dataclasses
-from pathlib import Path
 
-from dimp_jax.media.images import InputError
+from dimp_jax import config as configs
+from dimp_jax.studies import accuracy
 from dimp_jax.studies import study as studies
 
 SEEDS = 3
 QUICK_FRAMES = 60
-MAP_ROWS = 5  # of loss_maps.png, the initial one included
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments(studies.Common):
-    """What the loss has learned, and what of it tracking needs."""
+    """What the loss has learned, and what of it tracking needs.
+
+    Label, mask and weight as functions of the distance to the target, next to their initial values,
+    for the tracker's weights and any further checkpoints; then each is set back to its initial
+    value and the tracker runs again.
+    """
 
     checkpoints: tuple[str, ...] = ()
     """Further checkpoints to show: names of shipped weights, .safetensors files, converted ones,
@@ -37,9 +37,6 @@ class Arguments(studies.Common):
     seeds: int | None = None
     """Runs of each sequence; run r uses seed + r. Default: 3; with --quick, 1."""
 
-    frames: int | None = None
-    """Use only the first frames of each sequence. Default: all; with --quick, 60."""
-
 
 def run(args: Arguments, argv, console) -> None:
     """Writes the study; see `studies.Common.out`.
@@ -47,240 +44,28 @@ def run(args: Arguments, argv, console) -> None:
     Raises:
       InputError, FileNotFoundError, ValueError: input that cannot be used.
     """
-    if args.seeds is not None and args.seeds < 1:
-        raise InputError(f"--seeds {args.seeds}: expected at least 1")
-    from dimp_jax import config as configs
-    from dimp_jax.studies import accuracy
-
+    studies.check_counts(args, ("seeds",))
     config = studies.config_of(args)
-    frames = QUICK_FRAMES if args.quick and args.frames is None else args.frames
-    sequences = accuracy.load_sequences(args.data, frames) if args.sensitivity else []
+    if args.quick and args.frames is None:
+        args = dataclasses.replace(args, frames=QUICK_FRAMES)
+    sequences = accuracy.load_sequences(args.data, args.frames) if args.sensitivity else []
 
-    from dimp_jax.studies.learned_loss import functions as learned  # jax, from here on
+    from dimp_jax.studies.learned_loss import functions, report  # jax, from here on
 
-    own = learned.of_tracker(config)
-    runs = {where: learned.read(where) for where in args.checkpoints}
+    own = functions.of_tracker(config)
+    runs = {where: functions.read(where) for where in args.checkpoints}
     # Functions and seeds may be added to a study: only what a finished unit depends on counts.
     made_from = {
         "model": configs.to_dict(config.model),
         "tracker": configs.to_dict(config.tracker),
-        "input": studies.input_of(args, config, frames),
+        "input": studies.input_of(args, config),
         "seed": args.seed,
     }
-    parts = _parts(args.parts, own) if args.sensitivity else []
+    parts = report.parts_to_set_back(args.parts, own) if args.sensitivity else []
     study = studies.open_study("learned_loss", args, made_from, argv)
-    sections = _functions(study, own, runs, config)
+    sections = report.functions_of(study, own, runs, config)
     if args.sensitivity:
         count = args.seeds or (1 if args.quick else SEEDS)
         seeds = range(args.seed, args.seed + count)
-        sections += _sensitivity(study, config, parts, sequences, seeds, console)
+        sections += report.sensitivity_of(study, config, parts, sequences, seeds, console)
     study.report(f"What the loss of {own.name} has learned", sections)
-
-
-def _parts(wanted, own) -> list[str]:
-    from dimp_jax.studies.learned_loss import sensitivity
-
-    there = sensitivity.parts_of(own.config, own.params)
-    unknown = [part for part in wanted if part not in there]
-    if unknown:
-        raise InputError(
-            f"--parts {unknown[0]}: expected some of {', '.join(there)}, the learned parts of "
-            f"{own.name} with the objective {own.config.objective}"
-        )
-    if not there:
-        raise InputError(
-            f"{own.name}: the config sets every learned part back already; nothing is left to "
-            "compare: give --no-sensitivity"
-        )
-    return [part for part in there if part in (wanted or there)]
-
-
-# ------------------------------------------------------------------------------- functions
-
-
-def _functions(study, own, runs, config) -> list[str]:
-    """Tables and plots of the losses themselves."""
-    from dimp_jax.studies.learned_loss import figures
-    from dimp_jax.studies.learned_loss import functions as learned
-
-    everything = [own, *(loss for losses in runs.values() for loss in losses)]
-    latest = [own, *(losses[-1] for losses in runs.values())]
-    study.table("functions", learned.function_rows(everything))
-    study.table("numbers", learned.scalar_rows(everything))
-    study.table("deviations", learned.deviation_rows(everything))
-    sections = []
-    with_functions = [loss for loss in latest if loss.functions is not None]
-    for loss in latest:
-        if loss.functions is None:
-            sections.append(
-                f"{loss.title}: the objective `{loss.config.objective}` has no learned label, mask "
-                "and weight; only its numbers are shown."
-            )
-    if with_functions:
-        title = "learned loss (of several iterations, the last one is the darkest)"
-        if all(_iterations(loss) == 1 for loss in with_functions):
-            title = "learned loss"
-        figures.functions(
-            study.folder / "functions.png", with_functions, along_training=False, title=title
-        )
-        sections.append(
-            "## Functions of the distance\n\nLabel y, mask m (after its activation) and spatial "
-            "weight v over the distance of a cell to the target centre, as they were initially "
-            "(dashed; of the config of the first one) and as they are. One cell is 16 px of the "
-            "search crop. The last point stands for all larger distances. Values: "
-            "`functions.csv`.\n\n![functions](functions.png)"
-        )
-        sections.append(_maps(study, with_functions, config))
-    deviations = learned.deviation_rows(latest)
-    if deviations:
-        sections.append(
-            "How far each function is from its initial one: the largest difference and where it "
-            "is, the root of the sum of squares over the bins (L2), and the distance within which "
-            "half of that sum lies. All steps: `deviations.csv`.\n\n"
-            + studies.markdown_table(_compact(deviations))
-        )
-    sections.append(
-        "## Numbers\n\nThe step length is a factor of the exact line search, lambda the weight of "
-        "the filter's squared norm. All steps: `numbers.csv`.\n\n"
-        + studies.markdown_table(_compact(learned.scalar_rows(latest)))
-    )
-    for number, (where, losses) in enumerate(runs.items(), 1):
-        sections += _along_training(study, where, losses, number)
-    return sections
-
-
-def _maps(study, losses, config) -> str:
-    from dimp_jax.models.dimp import STRIDE_PX
-    from dimp_jax.predictor.correlation import score_size
-    from dimp_jax.studies.learned_loss import figures
-    from dimp_jax.studies.learned_loss import functions as learned
-
-    cells = config.tracker.crop_size_px // STRIDE_PX
-    side = score_size(cells, config.model.filter_size_cells)
-    shown = losses[: MAP_ROWS - 1]
-    rows = [("initial", learned.maps(shown[0].initial, shown[0].config, side))]
-    rows += [(loss.title, learned.maps(loss.params, loss.config, side)) for loss in shown]
-    figures.maps(study.folder / "loss_maps.png", rows)
-    left_out = ""
-    if len(losses) > len(shown):
-        left_out = f" Only the first {len(shown)} of {len(losses)} checkpoints are drawn."
-    return (
-        f"The same on the {side} x {side} scores of a crop with the target in its middle: the "
-        "label, and what a cell's error weighs. A score s above 0 costs v^2 (s - y)^2; one below 0 "
-        "costs v^2 (m s - y)^2, which far from the target, where y is near 0, is (m v)^2 s^2: a "
-        "mask of 1 is least squares, a mask of 0 a hinge. Where the config has the activation "
-        "`bentpar`, this holds for large scores."
-        f"{left_out}\n\n![loss maps](loss_maps.png)"
-    )
-
-
-def _along_training(study, where, losses, number) -> list[str]:
-    """Curves of the steps of a training, and of what it logged."""
-    from dimp_jax.studies.learned_loss import figures
-    from dimp_jax.studies.learned_loss import functions as learned
-    from dimp_jax.training import writers
-
-    sections = []
-    if len(losses) > 1 and losses[0].functions is not None:
-        name = f"along_training_{number}.png"
-        figures.functions(study.folder / name, losses, along_training=True, title=where)
-        steps = ", ".join(str(loss.step) for loss in losses)
-        sections.append(
-            f"The functions of {where} at the steps that it has on disk ({steps}).\n\n"
-            f"![along the training]({name})"
-        )
-    log = Path(losses[0].name) / "metrics.jsonl"
-    if losses[0].step is not None and log.is_file():
-        initial = learned.scalars(losses[0].initial, losses[0].config)
-        values = [float(initial[key][0]) for key in ("step_length", "lambda")]
-        name = f"logged_{number}.png"
-        if figures.along(study.folder / name, writers.read(log), values, where):
-            sections.append(
-                f"Step length and lambda over the steps of {where}, from its metrics.jsonl (of "
-                f"values per iteration, the mean).\n\n![logged]({name})"
-            )
-    return ["## Along training", *sections] if sections and number == 1 else sections
-
-
-def _iterations(loss) -> int:
-    return max(len(curves) for curves in loss.functions[1:])
-
-
-def _compact(rows):
-    """The rows without columns that say nothing."""
-    silent = {
-        name
-        for name, nothing in (("step", None), ("iteration", 1))
-        if all(row[name] == nothing for row in rows)
-    }
-    return [{key: value for key, value in row.items() if key not in silent} for row in rows]
-
-
-# ----------------------------------------------------------------------------- sensitivity
-
-
-def _sensitivity(study, config, parts, sequences, seeds, console) -> list[str]:
-    """Tracks with each part set back; tables and plots."""
-    from rich.progress import Progress
-
-    from dimp_jax.studies.learned_loss import figures, sensitivity
-    from dimp_jax.tracking import tracker
-
-    by_arm = sensitivity.trackers(tracker.build(config), parts)
-    names = list(by_arm)
-    with Progress(console=console) as progress:
-        task = progress.add_task("tracking", total=len(names) * len(sequences) * len(seeds))
-
-        def tell(text):
-            if text is None:
-                progress.advance(task)
-            else:
-                progress.update(task, description=text)
-
-        sensitivity.measure(study, by_arm, sequences, seeds, tell)
-    effects = sensitivity.effects(study, names, sequences, seeds)
-    study.table("sensitivity", sensitivity.auc_rows(study, names, sequences, seeds))
-    figures.sensitivity(study.folder / "sensitivity.png", effects[1:])
-    scores = sensitivity.score_rows(study, names, sequences)
-    study.table("score_maps", scores)
-    first = sequences[0]
-    figures.score_maps(
-        study.folder / "score_maps.png",
-        sensitivity.stored_scores(study, names, first),
-        f"scores of the second frame of {first.name}",
-    )
-    frames = sum(s.frames.count for s in sequences)
-    return [
-        "## Sensitivity of tracking\n\nEach learned part is set back to its initial value, all "
-        "else staying as trained, also the features that were trained together with it; "
-        "`all` sets all of the others back. Success AUC (rule `visible`: 21 thresholds, frames "
-        f"without the target left out), mean over {len(sequences)} sequence(s) of {frames} frames "
-        f"together and {len(seeds)} seed(s); spread: standard deviation of the means of the seeds. "
-        "The difference is paired by sequence and seed; brackets: 95 % percentile interval by "
-        "bootstrap over the sequences (none for a single one), which is too narrow for a few of "
-        "them and knows nothing of the seeds: see the differences' own spread over the seeds, too. "
-        "A difference of exactly 0 is possible: where the IoU network refines, scores with the "
-        "same peak cells and verdicts give the same boxes. Each sequence and seed: "
-        "`sensitivity.csv`.\n\n"
-        + studies.markdown_table([_effect_row(effect) for effect in effects])
-        + "\n\nThe differences (diamonds), their intervals and those of the single sequences "
-        "(gray).\n\n![sensitivity](sensitivity.png)",
-        "Score maps of the second frame of each sequence, with the filter learned from the first "
-        "one: Pearson's correlation with those of the trained loss (mean and lowest over the "
-        "sequences), their largest value, and the largest value 3 or more cells from it as a share "
-        "of it.\n\n" + studies.markdown_table(scores) + "\n\n![score maps](score_maps.png)",
-    ]
-
-
-def _effect_row(effect):
-    row = {"set back": effect.arm, "AUC": effect.auc, "spread": effect.spread}
-    if effect.arm == "trained":
-        return row
-    between = effect.interval and f"[{effect.interval[0]:+.3f}, {effect.interval[1]:+.3f}]"
-    worse = sum(value < 0 for value in effect.by_sequence.values())
-    return row | {
-        "difference": f"{effect.difference:+.4f}",
-        "95 %": between,
-        "its spread": effect.difference_spread,
-        "sequences worse": f"{worse} of {len(effect.by_sequence)}",
-    }

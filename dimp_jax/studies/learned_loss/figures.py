@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
 from dimp_jax.models.dimp import STRIDE_PX
-from dimp_jax.training.figures import draw_functions, legend, loss_functions
+from dimp_jax.training.figures import draw_functions, legend, legend_below, loss_functions, panels
 
 DPI = 110
 LOGGED = {"predictor/step_length": "step length", "predictor/regularization": "lambda"}
@@ -22,8 +22,7 @@ def functions(path, losses, *, along_training: bool, title: str) -> None:
     if along_training:
         colors = list(matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(losses))))
     text = lambda loss: f"step {loss.step}" if along_training else loss.title
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
-    axes = figure.subplots(1, 3)
+    figure, (axes,) = panels(1, 3, (11, 3.8))
     first = losses[0]
     initial = loss_functions(first.initial, first.config)
     series = [(text(loss), c, loss.functions) for loss, c in zip(losses, colors, strict=True)]
@@ -32,9 +31,7 @@ def functions(path, losses, *, along_training: bool, title: str) -> None:
         scale = (lambda cells: cells * STRIDE_PX, lambda px: px / STRIDE_PX)
         axis.secondary_xaxis("top", functions=scale).set_xlabel("crop px", fontsize="small")
     figure.suptitle(title)
-    handles, texts = axes[0].get_legend_handles_labels()
-    once = dict(zip(texts, handles, strict=True))
-    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=3, fontsize="small")
+    legend_below(figure, axes[:1], 3)
     figure.savefig(path, dpi=DPI)
 
 
@@ -70,15 +67,12 @@ def along(path, records, initial: dict, title: str) -> bool:
     series = {key: [(r["step"], r[key]) for r in records if r.get(key)] for key in LOGGED}
     if not all(series.values()):
         return False
-    figure = Figure(figsize=(8, 3), layout="constrained")
-    axes = figure.subplots(1, 2)
+    figure, (axes,) = panels(1, 2, (8, 3))
     for axis, (key, points), value in zip(axes, series.items(), initial, strict=True):
         axis.axhline(value, linestyle="--", color="0.6", label="initial")
         axis.plot(*zip(*points, strict=True), color="C0", label=LOGGED[key])
-        axis.set_xlabel("step")
-        axis.set_title(LOGGED[key])
-        axis.grid(alpha=0.3)
-    legend(axes[0])
+        axis.set(xlabel="step", title=LOGGED[key])
+    legend(axes[0], axes[:1])
     figure.suptitle(title)
     figure.savefig(path, dpi=DPI)
     return True
@@ -86,8 +80,7 @@ def along(path, records, initial: dict, title: str) -> bool:
 
 def sensitivity(path, effects) -> None:
     """Draws the differences in AUC: mean, interval, and a point for every sequence."""
-    figure = Figure(figsize=(7.5, 0.55 * len(effects) + 1.4), layout="constrained")
-    axis = figure.subplots()
+    figure, ((axis,),) = panels(1, 1, (7.5, 0.55 * len(effects) + 1.4))
     axis.axvline(0, color="0.6", linestyle="--")
     for place, effect in enumerate(effects):
         points = list(effect.by_sequence.values())
@@ -99,7 +92,6 @@ def sensitivity(path, effects) -> None:
     axis.invert_yaxis()
     axis.set_ylabel("set back to its initial value")
     axis.set_xlabel("success AUC, less that of the trained loss")
-    axis.grid(alpha=0.3, axis="x")
     figure.savefig(path, dpi=DPI)
 
 
@@ -112,8 +104,7 @@ def score_maps(path, by_arm: dict, title: str) -> None:
     for axis, (arm, scores) in zip(axes, by_arm.items(), strict=True):
         shown = axis.imshow(scores, vmin=low, vmax=high)
         axis.set_title(arm, fontsize="small")
-        axis.set_xticks([])
-        axis.set_yticks([])
+        axis.set(xticks=[], yticks=[])
     figure.colorbar(shown, ax=axes)
     figure.suptitle(title, fontsize="medium")
     figure.savefig(path, dpi=DPI)

@@ -16,8 +16,6 @@ from dimp_jax.predictor.solve import at_iteration
 from dimp_jax.tracking import weights
 from dimp_jax.training.figures import TITLES, LossFunctions, loss_functions
 
-SCALARS = {"step_length": "log_step_length", "lambda": "filter_reg"}  # shown: parameter
-
 
 class Loss(NamedTuple):
     """The loss of one checkpoint, as the predictor uses it."""
@@ -133,7 +131,7 @@ def function_rows(losses) -> list[dict]:
         if functions is None:
             continue
         for iteration in range(max(len(getattr(functions, name)) for name in TITLES)):
-            now = {n: _of_iteration(getattr(functions, n), iteration) for n in TITLES}
+            now = {n: getattr(functions, n)[: iteration + 1][-1] for n in TITLES}
             for index, distance in enumerate(functions.distance_cells):
                 values = {n: float(now[n][index]) for n in TITLES}
                 rows.append(
@@ -169,12 +167,8 @@ def deviation_rows(losses) -> list[dict]:
         functions, initial = loss.functions, loss_functions(loss.initial, loss.config)
         for part in TITLES if functions is not None else ():
             for iteration, curve in enumerate(getattr(functions, part)):
-                change = curve - getattr(initial, part)[0]
-                rows.append(
-                    _which(loss, iteration)
-                    | {"part": part}
-                    | deviation(change, functions.distance_cells)
-                )
+                change = deviation(curve - getattr(initial, part)[0], functions.distance_cells)
+                rows.append(_which(loss, iteration) | {"part": part} | change)
     return rows
 
 
@@ -198,7 +192,3 @@ def deviation(change, distance_cells) -> dict:
 
 def _which(loss, iteration):
     return {"checkpoint": loss.name, "step": loss.step, "iteration": iteration + 1}
-
-
-def _of_iteration(curves, iteration):
-    return curves[min(iteration, len(curves) - 1)]

@@ -5,6 +5,7 @@ programs. `--model.predictor.learned.PART initial` gives the same tracker.
 """
 
 import dataclasses
+import itertools
 import statistics as standard
 from typing import NamedTuple
 
@@ -59,11 +60,8 @@ def trackers(tracker, parts) -> dict:
     params = network.params["predictor"]
 
     def changed(names):
-        swapped = set_back(params, config, names)
-        return dataclasses.replace(
-            tracker,
-            network=network._replace(params=network.params | {"predictor": swapped}),
-        )
+        swapped = network.params | {"predictor": set_back(params, config, names)}
+        return dataclasses.replace(tracker, network=network._replace(params=swapped))
 
     return {arm: changed(names) for arm, names in arms(parts).items()}
 
@@ -81,19 +79,18 @@ def measure(study, by_arm, sequences, seeds, progress) -> None:
 
     Args:
       by_arm: arm -> tracker.
-      progress: called with a text before each unit, and with None after it.
+      progress: called with (units done, in all, what is being done).
     """
-    for seed in seeds:
-        for sequence in sequences:
-            for arm, tracker in by_arm.items():
-                progress(f"{sequence.name}, {arm}")
-                key = auc_key(arm, sequence, seed)
-                if study.unit(key) is None:
-                    study.record(key, {"auc": accuracy.success_auc(tracker, sequence, seed)})
-                if seed == seeds[0] and study.unit(scores_key(arm, sequence)) is None:
-                    scores = second_frame_scores(tracker, sequence, seed)
-                    study.record(scores_key(arm, sequence), scores.tolist())
-                progress(None)
+    units = list(itertools.product(seeds, sequences, by_arm))
+    for done, (seed, sequence, arm) in enumerate(units):
+        progress(done, len(units), f"{sequence.name}, {arm}")
+        key = auc_key(arm, sequence, seed)
+        if study.unit(key) is None:
+            study.record(key, {"auc": accuracy.success_auc(by_arm[arm], sequence, seed)})
+        if seed == seeds[0] and study.unit(scores_key(arm, sequence)) is None:
+            scores = second_frame_scores(by_arm[arm], sequence, seed)
+            study.record(scores_key(arm, sequence), scores.tolist())
+    progress(len(units), len(units))
 
 
 def second_frame_scores(tracker, sequence, seed: int) -> np.ndarray:
@@ -111,28 +108,22 @@ def second_frame_scores(tracker, sequence, seed: int) -> np.ndarray:
 
 def effects(study, names, sequences, seeds) -> list[Effect]:
     """The arms `names`, of which the first is the trained loss, from finished units."""
-    values = np.array(
-        [
-            [[study.unit(auc_key(n, s, seed))["auc"] for s in sequences] for seed in seeds]
-            for n in names
-        ]
-    )  # [arms, seeds, sequences]
-    return [
-        Effect(
-            name,
-            *accuracy.mean_and_spread(list(value.mean(axis=1))),
-            *accuracy.mean_and_spread(list((value - values[0]).mean(axis=1))),
-            interval((value - values[0]).mean(axis=0)),
-            dict(
-                zip(
-                    [s.name for s in sequences],
-                    (value - values[0]).mean(axis=0).tolist(),
-                    strict=True,
-                )
-            ),
+    auc = lambda name, seed, sequence: study.unit(auc_key(name, sequence, seed))["auc"]
+    values = np.array([[[auc(n, r, s) for s in sequences] for r in seeds] for n in names])
+    found = []
+    for name, value in zip(names, values, strict=True):  # [seeds, sequences]
+        less = value - values[0]
+        by_sequence = less.mean(axis=0)
+        found.append(
+            Effect(
+                name,
+                *accuracy.mean_and_spread(value.mean(axis=1).tolist()),
+                *accuracy.mean_and_spread(less.mean(axis=1).tolist()),
+                interval(by_sequence),
+                {s.name: float(d) for s, d in zip(sequences, by_sequence, strict=True)},
+            )
         )
-        for name, value in zip(names, values, strict=True)
-    ]
+    return found
 
 
 def interval(differences) -> tuple[float, float] | None:
@@ -151,12 +142,11 @@ def interval(differences) -> tuple[float, float] | None:
 def auc_rows(study, names, sequences, seeds) -> list[dict]:
     """One row a sequence, arm and seed."""
     rows = []
-    for sequence in sequences:
-        for seed in seeds:
-            auc = {name: study.unit(auc_key(name, sequence, seed))["auc"] for name in names}
-            for name in names:
-                row = {"sequence": sequence.name, "set back": name, "seed": seed}
-                rows.append(row | {"auc": auc[name], "difference": auc[name] - auc[names[0]]})
+    for sequence, seed in itertools.product(sequences, seeds):
+        auc = {name: study.unit(auc_key(name, sequence, seed))["auc"] for name in names}
+        for name in names:
+            row = {"sequence": sequence.name, "set back": name, "seed": seed}
+            rows.append(row | {"auc": auc[name], "difference": auc[name] - auc[names[0]]})
     return rows
 
 

@@ -7,15 +7,17 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.progress import Progress
 
 from dimp_jax.config.predictor import PredictorConfig
 from dimp_jax.host.machine import machine
+from dimp_jax.models.dimp import STRIDE_PX
 from dimp_jax.predictor import predict
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.studies import problems
+from dimp_jax.studies.accuracy import middle
 from dimp_jax.tracking import tracker as trackers
 from dimp_jax.training import losses, steps
+from dimp_jax.training.log import counted
 
 EXACT = "unrolled"
 FEATURES = "features"
@@ -32,23 +34,18 @@ def measure(config, sequences, args, opened, console) -> dict:
     """
     units = {(loss, n): f"{loss}-{n}" for loss in args.losses for n in args.iterations}
     missing = [which for which, key in units.items() if opened.unit(key) is None]
-    with Progress(console=console) as progress:
-        programs = sum(len(adjoints_of(config.model.predictor, n, args.truncate)) for _, n in units)
-        task = progress.add_task("samples", total=programs)
-        done = [which for which in units if which not in missing]
-        for _, n in done:
-            progress.advance(task, len(adjoints_of(config.model.predictor, n, args.truncate)))
+    with counted(console, "samples") as progress:
+        progress(len(units) - len(missing), len(units))
         if missing:
             tracker = trackers.build(config)
             drawn = draw(config, tracker, sequences, args)
-            for loss, n in missing:
-
-                def tell(adjoint, loss=loss, n=n):
-                    progress.update(task, advance=1, description=f"{loss}, {n}: {adjoint}")
-
-                learned = tracker.network.params["predictor"]
-                record = compare(config, learned, drawn, loss, n, args, tell)
-                opened.record(units[loss, n], record)
+            learned = tracker.network.params["predictor"]
+        for number, (loss, n) in enumerate(missing, len(units) - len(missing)):
+            tell = lambda adjoint, number=number, start=f"{loss}, {n}": progress(
+                number, len(units), f"{start}: {adjoint}"
+            )
+            opened.record(units[loss, n], compare(config, learned, drawn, loss, n, args, tell))
+        progress(len(units), len(units))
     return {which: opened.unit(key) for which, key in units.items()}
 
 
@@ -78,10 +75,8 @@ def compare(config, learned, drawn, loss: str, num_iter: int, args, tell) -> dic
         if name == EXACT:
             exact, exact_values = groups, values
             record["sizes"] = {group: vector.size for group, vector in exact[0].items()}
-            record["norm"] = {
-                group: [float(np.linalg.norm(vectors[group])) for vectors in exact]
-                for group in exact[0]
-            }
+            length = lambda group, exact=exact: [float(np.linalg.norm(of[group])) for of in exact]
+            record["norm"] = {group: length(group) for group in exact[0]}
             record["optimality"] = [float(optimality) for (_, optimality), _ in results]
         pairs = list(zip(groups, exact, strict=True))
         record["adjoints"][name] = {
@@ -103,15 +98,9 @@ def make_loss(config, predictor, loss: str, num_iter: int):
 
     def value(given, problem):
         params, initial, feat = given
+        fitted = problem.box_xywh, problem.weight
         solved = predict.optimize_filter(
-            params,
-            initial,
-            feat,
-            problem.box_xywh,
-            problem.weight,
-            predictor,
-            num_iter=num_iter,
-            stride_px=problems.STRIDE_PX,
+            params, initial, feat, *fitted, predictor, num_iter=num_iter, stride_px=STRIDE_PX
         )
         if loss == "final":  # of `last` alone: some adjoints need not look at the others then
             scores = correlate(solved.last, problem.test_feat)
@@ -174,12 +163,6 @@ def adjoints_of(own: PredictorConfig, num_iter: int, truncate) -> dict[str, Pred
                 own, adjoint="truncated", truncate_every=length
             )
     return named
-
-
-def middle(values):
-    """Median of what is known; None if nothing is."""
-    known = [v for v in values if v is not None]
-    return statistics.median(known) if known else None
 
 
 def groups_of(records) -> list[str]:

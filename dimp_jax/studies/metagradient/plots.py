@@ -1,10 +1,10 @@
 """Plots of the study `metagradient`."""
 
 import numpy as np
-from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
-from dimp_jax.evaluation.report.plots import COLORS, STYLES
-from dimp_jax.studies.metagradient.measure import EXACT, adjoints_in, groups_of, middle
+from dimp_jax.studies.accuracy import middle
+from dimp_jax.studies.metagradient.measure import EXACT, adjoints_in, groups_of
+from dimp_jax.training.figures import legend_below, look, panels
 
 LEAST_ANGLE = 1e-5  # of the plots: what is nearer to the exact direction is drawn here
 COLUMNS = 4
@@ -16,26 +16,24 @@ def against_iterations(path, records, field: str, threshold: float | None) -> No
     if field == "cosine":  # that of single numbers is a sign
         groups = [g for g in groups if records[counts[0]]["sizes"][g] > 1]
     rows = -(-len(groups) // COLUMNS)
-    figure = Figure(figsize=(11, 0.8 + 2.7 * rows), layout="constrained")
-    axes = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True, sharey=True)
+    figure, axes = panels(rows, COLUMNS, (11, 0.8 + 2.7 * rows), sharex=True, sharey=True)
     for axis, group in zip(axes.flat, groups, strict=False):
         for index, adjoint in enumerate(adjoints_in(records)):
             if adjoint == EXACT:
                 continue
             found = [records[n]["adjoints"].get(adjoint) for n in counts]
             values = [None if f is None else middle(f[field][group]) for f in found]
-            drawn = np.array([np.nan if v is None else v for v in values])
+            drawn = np.array(values, float)  # None: NaN
             if field == "cosine":
                 drawn = np.maximum(1 - drawn, LEAST_ANGLE)
             else:
                 drawn = np.where(drawn > 0, drawn, np.nan)
-            axis.plot(counts, drawn, label=adjoint, **_look(index))
+            axis.plot(counts, drawn, label=adjoint, marker="o", markersize=3, **look(index))
+        level, text = 1, "as the exact one"
         if threshold is not None:
-            axis.axhline(1 - threshold, color="0.5", lw=0.9, ls=":", label=f"cosine {threshold:g}")
-        else:
-            axis.axhline(1, color="0.5", lw=0.9, ls=":", label="as the exact one")
+            level, text = 1 - threshold, f"cosine {threshold:g}"
+        axis.axhline(level, color="0.5", lw=0.9, ls=":", label=text)
         axis.set_title(group, fontsize="medium")
-        axis.grid(alpha=0.3)
     for index, axis in enumerate(axes.flat):
         axis.set_visible(index < len(groups))
         if index + COLUMNS >= len(groups):  # the lowest one of its column
@@ -47,51 +45,30 @@ def against_iterations(path, records, field: str, threshold: float | None) -> No
         axes.flat[0].set_ylim(LEAST_ANGLE / 2, 4)
     label = "1 - cosine with the exact gradient" if field == "cosine" else "norm by the exact one's"
     figure.supylabel(label, fontsize="medium")
-    _legend(figure, axes)
+    legend_below(figure, axes.flat, 5)
     figure.savefig(path, dpi=110)
 
 
 def cost(path, records) -> None:
     """Time and temporary memory of one gradient against iterations."""
     counts = sorted(records)
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    axes = figure.subplots(1, 2, squeeze=False)
+    figure, axes = panels(1, 2, (11, 4))
     for axis, field, scale in zip(
         axes[0], ("seconds", "temporary_bytes"), (1e3, 1e-6), strict=True
     ):
         for index, adjoint in enumerate(adjoints_in(records)):
             found = [records[n]["adjoints"].get(adjoint) for n in counts]
             values = [np.nan if f is None or f[field] is None else scale * f[field] for f in found]
-            axis.plot(counts, values, label=adjoint, **_look(index))
+            axis.plot(counts, values, label=adjoint, marker="o", markersize=3, **look(index))
         _iterations(axis, counts)
-        axis.set_yscale("log")
-        axis.set_xlabel("iterations of the solver")
-        axis.grid(alpha=0.3)
+        axis.set(yscale="log", xlabel="iterations of the solver")
     axes[0, 0].set_ylabel("time of loss and gradient (ms)")
     axes[0, 1].set_ylabel("temporary memory (MB)")
-    _legend(figure, axes)
+    legend_below(figure, axes.flat, 5)
     figure.savefig(path, dpi=110)
-
-
-def _look(index):
-    return {
-        "color": COLORS[index % len(COLORS)],
-        "ls": STYLES[index % len(STYLES)],
-        "marker": "o",
-        "markersize": 3,
-    }
 
 
 def _iterations(axis, counts):
     axis.set_xscale("log")
     axis.set_xticks(counts, [str(n) for n in counts])
     axis.minorticks_off()
-
-
-def _legend(figure, axes):
-    """One legend below all panels: each name once."""
-    lines = {}
-    for axis in axes.flat:
-        handles, labels = axis.get_legend_handles_labels()
-        lines |= dict(zip(labels, handles, strict=True))
-    figure.legend(lines.values(), lines, loc="outside lower center", ncols=5, fontsize="small")

@@ -1,7 +1,8 @@
 """Tables, plots and report of the study `metagradient`."""
 
+from dimp_jax.studies.accuracy import middle
 from dimp_jax.studies.metagradient import plots
-from dimp_jax.studies.metagradient.measure import EXACT, groups_of, middle
+from dimp_jax.studies.metagradient.measure import EXACT, groups_of
 from dimp_jax.studies.study import markdown_table
 
 ENOUGH = 0.99  # cosine with the exact gradient
@@ -11,7 +12,7 @@ TITLES = {
 }
 
 
-def write(opened, measured: dict, args, config) -> None:
+def write(opened, measured: dict, config) -> None:
     """Writes everything from the records of `measure.measure`."""
     opened.table("gradients", _rows(measured))
     sections = [_setting(measured, config)]
@@ -47,33 +48,29 @@ def _setting(measured, config):
 def _loss(loss, records):
     groups, most = groups_of(records), max(records)
     vectors = [g for g in groups if records[most]["sizes"][g] > 1]
-    cosines, ratios = ([_row(records[most], a, f, groups) for a in records[most]["adjoints"]
-                        if a != EXACT] for f in ("cosine", "ratio"))  # fmt: skip
-    optimality = [
-        {
-            "iterations": n,
-            "optimality": middle(record["optimality"]),
-            **{g: middle(record["adjoints"]["implicit"]["cosine"][g]) for g in vectors},
-        }
-        for n, record in records.items()
-    ]
+    found = {name: of for name, of in records[most]["adjoints"].items() if name != EXACT}
+    middles = lambda values, names=groups: {g: middle(values[g]) for g in names}
+    table = lambda field: markdown_table(
+        [{"adjoint": name, **middles(of[field])} for name, of in found.items()]
+    )
+    norms, optimality = [], []
+    for n, record in records.items():
+        implicit = record["adjoints"]["implicit"]["cosine"]
+        norms.append({"iterations": n, **middles(record["norm"])})
+        row = {"iterations": n, "optimality": middle(record["optimality"])}
+        optimality.append(row | middles(implicit, vectors))
     return "\n\n".join(
         [
             f"## {TITLES[loss]}",
             f"Cosine with the exact gradient after {most} iterations, by group of leaves.",
-            markdown_table(cosines),
+            table("cosine"),
             f"Norm by that of the exact gradient, {most} iterations.",
-            markdown_table(ratios),
+            table("ratio"),
             f"![One less the cosine, against iterations](cosine_{loss}.png)",
             f"![Ratio of the norms against iterations](ratio_{loss}.png)",
             "Norm of the exact gradient: where it grows with the iterations, the solve has become "
             "sensitive to what it starts from, and the directions of shorter passes say little.",
-            markdown_table(
-                [
-                    {"iterations": n, **{g: middle(record["norm"][g]) for g in groups}}
-                    for n, record in records.items()
-                ]
-            ),
+            markdown_table(norms),
             "Where truncation starts to matter: the least number of iterations to pass through for "
             f"a median cosine of {ENOUGH:g} (1 is `one_step`; `all`: no tried length below the "
             "number of iterations does).",
@@ -103,10 +100,10 @@ def truncation_rows(records, groups) -> list[dict]:
 
 def _cost(measured):
     loads = [r["load"] for r in measured.values() if r["load"] is not None]
-    rows = []
+    rows, most = [], max(n for _, n in measured)
     for (loss, n), record in sorted(measured.items()):
-        for name, found in record["adjoints"].items():
-            exact = record["adjoints"][EXACT]
+        exact = record["adjoints"][EXACT]
+        for name, found in record["adjoints"].items() if n == most else ():
             taken, used = found["seconds"], found["temporary_bytes"]
             rows.append(
                 {
@@ -119,7 +116,6 @@ def _cost(measured):
                     "memory by unrolled": None if used is None else used / exact["temporary_bytes"],
                 }
             )
-    most = max(n for _, n in measured)
     busy = f"{min(loads):g} to {max(loads):g}" if loads else "unknown"
     return "\n\n".join(
         [
@@ -128,7 +124,7 @@ def _cost(measured):
             "the program allocates beside arguments and results (XLA's own figure), after "
             f"{most} iterations. The machine's load when each unit began: {busy}; times taken "
             "beside other programs say little.",
-            markdown_table([row for row in rows if row["iterations"] == most]),
+            markdown_table(rows),
             *(
                 f"![Time and memory against iterations: {TITLES[loss].lower()}](cost_{loss}.png)"
                 for loss in dict.fromkeys(loss for loss, _ in measured)
@@ -137,32 +133,24 @@ def _cost(measured):
     )
 
 
-def _row(record, adjoint, field, groups):
-    found = record["adjoints"][adjoint][field]
-    return {"adjoint": adjoint, **{g: middle(found[g]) for g in groups}}
-
-
 def _rows(measured):
-    rows = []
-    for (loss, n), record in measured.items():
-        for name, found in record["adjoints"].items():
-            for group in found["cosine"]:
-                pairs = zip(found["cosine"][group], found["ratio"][group], strict=True)
-                for sample, (cosine, ratio) in enumerate(pairs):
-                    rows.append(
-                        {
-                            "loss": loss,
-                            "iterations": n,
-                            "adjoint": name,
-                            "group": group,
-                            "sample": sample,
-                            "cosine": cosine,
-                            "norm_ratio": ratio,
-                            "exact_norm": record["norm"][group][sample],
-                            "optimality": record["optimality"][sample],
-                            "seconds": found["seconds"],
-                            "temporary_bytes": found["temporary_bytes"],
-                            "load": record["load"],
-                        }
-                    )
-    return rows
+    return [
+        {
+            "loss": loss,
+            "iterations": n,
+            "adjoint": name,
+            "group": group,
+            "sample": sample,
+            "cosine": cosine,
+            "norm_ratio": found["ratio"][group][sample],
+            "exact_norm": record["norm"][group][sample],
+            "optimality": record["optimality"][sample],
+            "seconds": found["seconds"],
+            "temporary_bytes": found["temporary_bytes"],
+            "load": record["load"],
+        }
+        for (loss, n), record in measured.items()
+        for name, found in record["adjoints"].items()
+        for group, cosines in found["cosine"].items()
+        for sample, cosine in enumerate(cosines)
+    ]

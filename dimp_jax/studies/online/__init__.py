@@ -9,7 +9,6 @@ from pathlib import Path
 
 from dimp_jax import config as configs
 from dimp_jax.host.machine import busy_notice, machine
-from dimp_jax.media.images import InputError
 from dimp_jax.studies import accuracy
 from dimp_jax.studies import study as studies
 from dimp_jax.studies.online import figures, measure, results, variants
@@ -38,9 +37,6 @@ class Arguments(studies.Common):
     seeds: int = 3
     """Number of tracker seeds, from --seed on."""
 
-    frames: int | None = None
-    """Use only the first frames of each sequence."""
-
     rounds: int = 5
     """Times that default and variant are timed in turns; the ratio is the median."""
 
@@ -52,15 +48,18 @@ def run(args: Arguments, argv, console) -> None:
       InputError: input that cannot be used; finished units stay.
     """
     args = quickened(args)
-    for option in ("seeds", "rounds"):
-        if getattr(args, option) < 1:
-            raise InputError(f"--{option} {getattr(args, option)}: expected at least 1")
+    studies.check_counts(args, ("seeds", "rounds"))
     config = studies.config_of(args)
     chosen = variants.choose(config.tracker, only=args.only, add=args.add, file=args.variants)
     found = accuracy.load_sequences(args.data, args.frames)
     if args.quick:
         found = found[:1]
-    study = studies.open_study("online", args, made_from(config, args), argv)
+    whole = configs.to_dict(config)
+    del whole["training"], whole["seed"]
+    # All that the figures depend on but the variant and the tracker's seed.
+    made_from = {"config": whole, "inputs": studies.input_of(args, config)}
+    made_from |= {"rounds": args.rounds, "quick": args.quick}
+    study = studies.open_study("online", args, made_from, argv)
     busy = busy_notice(machine())
     if busy:
         console.print(busy, markup=False)
@@ -74,8 +73,8 @@ def run(args: Arguments, argv, console) -> None:
         busy=busy,
         console=console,
     )
-    records = results.collect(study)
-    report(study, records, f"{Path(args.config).stem} on {name_of(args)}")
+    data = "the demo clip" if args.data is None else args.data.resolve().name
+    report(study, results.collect(study), f"{Path(args.config).stem} on {data}")
 
 
 def quickened(args: Arguments) -> Arguments:
@@ -89,19 +88,6 @@ def quickened(args: Arguments) -> Arguments:
         frames=QUICK_FRAMES if args.frames is None else args.frames,
         only=variants.QUICK if args.only is None else args.only,
     )
-
-
-def made_from(config: configs.Config, args: Arguments) -> dict:
-    """All that the figures depend on but the variant and the tracker's seed."""
-    whole = configs.to_dict(config)
-    del whole["training"], whole["seed"]
-    described = studies.input_of(args, config, args.frames)
-    return {"config": whole, "inputs": described, "rounds": args.rounds, "quick": args.quick}
-
-
-def name_of(args: Arguments) -> str:
-    """What was tracked, for titles."""
-    return "the demo clip" if args.data is None else args.data.resolve().name
 
 
 def report(study: studies.Study, records, title: str) -> None:

@@ -1,13 +1,11 @@
 """The plots of the study: AUC against speed, and each parameter on its own."""
 
-import statistics
 import textwrap
-
-from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
 from dimp_jax.studies.accuracy import mean_and_spread
 from dimp_jax.studies.online.results import frames_per_second, pareto_front, points_of
 from dimp_jax.studies.online.variants import DEFAULT
+from dimp_jax.training.figures import panels
 
 TRADE_OFF = """Each point is a variant; the grey line joins those that no other one beats in both
 (the Pareto front). Bars: standard deviation over the tracker's seeds."""
@@ -21,7 +19,6 @@ PANELS = (
     ("memory.size", "slots of the memory"),
     ("memory.init_iterations", "iterations on the first frame"),
 )
-LABEL_STEP = 0.034  # of the height of the axes
 LEAST_AUC_RANGE = 0.02  # of an axis: differences below its grid are none
 
 
@@ -33,8 +30,7 @@ def trade_off(path, records, title: str) -> None:
     """
     points = points_of(records)
     front = pareto_front(points)
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    axis = figure.subplots()
+    figure, ((axis,),) = panels(1, 1, (11, 7))
     axis.plot(*zip(*(points[name] for name in front), strict=True), "-", color="0.7", zorder=1)
     colors = {name: "C0" if name in front else "0.4" for name in points} | {DEFAULT: "C3"}
     for record in records:
@@ -46,10 +42,7 @@ def trade_off(path, records, title: str) -> None:
             color=colors[record.name],
             elinewidth=0.8,
         )
-    axis.set_xlabel("frames/s (decoding apart)")
-    axis.set_ylabel("mean success AUC")
-    axis.set_title(title)
-    axis.grid(alpha=0.3)
+    axis.set(xlabel="frames/s (decoding apart)", ylabel="mean success AUC", title=title)
     axis.set_ylim(_widened(*axis.get_ylim()))
     _label(axis, points, colors)
     figure.savefig(path, dpi=110)
@@ -57,33 +50,19 @@ def trade_off(path, records, title: str) -> None:
 
 def _label(axis, points, colors) -> None:
     """Names in a column on the right, in the order of their points, so that none hides another."""
-    low, high = axis.get_ylim()
     ordered = sorted(points, key=lambda name: (points[name][1], points[name][0]))
-    heights = _spread([(points[name][1] - low) / (high - low) for name in ordered], LABEL_STEP)
-    for name, height in zip(ordered, heights, strict=True):
-        line = {"arrowstyle": "-", "relpos": (0, 0.5), "shrinkA": 0, "linewidth": 0.7}
+    line = {"arrowstyle": "-", "relpos": (0, 0.5), "shrinkA": 0, "linewidth": 0.7, "alpha": 0.35}
+    for place, name in enumerate(ordered):
         axis.annotate(
             name,
             points[name],
-            xytext=(1.04, height),
+            xytext=(1.04, (place + 0.5) / len(ordered)),
             textcoords="axes fraction",
             va="center",
             fontsize=8,
             color=colors[name],
-            arrowprops=line | {"color": colors[name], "alpha": 0.35},
+            arrowprops=line | {"color": colors[name]},
         )
-
-
-def _spread(heights, step):
-    """Increasing heights, moved as little as keeps them `step` apart (in least squares)."""
-    groups = []  # neighbours that touch move as one: means of heights less their place's share
-    for place, height in enumerate(heights):
-        groups.append([height - place * step])
-        while len(groups) > 1 and statistics.fmean(groups[-1]) < statistics.fmean(groups[-2]):
-            last = groups.pop()
-            groups[-1] += last
-    start = [statistics.fmean(group) for group in groups for _ in group]
-    return [height + place * step for place, height in enumerate(start)]
 
 
 def _widened(low, high):
@@ -95,9 +74,8 @@ def _widened(low, high):
 def panel(records, field: str) -> list[tuple]:
     """(value, record) of the variants that differ from the default in `field` alone, by value."""
     changed = [(r.changes[field], r) for r in records if set(r.changes) == {field}]
-    if not changed:
-        return []
-    return sorted([*changed, (records[0].values[field], records[0])], key=lambda pair: pair[0])
+    default = [(r.default_values[field], records[0]) for _, r in changed[:1]]
+    return sorted(changed + default, key=lambda pair: pair[0])
 
 
 def parameters(path, records, title: str) -> bool:
@@ -109,26 +87,26 @@ def parameters(path, records, title: str) -> bool:
     Returns:
       whether there was something to draw.
     """
-    panels = [(label, panel(records, field)) for field, label in PANELS]
+    shown = [(label, panel(records, field)) for field, label in PANELS]
+    shown = [(label, points) for label, points in shown if points]
     ways = [r for r in records if r.name == DEFAULT or "memory.update" in r.changes]
-    panels = [(label, points) for label, points in panels if points]
     if len(ways) > 1:
-        panels.append(("way to update", [(textwrap.fill(r.name, 10), r) for r in ways]))
-    if not panels:
+        shown.append(("way to update", [(textwrap.fill(r.name, 10), r) for r in ways]))
+    if not shown:
         return False
-    columns = min(3, len(panels))
-    lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.4 * lines), layout="constrained")
-    axes = list(figure.subplots(lines, columns, squeeze=False, sharey=True).flat)
+    columns = min(3, len(shown))
+    lines = -(-len(shown) // columns)
+    figure, axes = panels(lines, columns, (4.2 * columns, 3.4 * lines), sharey=True)
+    axes = list(axes.flat)
     speeds = frames_per_second(records)
-    for axis, (label, points) in zip(axes, panels, strict=False):
+    for axis, (label, points) in zip(axes, shown, strict=False):
         first = label == "iterations on the first frame"
         ms = lambda r, first=first: 1e3 * (r.init_s if first else 1 / speeds[r.name])
         _draw_panel(axis, label, points, ms, "ms of the first frame" if first else "ms a frame")
     axes[0].set_ylim(_widened(*axes[0].get_ylim()))  # the same for all
     for axis in axes[::columns]:
         axis.set_ylabel("mean success AUC", color="C0")
-    for axis in axes[len(panels) :]:
+    for axis in axes[len(shown) :]:
         axis.set_axis_off()
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
@@ -156,4 +134,3 @@ def _draw_panel(axis, label, points, ms, ms_label) -> None:
     right.set_ylabel(ms_label, color="C1")
     axis.set_xticks(places, values, fontsize=8)
     axis.set_xlabel(label)
-    axis.grid(alpha=0.3)

@@ -8,7 +8,6 @@ import statistics
 import time
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dimp_jax import config as configs
 from dimp_jax.host.machine import machine
@@ -44,81 +43,59 @@ def measure(
     """
     plain = json.loads(json.dumps({n: configs.to_dict(c) for n, c in chosen.items()}))
     study.record("variants", (study.unit("variants") or {}) | plain)
-    wanted = [(name, what) for name in chosen for what in ("speed", *map(seed_name, seeds))]
-    todo = [
-        (name, what)
-        for name, what in wanted
-        if study.unit(unit_key(name, plain[name], what)) is None
-    ]
-    if len(todo) < len(wanted):
-        console.print(f"{len(wanted) - len(todo)} of {len(wanted)} units are done")
+    units = list(itertools.product(chosen, ("speed", *map(seed_name, seeds))))
+    key = lambda name, what: unit_key(name, plain[name], what)
+    todo = [unit for unit in units if study.unit(key(*unit)) is None]
+    done, total = len(units) - len(todo), len(units)
+    if done:
+        console.print(f"{done} of {total} units are done")
     if not todo:
         return
-    build = Builder(config, console)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("compiling", total=len(wanted), completed=len(wanted) - len(todo))
-        show = lambda text: progress.update(task, description=text)
-        default = build(DEFAULT, config.tracker)
+    from dimp_jax.training.log import counted  # jax, which takes seconds
+
+    told = set()
+    with counted(console, "compiling") as progress:
+        progress(done, total)
+        default = build(DEFAULT, config, told, console)
         clips = timed_clips(found)
-        for name, units in itertools.groupby(todo, key=lambda unit: unit[0]):
-            show(f"{name}: compiling")
-            variant = default if name == DEFAULT else build(name, chosen[name])
-            for _, what in units:
+        for name, of_name in itertools.groupby(todo, key=lambda unit: unit[0]):
+            progress(done, total, f"{name}: compiling")
+            changed = dataclasses.replace(config, tracker=chosen[name])
+            variant = default if name == DEFAULT else build(name, changed, told, console)
+            for _, what in of_name:
+                progress(done, total, f"{name}, {what}")
                 if what == "speed":
-                    show(f"{name}: timing in turns with the default")
                     value = in_turns(default, variant, clips, rounds)
                     value |= {"busy": busy, "machine": machine()}
                 else:
-                    watch = lambda text, start=f"{name}, {what}": show(f"{start}: {text}")
-                    value = by_sequence(variant, found, seed_of(what), watch=watch)
-                study.record(unit_key(name, plain[name], what), value)
-                progress.advance(task)
+                    seed = int(what.removeprefix("seed "))
+                    value = {s.name: accuracy.success_auc(variant, s, seed) for s in found}
+                study.record(key(name, what), value)
+                done += 1
+        progress(done, total)
 
 
 def seed_name(seed: int) -> str:
     return f"seed {seed}"
 
 
-def seed_of(what: str) -> int:
-    return int(what.removeprefix("seed "))
+def build(name: str, config: configs.Config, told: set, console):
+    """A compiled tracker; a notice about the weights that is not in `told` is printed.
 
+    Raises:
+      InputError: a configuration or weights that cannot be used.
+    """
+    from dimp_jax.tracking import tracker  # imports jax, which takes seconds
 
-@dataclasses.dataclass(frozen=True)
-class Builder:
-    """Makes compiled trackers of one model; each notice about its weights is told once."""
-
-    config: configs.Config
-    console: object
-    told: set = dataclasses.field(default_factory=set)
-
-    def __call__(self, name: str, settings: configs.TrackerConfig):
-        """Raises InputError for a configuration or weights that cannot be used."""
-        from dimp_jax.tracking import tracker  # imports jax, which takes seconds
-
-        try:
-            built = tracker.build(dataclasses.replace(self.config, tracker=settings))
-            built.warmup()
-        except (ValueError, FileNotFoundError) as error:
-            raise InputError(f"{name}: {error}") from error
-        if built.notice and built.notice not in self.told:
-            self.told.add(built.notice)
-            self.console.print(built.notice, markup=False)
-        return built
-
-
-def by_sequence(tracker, found, seed: int, *, watch) -> dict[str, float]:
-    """{sequence: success AUC} of one seed."""
-    scores = {}
-    for sequence in found:
-        watch(sequence.name)
-        scores[sequence.name] = accuracy.success_auc(tracker, sequence, seed)
-    return scores
+    try:
+        built = tracker.build(config)
+        built.warmup()
+    except (ValueError, FileNotFoundError) as error:
+        raise InputError(f"{name}: {error}") from error
+    if built.notice and built.notice not in told:
+        told.add(built.notice)
+        console.print(built.notice, markup=False)
+    return built
 
 
 def timed_clips(found) -> list[tuple[list, np.ndarray]]:
@@ -154,15 +131,9 @@ def in_turns(default, variant, clips, rounds: int) -> dict:
       "speed_ratio" (median over the rounds, > 1: faster than the default),
       "default_frames_per_s" and "init_s" (medians; the latter of the variant).
     """
-    ratios, default_speeds, init = [], [], []
-    for _ in range(rounds):
-        before, _ = speed(default, clips)
-        now, init_s = speed(variant, clips)
-        ratios.append(now / before)
-        default_speeds.append(before)
-        init.append(init_s)
+    turns = [(speed(default, clips), speed(variant, clips)) for _ in range(rounds)]
     return {
-        "speed_ratio": statistics.median(ratios),
-        "default_frames_per_s": statistics.median(default_speeds),
-        "init_s": statistics.median(init),
+        "speed_ratio": statistics.median(now / before for (before, _), (now, _) in turns),
+        "default_frames_per_s": statistics.median(before for (before, _), _ in turns),
+        "init_s": statistics.median(init_s for _, (_, init_s) in turns),
     }

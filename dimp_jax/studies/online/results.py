@@ -4,6 +4,7 @@ import dataclasses
 import math
 import statistics
 
+from dimp_jax import config as configs
 from dimp_jax.studies.accuracy import mean_and_spread
 from dimp_jax.studies.online.measure import seed_name, unit_key
 from dimp_jax.studies.online.variants import DEFAULT
@@ -26,8 +27,8 @@ class Record:
     """One variant, measured."""
 
     name: str
-    values: dict  # of the tracker's configuration: {"memory.size": 50, ...}
-    changes: dict  # {"memory.size": 30}: where it is not the default
+    changes: dict  # {"memory.size": 30}: where the tracker's configuration is not the default
+    default_values: dict  # {"memory.size": 50}: what the default has there
     auc: dict[int, dict[str, float]]  # of each seed and sequence
     speed_ratio: float
     default_frames_per_s: float
@@ -43,20 +44,13 @@ class Record:
     def mean_auc(self) -> float:
         return statistics.fmean(self.auc_of_seeds)
 
-    @property
-    def auc_of_sequences(self) -> dict[str, float]:
-        """Mean over the seeds, for each sequence."""
-        each = list(self.auc.values())
-        return {name: statistics.fmean(scores[name] for scores in each) for name in each[0]}
-
 
 def collect(study) -> list[Record]:
     """All variants with a speed and an AUC, those of earlier commands included; default first.
 
     A variant has the seeds from the study's first one to the first that is missing.
     """
-    trackers = study.unit("variants")
-    default, records = flat(trackers[DEFAULT]), []
+    trackers, records = study.unit("variants"), []
     for name, tracker in trackers.items():
         speed = study.unit(unit_key(name, tracker, "speed"))
         auc, seed = {}, study.seed
@@ -64,23 +58,20 @@ def collect(study) -> list[Record]:
             auc[seed], seed = scores, seed + 1
         if speed is None or not auc:
             continue
-        values = flat(tracker)
-        changes = {field: values[field] for field in values if values[field] != default[field]}
-        speed = {field: speed[field] for field in SPEED_FIELDS}
-        records.append(Record(name=name, values=values, changes=changes, auc=auc, **speed))
+        changed = list(configs.differences(trackers[DEFAULT], tracker))
+        records.append(
+            Record(
+                name=name,
+                changes={field: value for field, _, value in changed},
+                default_values={field: value for field, value, _ in changed},
+                auc=auc,
+                **{field: speed[field] for field in SPEED_FIELDS},
+            )
+        )
     return sorted(records, key=lambda record: record.name != DEFAULT)
 
 
 SPEED_FIELDS = ("speed_ratio", "default_frames_per_s", "init_s", "busy")
-
-
-def flat(values: dict, prefix: str = "") -> dict:
-    """{"memory": {"size": 30}} as {"memory.size": 30}."""
-    fields = {}
-    for name, value in values.items():
-        inside = isinstance(value, dict)
-        fields |= flat(value, f"{prefix}{name}.") if inside else {f"{prefix}{name}": value}
-    return fields
 
 
 def frames_per_second(records) -> dict[str, float]:
@@ -138,13 +129,15 @@ def rows(records) -> list[dict]:
         own = record.name == DEFAULT
         more, error = (None, None) if own else difference(record, default)
         frames_per_s = points[record.name][0]
+        seeds = list(record.auc.values())
+        of_sequences = [statistics.fmean(of[name] for of in seeds) for name in seeds[0]]
         made.append(
             {
                 "variant": record.name,
                 "seeds": len(record.auc),
                 "AUC": mean,
                 "sd": spread,
-                "worst": min(record.auc_of_sequences.values()),
+                "worst": min(of_sequences),
                 "difference": more,
                 "its error": error,
                 "ratio": frames_per_s / points[DEFAULT][0],

@@ -7,6 +7,7 @@ the command line and in files it is "memory.size=30,refine.iterations=3".
 import ast
 import dataclasses
 import difflib
+import re
 import typing
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from dimp_jax.config import TrackerConfig
 from dimp_jax.media.images import InputError
 
 DEFAULT = "default"
+
+
+def _each(name: str, field: str, *values) -> dict[str, dict]:
+    """One variant for each value of a field; `name` has a place for it."""
+    return {name.format(value): {field: value} for value in values}
+
 
 # What is measured unless others are asked for: one thing at a time around the default. What equals
 # the config's own value is left out.
@@ -23,22 +30,10 @@ GRID = {
     "moving average": {"memory.update": "moving_average", "memory.train_interval": 1},
     "moving average every 20": {"memory.update": "moving_average", "memory.train_interval": 20},
     "update: 1 iteration": {"memory.update_iterations": 1},
-    "update: 2 iterations": {"memory.update_iterations": 2},
-    "update: 4 iterations": {"memory.update_iterations": 4},
-    "update: 8 iterations": {"memory.update_iterations": 8},
-    "update every 5": {"memory.train_interval": 5},
-    "update every 10": {"memory.train_interval": 10},
-    "update every 20": {"memory.train_interval": 20},
-    "update every 40": {"memory.train_interval": 40},
-    "memory 20": {"memory.size": 20},
-    "memory 30": {"memory.size": 30},
-    "memory 50": {"memory.size": 50},
-    "memory 100": {"memory.size": 100},
-    "first frame: 0 iterations": {"memory.init_iterations": 0},
-    "first frame: 2 iterations": {"memory.init_iterations": 2},
-    "first frame: 5 iterations": {"memory.init_iterations": 5},
-    "first frame: 10 iterations": {"memory.init_iterations": 10},
-    "first frame: 20 iterations": {"memory.init_iterations": 20},
+    **_each("update: {} iterations", "memory.update_iterations", 2, 4, 8),
+    **_each("update every {}", "memory.train_interval", 5, 10, 20, 40),
+    **_each("memory {}", "memory.size", 20, 30, 50, 100),
+    **_each("first frame: {} iterations", "memory.init_iterations", 0, 2, 5, 10, 20),
 }
 QUICK = ("no update", "moving average", "update: 4 iterations", "update every 10")
 
@@ -47,28 +42,15 @@ QUICK = ("no update", "moving average", "update: 4 iterations", "update every 10
 LISTED = GRID | {
     "crop 224, area 4": {"crop_size_px": 224, "search_area_scale": 4.0},
     "crop 256, area 4.5": {"crop_size_px": 256, "search_area_scale": 4.5},
-    "crop 224": {"crop_size_px": 224},
-    "crop 256": {"crop_size_px": 256},
-    "crop 288": {"crop_size_px": 288},
-    "area 4": {"search_area_scale": 4.0},
-    "area 4.5": {"search_area_scale": 4.5},
-    "area 5": {"search_area_scale": 5.0},
-    "area 6": {"search_area_scale": 6.0},
-    "refine 3 steps": {"refine.iterations": 3},
-    "refine 5 steps": {"refine.iterations": 5},
-    "refine 10 steps": {"refine.iterations": 10},
-    "size rate 0.25": {"refine.size_rate": 0.25},
-    "size rate 0.5": {"refine.size_rate": 0.5},
-    "size rate 1": {"refine.size_rate": 1.0},
+    **_each("crop {}", "crop_size_px", 224, 256, 288),
+    **_each("area {:g}", "search_area_scale", 4.0, 4.5, 5.0, 6.0),
+    **_each("refine {} steps", "refine.iterations", 3, 5, 10),
+    **_each("size rate {:g}", "refine.size_rate", 0.25, 0.5, 1.0),
     "no aspect prior": {"refine.aspect_prior_std": None},
-    "aspect prior 0.1": {"refine.aspect_prior_std": 0.1},
-    "aspect prior 0.2": {"refine.aspect_prior_std": 0.2},
-    "aspect prior 0.4": {"refine.aspect_prior_std": 0.4},
-    "5 random boxes": {"refine.num_random_boxes": 5},
-    "9 random boxes": {"refine.num_random_boxes": 9},
+    **_each("aspect prior {:g}", "refine.aspect_prior_std", 0.1, 0.2, 0.4),
+    **_each("{} random boxes", "refine.num_random_boxes", 5, 9),
     "mean of 1 box": {"refine.top_k": 1},
-    "mean of 3 boxes": {"refine.top_k": 3},
-    "mean of 5 boxes": {"refine.top_k": 5},
+    **_each("mean of {} boxes", "refine.top_k", 3, 5),
     "first frame: no shifts": {"augment.shifts": ()},
     "first frame: no flip": {"augment.flip": False},
     "first frame: no blur": {"augment.blur_sigmas_px": ()},
@@ -103,7 +85,8 @@ def parse(text: str) -> dict:
       InputError: a part without `=`, or a field twice.
     """
     overrides = {}
-    for part in _split(text):
+    # At commas before a field or at the end: those inside of tuples stay.
+    for part in re.split(r",(?=[\s\w.]*(?:=|$))", text):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not name or not equals or not value:
             raise InputError(f"variant {text!r}: {part.strip()!r}: expected field=value")
@@ -211,15 +194,3 @@ def _fits(value, kind) -> bool:
     if kind is float:
         return type(value) in (int, float)
     return type(value) is kind
-
-
-def _split(text):
-    """Splits at the commas that are not inside brackets."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in "([") - (letter in ")]")
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts

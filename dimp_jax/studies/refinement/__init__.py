@@ -1,10 +1,4 @@
-"""The box refinement of a network alone, on sequences with ground truth.
-
-python -m dimp_jax.studies refinement --out OUT --checkpoint WORKDIR --data DIR
-
-One refinement from jittered ground truth, and the drift over many refinements of its own output on
-one frame and along the video. The classifier takes no part in it.
-"""
+"""python -m dimp_jax.studies refinement --out OUT --checkpoint WORKDIR --data DIR"""
 
 import dataclasses
 import io
@@ -64,15 +58,16 @@ def run(args: Arguments, argv, console) -> None:
     """
     options = quick(args.options) if args.quick else args.options
     measure.check_options(options)
+    studies.check_counts(args, ("frames",))
     config = dataclasses.replace(
         studies.config_of(args), model=args.model, tracker=args.tracker, seed=args.seed
     )
-    found = sequences.load_folder(args.data)
+    found = sequences.load_folder(args.data, limit=args.frames)
     settings = configs.to_dict(config)
     del settings["training"]
     made_from = {"config": settings, "options": dataclasses.asdict(options)}
     study = studies.open_study(
-        "refinement", args, made_from | {"input": studies.input_of(args, config, None)}, argv
+        "refinement", args, made_from | {"input": studies.input_of(args, config)}, argv
     )
     from dimp_jax.tracking.tracker import build  # jax: not before all input is checked
 
@@ -89,12 +84,12 @@ def run(args: Arguments, argv, console) -> None:
 
 def quick(options: Options) -> Options:
     """Smaller sizes, unless still smaller ones are given."""
+    few = lambda steps: tuple(step for step in steps if step <= 10)
+    options = studies.smaller(options, frames_per_sequence=4, drift_starts=1)
     return dataclasses.replace(
         options,
-        frames_per_sequence=min(options.frames_per_sequence, 4),
-        drift_starts=min(options.drift_starts, 1),
-        one_frame_steps=tuple(step for step in options.one_frame_steps if step <= 10),
-        video_steps=tuple(step for step in options.video_steps if step <= 10),
+        one_frame_steps=few(options.one_frame_steps),
+        video_steps=few(options.video_steps),
     )
 
 

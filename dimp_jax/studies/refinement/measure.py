@@ -9,6 +9,7 @@ import numpy as np
 
 from dimp_jax.evaluation.metrics import curves
 from dimp_jax.media.images import InputError
+from dimp_jax.studies.study import check_counts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,17 +34,9 @@ class Options:
 
 def check_options(options: Options) -> None:
     """Raises InputError unless the numbers make sense."""
-    if options.frames_per_sequence < 1:
-        raise InputError(
-            f"--frames-per-sequence {options.frames_per_sequence}: expected at least 1"
-        )
-    if options.drift_starts < 0:
-        raise InputError(f"--drift-starts {options.drift_starts}: expected 0 or more")
-    for name in ("one_frame_steps", "video_steps"):
-        steps = getattr(options, name)
-        if any(step < 1 for step in steps):
-            flag = "--" + name.replace("_", "-")
-            raise InputError(f"{flag} {' '.join(map(str, steps))}: expected at least 1, each")
+    check_counts(options, ("frames_per_sequence",))
+    check_counts(options, ("drift_starts",), "0 or more", least=0)
+    check_counts(options, ("one_frame_steps", "video_steps"), "at least 1, each")
     if not options.levels:
         raise InputError("--levels: expected at least one pair of sigmas")
     for level in options.levels:

@@ -93,23 +93,15 @@ def program(model: ModelConfig, tracker: TrackerConfig):
       sample_pos [2], sample_scale [], uniforms [R, 4]) -> (centre, size, scale).
     """
     net = DiMP(model, folded=True)
-
-    def apply(params, *args, method):
-        return net.apply({"params": params}, *args, method=method)
+    apply = lambda params, *args, method: net.apply({"params": params}, *args, method=method)
 
     def refine(params, crops, modulation, pose, base_size, sample_pos, sample_scale, uniforms):
         maps = apply(params, apply(params, crops, method="normalize"), method="features")
         features = apply(params, maps["layer2"], maps["layer3"], method="iou_features")
-        return refine_pose(
-            lambda b: apply(params, modulation, features, b[None], method="predict_iou")[0],
-            pose,
-            base_size,
-            sample_pos,
-            sample_scale,
-            uniforms,
-            tracker.refine,
-            tracker.crop_size_px,
-        )
+        predict = lambda b: apply(params, modulation, features, b[None], method="predict_iou")[0]
+        window = sample_pos, sample_scale
+        options = uniforms, tracker.refine, tracker.crop_size_px
+        return refine_pose(predict, pose, base_size, *window, *options)
 
     return jax.jit(refine)
 
