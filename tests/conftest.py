@@ -16,13 +16,14 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     cache = tempfile.mkdtemp(prefix="dimp_jax_tests_")
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import jax  # noqa: E402  (the flag above must come first)
 import pytest  # noqa: E402  (as above)
 from jax._src import compiler  # noqa: E402  (as above)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+LITTLE = "--xla_backend_optimization_level=0"
 EMITTERS = "xla_cpu_use_fusion_emitters"
 # Only where it was tried: XLA ends a process that gives it an unknown flag.
 FORMER_IS_KNOWN = importlib.metadata.version("jaxlib").startswith("0.10.")
@@ -30,24 +31,31 @@ FORMER_IS_KNOWN = importlib.metadata.version("jaxlib").startswith("0.10.")
 
 @pytest.fixture(scope="session", autouse=True)
 def faster_compiler_of_started_processes():
-    """Lets the processes that tests start compile with XLA's former code generator.
+    """Lets the processes that tests start compile with little optimisation, and with XLA's former
+    code generator.
 
     Their programs are compiled for longer than they run, and it takes a third of the time.
     """
     jax.devices()  # XLA reads its flags here, once
+    if LITTLE not in os.environ["XLA_FLAGS"]:
+        os.environ["XLA_FLAGS"] += f" {LITTLE} --xla_llvm_disable_expensive_passes=true"
     if FORMER_IS_KNOWN and EMITTERS not in os.environ["XLA_FLAGS"]:
         os.environ["XLA_FLAGS"] += f" --{EMITTERS}=false"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def faster_compiler(request):
-    """The same in this process, but for the golden tests of network, predictor and tracker: their
-    programs are compiled as a user's are.
+    """The same in this process, and little optimisation (not in modules marked `optimised`). But for
+    the golden tests: the programs of network, predictor and tracker are compiled as a user's are,
+    those of the training with the former code generator.
 
     There is no public way to give an option to every compilation from here on.
     """
     name = request.path.stem
     golden = name.startswith("test_golden")
+    if not golden and not request.node.get_closest_marker("optimised"):
+        jax.config.update("jax_disable_most_optimizations", True)
+        request.addfinalizer(lambda: jax.config.update("jax_disable_most_optimizations", False))
     if not FORMER_IS_KNOWN or (golden and name != "test_golden_train"):
         yield
         return
@@ -61,6 +69,15 @@ def faster_compiler(request):
     compiler.get_compile_options = former
     yield
     compiler.get_compile_options = usual
+
+
+@pytest.fixture
+def small_backbone():
+    """The short backbone of `tests/support/small_tracker.py`."""
+    from tests.support import small_tracker
+
+    with small_tracker.small_backbone():
+        yield
 
 
 def pytest_collection_modifyitems(items):

@@ -72,7 +72,14 @@ def nchw(x):
     return np.moveaxis(np.asarray(x), -1, -3)
 
 
-@pytest.mark.parametrize("name", TRACES)
+# Those of tests/goldens that end early, or differ from others in a parameter or in the backbone.
+LONG = ("dimp50_det", "dimp50_det_skip5", "dimp18_vot18_det", "dimp18_vot18_det_legacy")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.long] if n in LONG else []) for n in TRACES],
+)
 def test_trace(name):
     model = next(model for model in MODELS if name.startswith(f"{model}_"))
     golden = recording(f"trace_{name}")

@@ -71,6 +71,7 @@ def test_missing_package(monkeypatch):
         dimp_jax.load("dimp_lite0_untrained")
 
 
+@pytest.mark.usefixtures("small_backbone")
 def test_a_saved_network_comes_back_whole(tmp_path):
     """Through `dimp_jax.load(path)`, with its own config: the same boxes, bit for bit."""
     settings = small_config(seed=3)
@@ -90,6 +91,7 @@ def test_a_saved_network_comes_back_whole(tmp_path):
     assert abs(runs[0][-1] - BOXES[0]).max() > 1, "it never moved: the comparison shows nothing"
 
 
+@pytest.mark.usefixtures("small_backbone")
 def test_a_file_and_shipped_weights(tmp_path, monkeypatch):
     """The same network from a file by its path, from Config.checkpoint, and by a shipped name."""
     monkeypatch.chdir(tmp_path)

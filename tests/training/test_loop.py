@@ -28,9 +28,8 @@ SPEED = ("steps_per_s", "examples_per_s", "data_wait_share")
 @pytest.fixture(scope="module")
 def environment():
     """Two virtual devices: the last of two equal flags counts."""
-    # Little optimisation: these programs are compiled longer than they run.
-    flags = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2"
-    return os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags}"}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    return os.environ | {"XLA_FLAGS": flags}
 
 
 @pytest.fixture(scope="module")
