@@ -23,7 +23,6 @@ import pytest  # noqa: E402  (as above)
 from jax._src import compiler  # noqa: E402  (as above)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-LITTLE = "--xla_backend_optimization_level=0"
 EMITTERS = "xla_cpu_use_fusion_emitters"
 # Only where it was tried: XLA ends a process that gives it an unknown flag.
 FORMER_IS_KNOWN = importlib.metadata.version("jaxlib").startswith("0.10.")
@@ -31,23 +30,21 @@ FORMER_IS_KNOWN = importlib.metadata.version("jaxlib").startswith("0.10.")
 
 @pytest.fixture(scope="session", autouse=True)
 def faster_compiler_of_started_processes():
-    """Lets the processes that tests start compile with little optimisation, and with XLA's former
-    code generator.
+    """Lets the processes that tests start compile with XLA's former code generator.
 
     Their programs are compiled for longer than they run, and it takes a third of the time.
     """
     jax.devices()  # XLA reads its flags here, once
-    if LITTLE not in os.environ["XLA_FLAGS"]:
-        os.environ["XLA_FLAGS"] += f" {LITTLE} --xla_llvm_disable_expensive_passes=true"
     if FORMER_IS_KNOWN and EMITTERS not in os.environ["XLA_FLAGS"]:
         os.environ["XLA_FLAGS"] += f" --{EMITTERS}=false"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def faster_compiler(request):
-    """The same in this process, and little optimisation (not in modules marked `optimised`). But for
-    the golden tests: the programs of network, predictor and tracker are compiled as a user's are,
-    those of the training with the former code generator.
+    """The same in this process, and little optimisation, but in modules marked `optimised`.
+
+    Not for the golden tests: the programs of network, predictor and tracker are compiled as a
+    user's are, those of the training with the former code generator.
 
     There is no public way to give an option to every compilation from here on.
     """

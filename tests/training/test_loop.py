@@ -18,7 +18,7 @@ import dimp_jax
 from dimp_jax.checkpoints import run
 from dimp_jax.training import steps
 from dimp_jax.training.start import start_variables
-from tests.support import ROOT, tiny_config
+from tests.support import LITTLE_OPTIMISATION, ROOT, tiny_config
 
 CONFIG = ROOT / "tests" / "support" / "tiny_config.py"
 PATIENCE_S = 240
@@ -28,8 +28,8 @@ SPEED = ("steps_per_s", "examples_per_s", "data_wait_share")
 @pytest.fixture(scope="module")
 def environment():
     """Two virtual devices: the last of two equal flags counts."""
-    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
-    return os.environ | {"XLA_FLAGS": flags}
+    flags = f"{LITTLE_OPTIMISATION} --xla_force_host_platform_device_count=2"
+    return os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags}"}
 
 
 @pytest.fixture(scope="module")
