@@ -129,6 +129,7 @@ def test_a_directory_does_not_hide_shipped_weights(tmp_path, monkeypatch):
         assert (loaded.seed, loaded.checkpoint) == (9, str(tmp_path / "dimp_lite0"))
 
 
+@pytest.mark.usefixtures("small_backbone")
 def test_another_architecture_is_refused(tmp_path):
     other = dataclasses.replace(small_tracker.MODEL, clf_channels=8)
     path = save(tmp_path / "other", blank(other), small_config(model=other))
@@ -146,6 +147,7 @@ def damaged(change):
     return variables
 
 
+@pytest.mark.usefixtures("small_backbone")
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -166,6 +168,7 @@ def test_incomplete_variables_are_refused(tmp_path, change, match):
         weights.load(small_config(checkpoint=path))
 
 
+@pytest.mark.usefixtures("small_backbone")
 def test_missing_heads_are_filled_and_reported(tmp_path):
     """The fallback: an orthogonal projection, a filter of zeros, initial loss parameters."""
     path = save(tmp_path / "part", blank(small_tracker.MODEL, {"backbone"}), small_config())
@@ -184,6 +187,7 @@ def test_missing_heads_are_filled_and_reported(tmp_path):
     assert built.notice == notice and built.config.tracker.refine.method == "scale_search"
 
 
+@pytest.mark.usefixtures("small_backbone")
 def test_trained_heads_are_kept(tmp_path):
     part = blank(small_tracker.MODEL, {"backbone", "clf", "filter_init", "predictor"})
     path = save(tmp_path / "part", part, small_config())

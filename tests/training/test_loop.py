@@ -19,8 +19,9 @@ from dimp_jax.checkpoints import run
 from dimp_jax.training import steps
 from dimp_jax.training.start import start_variables
 from tests.support import LITTLE_OPTIMISATION, ROOT, tiny_config
+from tests.support.small_training import tiny_network  # noqa: F401  (a fixture)
 
-CONFIG = ROOT / "tests" / "support" / "tiny_config.py"
+CONFIG = ROOT / "tests" / "support" / "tiny_training.py"
 PATIENCE_S = 240
 SPEED = ("steps_per_s", "examples_per_s", "data_wait_share")
 
