@@ -23,6 +23,8 @@ import pytest  # noqa: E402  (as above)
 from jax._src import compiler  # noqa: E402  (as above)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Rooms whose tests compile for longer than they run.
+BRIEF_ROOMS = ("export", "models", "predictor", "tracking", "training")
 EMITTERS = "xla_cpu_use_fusion_emitters"
 # Only where it was tried: XLA ends a process that gives it an unknown flag.
 FORMER_IS_KNOWN = importlib.metadata.version("jaxlib").startswith("0.10.")
@@ -41,7 +43,8 @@ def faster_compiler_of_started_processes():
 
 @pytest.fixture(scope="module", autouse=True)
 def faster_compiler(request):
-    """The same in this process, and little optimisation, but in modules marked `optimised`.
+    """The same in this process, and little optimisation in `BRIEF_ROOMS`, but for modules marked
+    `optimised`.
 
     Not for the golden tests: the programs of network, predictor and tracker are compiled as a
     user's are, those of the training with the former code generator.
@@ -50,7 +53,8 @@ def faster_compiler(request):
     """
     name = request.path.stem
     golden = name.startswith("test_golden")
-    if not golden and not request.node.get_closest_marker("optimised"):
+    usual_optimisation = golden or request.node.get_closest_marker("optimised")
+    if request.path.parent.name in BRIEF_ROOMS and not usual_optimisation:
         jax.config.update("jax_disable_most_optimizations", True)
         request.addfinalizer(lambda: jax.config.update("jax_disable_most_optimizations", False))
     if not FORMER_IS_KNOWN or (golden and name != "test_golden_train"):

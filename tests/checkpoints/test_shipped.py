@@ -108,9 +108,17 @@ def tiny_training():
     return dataclasses.replace(config, training=training)
 
 
+@pytest.fixture
+def quick_compilation():
+    """Compiled without optimisation, which takes less time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.mark.long
 @pytest.mark.slow
-def test_training_goes_on_from_the_shipped_weights():
+def test_training_goes_on_from_the_shipped_weights(quick_compilation):
     config = tiny_training()
     trained, name = start.start_variables(config)
     assert name.startswith(NAME) and "fresh" not in name
