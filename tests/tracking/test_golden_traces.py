@@ -73,7 +73,13 @@ def nchw(x):
 
 
 # Those of tests/goldens that end early, or differ from others in a parameter or in the backbone.
-LONG = ("dimp50_det", "dimp50_det_skip5", "dimp18_vot18_det", "dimp18_vot18_det_legacy")
+LONG = (
+    "dimp50_det",
+    "dimp50_det_skip5",
+    "dimp18_det_legacy",
+    "dimp18_vot18_det",
+    "dimp18_vot18_det_legacy",
+)
 
 
 @pytest.mark.parametrize(

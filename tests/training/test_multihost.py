@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from dimp_jax.training import data_parallel
 from tests.training.test_data_parallel import (
     WORKER,
     assert_same,
@@ -49,8 +50,9 @@ def run_two(folder, case):
     return [read_states(folder / f"{index}.npz") for index in range(2)]
 
 
+@pytest.mark.long
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", [pytest.param("pmap", marks=pytest.mark.long), "shard_map"])
+@pytest.mark.parametrize("backend", data_parallel.BACKENDS)
 def test_two_processes_equal_one(tmp_path, backend):
     case = f"frozen:{backend}:4"
     (first,), (second,) = (states.values() for states in run_two(tmp_path, case))
