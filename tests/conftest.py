@@ -16,13 +16,15 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     cache = tempfile.mkdtemp(prefix="dimp_jax_tests_")
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import jax  # noqa: E402  (the flag above must come first)
 import pytest  # noqa: E402  (as above)
 from jax._src import compiler  # noqa: E402  (as above)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Rooms whose tests compile for longer than they run.
+BRIEF_ROOMS = ("export", "models", "predictor", "tracking", "training")
 EMITTERS = "xla_cpu_use_fusion_emitters"
 # Only where it was tried: XLA ends a process that gives it an unknown flag.
 FORMER_IS_KNOWN = importlib.metadata.version("jaxlib").startswith("0.10.")
@@ -41,13 +43,20 @@ def faster_compiler_of_started_processes():
 
 @pytest.fixture(scope="module", autouse=True)
 def faster_compiler(request):
-    """The same in this process, but for the golden tests of network, predictor and tracker: their
-    programs are compiled as a user's are.
+    """The same in this process, and little optimisation in `BRIEF_ROOMS`, but for modules marked
+    `optimised`.
+
+    Not for the golden tests: the programs of network, predictor and tracker are compiled as a
+    user's are, those of the training with the former code generator.
 
     There is no public way to give an option to every compilation from here on.
     """
     name = request.path.stem
     golden = name.startswith("test_golden")
+    usual_optimisation = golden or request.node.get_closest_marker("optimised")
+    if request.path.parent.name in BRIEF_ROOMS and not usual_optimisation:
+        jax.config.update("jax_disable_most_optimizations", True)
+        request.addfinalizer(lambda: jax.config.update("jax_disable_most_optimizations", False))
     if not FORMER_IS_KNOWN or (golden and name != "test_golden_train"):
         yield
         return
@@ -61,6 +70,15 @@ def faster_compiler(request):
     compiler.get_compile_options = former
     yield
     compiler.get_compile_options = usual
+
+
+@pytest.fixture
+def small_backbone():
+    """The short backbone of `tests/support/small_tracker.py`."""
+    from tests.support import small_tracker
+
+    with small_tracker.small_backbone():
+        yield
 
 
 def pytest_collection_modifyitems(items):

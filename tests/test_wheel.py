@@ -11,6 +11,7 @@ import pytest
 
 import dimp_jax
 from dimp_jax.checkpoints import shipped
+from tests.support import LITTLE_OPTIMISATION
 
 REPOSITORY = Path(dimp_jax.__file__).resolve().parent.parent
 PARTS = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "dimp_jax", "configs")
@@ -122,7 +123,8 @@ def run_installed(program, site, folder):
     script = folder / "program.py"
     script.write_text(program)
     # PYTHONPATH comes before an editable install; the repository is on no path.
-    environment = os.environ | {"PYTHONPATH": str(site)}
+    flags = f"{os.environ['XLA_FLAGS']} {LITTLE_OPTIMISATION}"
+    environment = os.environ | {"PYTHONPATH": str(site), "XLA_FLAGS": flags}
     return run([sys.executable, "-P", str(script), str(site)], cwd=folder, env=environment)
 
 

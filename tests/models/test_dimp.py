@@ -83,7 +83,7 @@ def test_bfloat16_is_confined():
     assert {x.dtype for x in (feat, filt, iou, *params.values())} == {np.dtype("float32")}
 
 
-@pytest.mark.long
+@pytest.mark.usefixtures("small_backbone")
 def test_folding_the_whole_network():
     """Its parts have different epsilons: 1e-3 in the backbone, 1e-5 elsewhere."""
     variables = small_tracker.variables()

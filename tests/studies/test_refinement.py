@@ -23,6 +23,7 @@ from tests.media.test_sequences import make_sequence, write_image
 from tests.support import small_tracker
 from tests.support.golden_files import inputs
 
+pytestmark = pytest.mark.usefixtures("small_backbone")
 FRAMES = [inputs.clip_frame(t) for t in range(3)]
 BOX = (100.0, 80.0, 41.0, 31.0)  # whole centre: the crop is the same, cut around its own centre
 FEW = Options(frames_per_sequence=2, drift_starts=1, one_frame_steps=(1, 2), video_steps=(2,))

@@ -171,6 +171,12 @@ def cases(name, prefix="", depth=1, only=lambda case: True):
     return _parameters(name, prefix, lambda r: [c for c in r.cases(prefix, depth) if only(c)])
 
 
+def long_where(parameters, is_long):
+    """Test parameters, those that are long marked so."""
+    mark = lambda p: pytest.param(p, marks=pytest.mark.long) if is_long(p) else p
+    return [mark(p) if isinstance(p, str) else p for p in parameters]
+
+
 def leaves(name, prefix, only=lambda leaf: True):
     """Test parameters: what follows `prefix` in the array names of one recording."""
     after = lambda r: [key.removeprefix(prefix) for key in r.keys(prefix)]

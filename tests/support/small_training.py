@@ -91,13 +91,10 @@ def batch(size, seed=0, crop_px=CROP_PX, train=TRAIN, test=TEST, proposals=PROPO
 
 @pytest.fixture(autouse=True, scope="module")
 def tiny_network():
-    """The tiny network, compiled without optimisation: half of the time."""
-    patch = pytest.MonkeyPatch()
-    shrink_resnet(patch.setattr)
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    patch.undo()
+    """The tiny network."""
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_resnet(patch.setattr)
+        yield
 
 
 def flat(tree):

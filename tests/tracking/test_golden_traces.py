@@ -12,7 +12,14 @@ from dimp_jax.tracking import online
 from dimp_jax.tracking.augment import box_shift_xy, build_transforms, num_random_shifts
 from dimp_jax.tracking.draws import InitDraws
 from dimp_jax.tracking.tracker import make_network
-from tests.support.golden_files import files, inputs, recorded_json, recording, state_dict
+from tests.support.golden_files import (
+    files,
+    inputs,
+    long_where,
+    recorded_json,
+    recording,
+    state_dict,
+)
 from tests.support.recorded_settings import tracker_config
 
 pytestmark = [pytest.mark.golden, pytest.mark.slow]
@@ -68,7 +75,17 @@ def nchw(x):
     return np.moveaxis(np.asarray(x), -1, -3)
 
 
-@pytest.mark.parametrize("trace", files("trace_*.npz"))
+# Those of tests/goldens that end early, or differ from others in a parameter or in the backbone.
+LONG = (
+    "trace_dimp50_det",
+    "trace_dimp50_det_skip5",
+    "trace_dimp18_det_legacy",
+    "trace_dimp18_vot18_det",
+    "trace_dimp18_vot18_det_legacy",
+)
+
+
+@pytest.mark.parametrize("trace", long_where(files("trace_*.npz"), lambda name: name in LONG))
 def test_trace(trace):
     name = trace.removeprefix("trace_")
     model = next(model for model in MODELS if name.startswith(f"{model}_"))

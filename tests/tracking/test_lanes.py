@@ -16,6 +16,7 @@ from tests.media.test_sequences import make_sequence
 from tests.support import small_tracker
 from tests.support.golden_files import inputs
 
+pytestmark = pytest.mark.usefixtures("small_backbone")
 BOX = tuple(float(v) for v in inputs.clip_boxes()[0])
 FRAMES = [inputs.clip_frame(t) for t in range(22)]
 # Another picture of another size: the same target, seen in a mirror.

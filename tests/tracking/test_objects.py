@@ -107,6 +107,7 @@ def test_two_objects_are_tracked_in_one_window_and_nothing_compiles():
     assert count() == compiled
 
 
+@pytest.mark.usefixtures("small_backbone")
 def test_own_windows_are_single_trackers_with_following_seeds():
     boxes, _ = track_objects(small(), Clip(CLIP.frames[:5]), boxes_at(0), seed=3)
     for k in range(2):

@@ -12,6 +12,7 @@ from dimp_jax.tracking.state import box_of, initial_pose
 from tests.support import small_tracker
 from tests.support.golden_files import inputs
 
+pytestmark = [pytest.mark.usefixtures("small_backbone"), pytest.mark.optimised]
 METHODS = ("iou", "iou_relative", "scale_search")
 BOX = tuple(float(v) for v in inputs.clip_boxes()[0])
 FRAMES = [inputs.clip_frame(t) for t in range(30)]

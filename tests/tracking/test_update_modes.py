@@ -21,6 +21,7 @@ from dimp_jax.tracking.tracker import Tracker
 from tests.export.test_export import BOX, FRAMES, means_tracker
 from tests.support import small_tracker
 
+pytestmark = pytest.mark.usefixtures("small_backbone")
 MODEL = dataclasses.replace(small_tracker.MODEL, clf_channels=8)
 AVERAGE = configs.MemoryConfig(update="moving_average", average_rate=0.3)
 NONE = configs.MemoryConfig(update="none")

@@ -71,6 +71,7 @@ def test_missing_package(monkeypatch):
         dimp_jax.load("dimp_lite0_untrained")
 
 
+@pytest.mark.usefixtures("small_backbone")
 def test_a_saved_network_comes_back_whole(tmp_path):
     """Through `dimp_jax.load(path)`, with its own config: the same boxes, bit for bit."""
     settings = small_config(seed=3)
@@ -90,6 +91,7 @@ def test_a_saved_network_comes_back_whole(tmp_path):
     assert abs(runs[0][-1] - BOXES[0]).max() > 1, "it never moved: the comparison shows nothing"
 
 
+@pytest.mark.usefixtures("small_backbone")
 def test_a_file_and_shipped_weights(tmp_path, monkeypatch):
     """The same network from a file by its path, from Config.checkpoint, and by a shipped name."""
     monkeypatch.chdir(tmp_path)
@@ -127,6 +129,7 @@ def test_a_directory_does_not_hide_shipped_weights(tmp_path, monkeypatch):
         assert (loaded.seed, loaded.checkpoint) == (9, str(tmp_path / "dimp_lite0"))
 
 
+@pytest.mark.usefixtures("small_backbone")
 def test_another_architecture_is_refused(tmp_path):
     other = dataclasses.replace(small_tracker.MODEL, clf_channels=8)
     path = save(tmp_path / "other", blank(other), small_config(model=other))
@@ -144,6 +147,7 @@ def damaged(change):
     return variables
 
 
+@pytest.mark.usefixtures("small_backbone")
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -164,6 +168,7 @@ def test_incomplete_variables_are_refused(tmp_path, change, match):
         weights.load(small_config(checkpoint=path))
 
 
+@pytest.mark.usefixtures("small_backbone")
 def test_missing_heads_are_filled_and_reported(tmp_path):
     """The fallback: an orthogonal projection, a filter of zeros, initial loss parameters."""
     path = save(tmp_path / "part", blank(small_tracker.MODEL, {"backbone"}), small_config())
@@ -182,6 +187,7 @@ def test_missing_heads_are_filled_and_reported(tmp_path):
     assert built.notice == notice and built.config.tracker.refine.method == "scale_search"
 
 
+@pytest.mark.usefixtures("small_backbone")
 def test_trained_heads_are_kept(tmp_path):
     part = blank(small_tracker.MODEL, {"backbone", "clf", "filter_init", "predictor"})
     path = save(tmp_path / "part", part, small_config())

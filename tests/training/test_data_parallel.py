@@ -245,7 +245,7 @@ def assert_same(state, other):
 @pytest.mark.slow
 def test_1_4_and_8_devices_agree(tmp_path):
     """Two steps of the same global batch, with as many compilations as cases, in one process."""
-    mapped = [f"{backend}:{count}" for backend in data_parallel.BACKENDS for count in (4, 8)]
+    mapped = [f"{b}:{n}" for b, n in zip(data_parallel.BACKENDS, (4, 8), strict=True)]
     cases = ["cross_replica:jit:1", *(f"cross_replica:{m}" for m in mapped)]
     cases += ["frozen:jit:1", "frozen:shard_map:8"]
     states = states_after(tmp_path / "states.npz", 8, *cases, "per_device:pmap:4")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 
 import jax
 import jax.numpy as jnp
@@ -114,15 +113,10 @@ def test_forward_and_loss(case):
             golden.check(key, after[key.removeprefix(f"{case}/bn/")])
 
 
-# 100 s of compiling each; dimp18_eval differs from dimp18_train in its batch norms alone.
-SAVED = [] if "DIMP_GOLDENS" in os.environ else ["dimp18_eval"]
-
-
+# More than a minute of compiling each.
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(c, marks=pytest.mark.long) if c in SAVED else c for c in CASES],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("case", CASES)
 def test_gradients(case):
     """In float64: in float32 an activation within rounding of 0 flips a ReLU now and then, and one
     flip moves single gradients by 1.5e-3 of their maximum."""

@@ -18,9 +18,10 @@ from dimp_jax.checkpoints import run
 from dimp_jax.training import steps
 from dimp_jax.training.command import main
 from dimp_jax.training.start import start_variables
-from tests.support import ROOT, tiny_config
+from tests.support import LITTLE_OPTIMISATION, ROOT, tiny_config
+from tests.support.small_training import tiny_network  # noqa: F401  (a fixture)
 
-CONFIG = ROOT / "tests" / "support" / "tiny_config.py"
+CONFIG = ROOT / "tests" / "support" / "tiny_training.py"
 PATIENCE_S = 240
 SPEED = ("steps_per_s", "examples_per_s", "data_wait_share")
 
@@ -28,8 +29,7 @@ SPEED = ("steps_per_s", "examples_per_s", "data_wait_share")
 @pytest.fixture(scope="module")
 def environment():
     """Two virtual devices: the last of two equal flags counts."""
-    # Little optimisation: these programs are compiled longer than they run.
-    flags = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2"
+    flags = f"{LITTLE_OPTIMISATION} --xla_force_host_platform_device_count=2"
     return os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags}"}
 
 
