@@ -8,6 +8,7 @@ A step directory gets its name when it is complete, so that a run that was kille
 resumed from the checkpoint before. The digests show what Orbax does not notice: changed bytes.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -215,11 +216,13 @@ def _read_group(folder, name, meta, template):
 def read_tree(path):
     """The arrays of an Orbax directory, as numpy. Raises CheckpointError: it cannot be read."""
     try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            tree = checkpointer.metadata(path.absolute()).item_metadata.tree
+        # The handler alone: a `Checkpointer` warns that a part of a checkpoint is not a whole one.
+        with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
+            tree = handler.metadata(path.absolute()).tree
             # As numpy: no sharding is needed, on any topology.
             as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-            return checkpointer.restore(path.absolute(), restore_args=as_numpy)
+            wanted = ocp.args.PyTreeRestore(restore_args=as_numpy)
+            return handler.restore(path.absolute(), args=wanted)
     except Exception as error:  # Orbax documents none; whatever it is, the arrays are unusable
         detail = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"{path}: damaged: Orbax cannot read it ({detail:.200})") from error

@@ -27,7 +27,9 @@ from dimp_jax.training.feature_pool import maker
 from dimp_jax.training.feature_pool.ring import CHUNK
 
 FOLDER = "feature_pool"
-_SPARE = 0.25  # of the samples in use: made ahead, and kept for a run that is resumed
+# Of the samples in use: so many are made ahead, and so many old ones kept for a run that goes on
+# from its last checkpoint.
+_SPARE = 0.125
 _BATCH_DRAWS = 1  # purpose of the draws: not those from which the pool's samples were made
 _ORDER = 2
 
@@ -97,12 +99,12 @@ def opened(
     """
     pool = config.training.feature_pool
     samples = pool.samples // process_count
-    rolls = pool.uses is not None
-    slots = samples + (CHUNK * max(math.ceil(_SPARE * samples / CHUNK), 2) if rolls else 0)
+    kept = None if pool.uses is None else CHUNK * (1 + math.ceil(_SPARE * samples / CHUNK))
+    slots = samples + 2 * (kept or 0)
     folder = Path(pool.dir) if pool.dir else Path(workdir) / FOLDER
     ring = maker.open_ring(config, variables, folder / f"{process_index}-of-{process_count}", slots)
     shares = {"process_index": process_index, "process_count": process_count}
-    with maker.Maker(ring, config, variables, rolls=rolls, **shares) as made:
+    with maker.Maker(ring, config, variables, kept=kept, **shares) as made:
         made.wait_for(_first_in_use(config.training, first_step, process_count), samples, progress)
         wait_for = lambda first: made.wait_for(first, samples)
         yield FeaturePool(ring.maps, ring.box_xywh, samples, wait_for)

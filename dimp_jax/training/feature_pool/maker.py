@@ -24,10 +24,17 @@ class Maker:
     """Makes the samples of a ring in order, as far as there is room; use it with `with`."""
 
     def __init__(
-        self, ring: Ring, config: Config, variables, *, rolls: bool, process_index, process_count
+        self,
+        ring: Ring,
+        config: Config,
+        variables,
+        *,
+        kept: int | None,
+        process_index: int,
+        process_count: int,
     ):
-        """`rolls`: samples that are older than those waited for may be overwritten."""
-        self._ring, self._rolls = ring, rolls
+        """`kept`: samples older than those waited for that are not overwritten; None: no one is."""
+        self._ring, self._kept = ring, kept
         self._config, self._variables = config, variables
         self._shares = {"process_index": process_index, "process_count": process_count}
         self._changed = threading.Condition()
@@ -51,7 +58,7 @@ class Maker:
         """
         with self._changed:
             if self._thread is None:
-                if not self._ring.holds(first):
+                if self._kept is not None and not self._ring.holds(first):
                     self._ring.restart(first)
                 self._thread = threading.Thread(target=self._run, name="feature pool", daemon=True)
                 self._first = first
@@ -97,12 +104,11 @@ class Maker:
     def _room(self) -> bool:
         """Waits until another chunk fits; False at the end."""
         ring = self._ring
-        if not self._rolls and ring.done >= ring.slots:
+        if self._kept is None and ring.done >= ring.slots:
             return False
+        fits = lambda: ring.done + CHUNK <= self._first + ring.slots - (self._kept or 0)
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._closed or ring.done + CHUNK <= self._first + ring.slots
-            )
+            self._changed.wait_for(lambda: self._closed or fits())
             return not self._closed
 
 

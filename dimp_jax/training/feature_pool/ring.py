@@ -36,9 +36,11 @@ class Ring:
         self.box_xywh = self.maps.pop(_BOXES)
 
     def holds(self, number: int) -> bool:
-        """Whether sample `number` is there or is the next to be made."""
-        overwritten = self.done + CHUNK - self.slots if self.done > self.slots else 0
-        return max(self.first, overwritten) <= number <= self.done
+        """Whether sample `number` is there or is the next to be made.
+
+        Those that the next chunk overwrites may be damaged, where a process was ended.
+        """
+        return max(self.first, self.done + CHUNK - self.slots) <= number <= self.done
 
     def restart(self, number: int):
         """Forgets all samples; `number` is the next."""
