@@ -113,7 +113,6 @@ def test_trackingnet(tmp_path, capsys):
     assert source.visible(0).tolist() == [True] * 11 + [False]
     paths = [folder / "TRAIN_0" / "frames" / "a_0" / f"{k}.jpg" for k in range(12)]
     check_images(source, 0, paths)  # 10.jpg after 9.jpg
-    (folder / "TRAIN_0" / "anno" / "._a_0.txt").write_bytes(b"\0\5\x16\7")  # of macOS
     for split in ("train", "train_0_1"):
         assert build_split("trackingnet", folder, out, "--split", split).sequence_names == (
             "a_0",

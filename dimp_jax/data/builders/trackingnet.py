@@ -32,7 +32,7 @@ class TrackingNet(TrackingBuilder):
                 raise InputError(f"{source}: no TRAIN_0 .. TRAIN_11 in it: expected {LAYOUT}")
         footage, problems = [], []
         for folder in folders:
-            annotations = sorted((folder / "anno").glob("[!.]*.txt"))
+            annotations = sorted((folder / "anno").glob("*.txt"))
             if not annotations:
                 raise InputError(f"{folder / 'anno'}: no *.txt in it: expected {LAYOUT}")
             for path in annotations:
