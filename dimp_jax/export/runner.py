@@ -60,5 +60,5 @@ if __name__ == "__main__":
     for number, frame in enumerate(frames[1:], 1):
         state, box, score, _ = step(state, frame)
         if not np.isfinite(score):
-            sys.exit(f"run.py: frame {number}: the score is {score}: nothing can be tracked")
+            sys.exit(f"run.py: error: frame {number}: the score is {score}: nothing can be found")
         print(*box, sep=",", flush=True)
