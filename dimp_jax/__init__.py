@@ -24,18 +24,19 @@ def load(name_or_path):
 
     Raises:
       FileNotFoundError: no such config or checkpoint, or its weights are not installed.
-      ValueError: a damaged checkpoint, or one that does not fit its config.
+      ValueError: a damaged checkpoint, one that does not fit its config, or a torch file; the
+        message says how to convert it.
     """
     import dataclasses
     from pathlib import Path
 
     # Imported here so that `import dimp_jax` costs nothing.
     from dimp_jax import config as configs
-    from dimp_jax.checkpoints import shipped, store, weights_file
+    from dimp_jax.checkpoints import shipped, store, torch_file, weights_file
     from dimp_jax.tracking import tracker
 
     path = Path(name_or_path)
-    is_checkpoint = path.is_dir() or path.suffix == weights_file.SUFFIX
+    is_checkpoint = path.is_dir() or path.suffix in (weights_file.SUFFIX, *torch_file.SUFFIXES)
     if is_checkpoint and not shipped.is_shipped(name_or_path):
         config = configs.from_dict(configs.Config, store.read_card(path)["config"])
         _check_known_code(config.model.predictor, path)

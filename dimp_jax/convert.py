@@ -44,9 +44,10 @@ class Arguments:
 
     input: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
     """A .pth or .pth.tar file of DiMP-18, DiMP-50, PrDiMP-18, PrDiMP-50, SuperDiMP, torchvision's
-    ResNet-18 or -50 or EfficientNet-Lite0; a checkpoint directory, or the work directory of a
-    training (its best checkpoint); a .safetensors file; or the name of weights that ship with
-    dimp_jax."""
+    ResNet-18 or -50 (without its last layer, too) or EfficientNet-Lite0, in single or half
+    precision, as a state dict or with one under a usual key (net, state_dict, model, ...); a
+    checkpoint directory, or the work directory of a training (its best checkpoint); a .safetensors
+    file; or the name of weights that ship with dimp_jax."""
     output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """The directory to make. For a directory as input, a new file: .safetensors, or .npz with the
     published names and layouts of the tracker."""
@@ -102,7 +103,7 @@ def to_checkpoint(source, output, config_name=None) -> list[str]:
     """
     file = torch_file.read(source)
     try:
-        tensors, constructor = _state_dict_of(file.value)
+        tensors, constructor, found_as = state_dict.find(file.value)
         found = state_dict.identify(tensors)
         architecture, config_name, config = card_config.choose(found, constructor, config_name)
         variables, extras = state_dict.from_torch(tensors, architecture)
@@ -127,7 +128,7 @@ def to_checkpoint(source, output, config_name=None) -> list[str]:
     unknown = ", ".join(f"{name!a} x{count}" for name, count in file.unknown_globals.items())
     lines = [
         f"{source}: {architecture}, {len(tensors)} tensors ({len(extras)} of them unused by DiMP)",
-        f"{file.container} container, sha256 {file.sha256}",
+        f"{file.container} container, sha256 {file.sha256}{found_as}",
         f"unknown classes, kept inert: {unknown or 'none'}",
         f"wrote {output}: {', '.join(groups)}; config {config_name}",
     ]
@@ -177,26 +178,6 @@ def to_npz(source, output) -> list[str]:
             "part of this training"
         )
     return lines
-
-
-def _state_dict_of(value):
-    """The state dict in a saved object, and the pickled constructor beside it (None if none)."""
-    constructor = None
-    if isinstance(value, dict) and "net" in value:
-        constructor = value.get("constructor")
-        value = value["net"]
-    if not isinstance(value, dict) or not value:
-        keys = f" with the keys {list(value)[:5]!r:.200}" if isinstance(value, dict) else ""
-        raise CheckpointError(
-            f"holds no state dict: expected a dict of tensors, or one under 'net'; found "
-            f"{type(value).__name__}{keys}"
-        )
-    for name, tensor in value.items():
-        if type(name) is not str or not isinstance(tensor, np.ndarray):
-            raise CheckpointError(
-                f"holds no state dict: {name!r:.80} is {type(tensor).__name__}, expected a tensor"
-            )
-    return value, constructor
 
 
 if __name__ == "__main__":

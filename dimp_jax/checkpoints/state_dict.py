@@ -7,10 +7,12 @@ way back is exact.
 
 import re
 
+import ml_dtypes
 import numpy as np
 from flax import traverse_util
 
 from dimp_jax.checkpoints import CheckpointError
+from dimp_jax.checkpoints.inert_pickle import Opaque
 from dimp_jax.checkpoints.torch_names import (
     ARCHITECTURES,
     LITE0_USED_BLOCKS,
@@ -21,6 +23,70 @@ from dimp_jax.checkpoints.torch_names import (
 )
 
 LITE0_BLOCKS = 16
+# Where training programs keep the state dict in what they save, and what wrappers of modules
+# (DataParallel, torch.compile, Lightning) put before all its names. None of ours begins with these.
+KEYS = ("net", "network", "state_dict", "model", "model_state_dict", "params")
+PREFIXES = ("module.", "_orig_mod.", "net.", "network.", "model.")
+MAX_WRAPPERS = 4
+FLOATS = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+
+
+def find(value):
+    """The state dict in a saved object.
+
+    Args:
+      value: of a `torch_file.TorchFile`.
+
+    Returns:
+      tensors: name -> array; names without what wrappers put before all of them.
+      constructor: what is pickled beside it under that name, or None.
+      found_as: a remark on key and prefix for people, "" if there is nothing to say.
+
+    Raises:
+      CheckpointError: none in it, or it is not clear which.
+    """
+    constructor, keys, prefixes = None, [], []
+    while isinstance(value, dict) and len(keys) < MAX_WRAPPERS:
+        found = [key for key in KEYS if _holds_tensors(value.get(key), MAX_WRAPPERS)]
+        if len(found) > 1:
+            raise CheckpointError(
+                f"holds state dicts under {' and '.join(map(repr, found))}: which of them is meant "
+                "is not clear; save that one alone"
+            )
+        if not found:
+            break
+        keys += found
+        constructor = value.get("constructor", constructor)
+        value = value[found[0]]
+    if not isinstance(value, dict) or not value:
+        what = f"with the keys {list(value)[:5]!r:.200}" if isinstance(value, dict) else ""
+        if isinstance(value, Opaque):
+            what = f"of {value.name!a:.80}: save model.state_dict() instead of the model"
+        raise CheckpointError(
+            "holds no state dict: expected a dict of tensors, or one under "
+            f"{', '.join(map(repr, KEYS))}; found {type(value).__name__} {what}".rstrip()
+        )
+    for name, tensor in value.items():
+        if type(name) is not str or not isinstance(tensor, np.ndarray):
+            raise CheckpointError(
+                f"holds no state dict: {name!r:.80} is {type(tensor).__name__}, expected a tensor"
+            )
+    while prefix := next((p for p in PREFIXES if all(n.startswith(p) for n in value)), None):
+        prefixes.append(prefix)
+        value = {name.removeprefix(prefix): tensor for name, tensor in value.items()}
+    found_as = f"; under {'/'.join(keys)!r}" if keys not in ([], ["net"]) else ""
+    found_as += f"; without the prefix {''.join(prefixes)!r}" if prefixes else ""
+    kinds = {str(tensor.dtype) for tensor in value.values()} & {"float16", "bfloat16"}
+    found_as += f"; {' and '.join(sorted(kinds))} read as float32" if kinds else ""
+    return value, constructor, found_as
+
+
+def _holds_tensors(value, depth):
+    if not isinstance(value, dict):
+        return False
+    return any(isinstance(part, np.ndarray) for part in value.values()) or (
+        depth > 0 and any(_holds_tensors(value.get(key), depth - 1) for key in KEYS)
+    )
 
 
 def identify(state_dict) -> str:
@@ -92,16 +158,17 @@ def from_torch(state_dict, architecture):
     """Maps a state dict of numpy arrays to our variables.
 
     Args:
-      state_dict: torch name -> array. `num_batches_tracked` may be absent, nothing else.
+      state_dict: torch name -> array, in single or half precision. `num_batches_tracked` may be
+        absent, and of an ImageNet network a whole part that is not used here (layer4, fc).
       architecture: one of `torch_names.ARCHITECTURES`, e.g. from `identify`.
 
     Returns:
       variables: new float32 arrays. Trackers: groups backbone, clf, filter_init, predictor, iou;
         ImageNet networks: backbone only.
-      extras: torch name -> array, as given, of what the network does not use.
+      extras: torch name -> array of what the network does not use; half precision as float32.
 
     Raises:
-      CheckpointError: a tensor is missing, unexpected, mis-shaped or not float32.
+      CheckpointError: a tensor is missing, unexpected, mis-shaped, not finite or of another type.
     """
     return _map(state_dict, architecture, entries(architecture))
 
@@ -120,12 +187,16 @@ def efficientnet_from_torch(state_dict, num_blocks=LITE0_USED_BLOCKS, with_head=
 
 def _map(state_dict, architecture, rows):
     expected = {row.name for row in rows}
+    part = lambda name: name.split(".")[0]
+    parts = {part(row.name) for row in rows if row.path is not None} | set(map(part, state_dict))
+    rows = [row for row in rows if part(row.name) in parts]
     problems = [problem for row in rows if (problem := _tensor_problem(state_dict, row))]
     problems += [f"{name!r:.80} is unexpected" for name in state_dict if name not in expected]
     _refuse(problems, f"not a {architecture} state dict", "tensors are wrong")
     used = {row.path: row.to_ours(state_dict[row.name]) for row in rows if row.path is not None}
     unused = [row.name for row in rows if row.path is None and row.name in state_dict]
-    extras = {name: np.array(state_dict[name]) for name in unused}
+    single = lambda array: np.array(array, np.float32 if array.dtype in FLOATS else None)
+    extras = {name: single(state_dict[name]) for name in unused}
     return {"params": {}, "batch_stats": {}} | traverse_util.unflatten_dict(used), extras
 
 
@@ -137,8 +208,12 @@ def _tensor_problem(state_dict, row):
         return f"{row.name!r} is not a tensor"
     if tensor.shape != row.shape:
         return f"{row.name!r} has shape {tensor.shape}, expected {row.shape}"
-    if not row.optional and tensor.dtype != np.float32:
-        return f"{row.name!r} is {tensor.dtype}, expected float32"
+    if not row.optional and tensor.dtype not in FLOATS:
+        return f"{row.name!r} is {tensor.dtype}, expected float32, or half precision"
+    if not np.isfinite(tensor).all():
+        return (
+            f"{row.name!r} is not finite (a training that failed, or an overflow in half precision)"
+        )
     return None
 
 

@@ -20,7 +20,14 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from dimp_jax.checkpoints import CheckpointError, refuse_existing, run, shipped, weights_file
+from dimp_jax.checkpoints import (
+    CheckpointError,
+    refuse_existing,
+    refuse_not_finite,
+    run,
+    shipped,
+    weights_file,
+)
 from dimp_jax.checkpoints import card as cards
 from dimp_jax.host import files
 
@@ -37,7 +44,8 @@ def save(path, variables, card, extras=None) -> None:
       extras: name -> array, of any type; None or {} writes none.
 
     Raises:
-      CheckpointError: `path` exists, `card` is not a card, or an array cannot be stored.
+      CheckpointError: `path` exists, `card` is not a card, or an array cannot be stored or is not
+        finite.
     """
     path = Path(path)
     refuse_existing(path)
@@ -50,6 +58,7 @@ def save(path, variables, card, extras=None) -> None:
                 f"{path}: variables{name} is {array.dtype} of shape {array.shape}, expected "
                 "float32 with at least one element"
             )
+    refuse_not_finite(variables, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.whole(path) as partial:
         partial.mkdir()
@@ -92,14 +101,16 @@ def load(where):
       card: see `read_card`.
 
     Raises:
-      CheckpointError: it is none of these, or a file of it is damaged.
+      CheckpointError: it is none of these, a file of it is damaged, or a tensor is not finite.
     """
     path = _existing(where)
     if path.is_file():
-        return weights_file.load(path)
-    card = read_card(path)
-    step = run.step_folder(path)
-    variables = run.load_variables(step) if step else _load_group(path, "variables")
+        variables, card = weights_file.load(path)
+    else:
+        card = read_card(path)
+        step = run.step_folder(path)
+        variables = run.load_variables(step) if step else _load_group(path, "variables")
+    refuse_not_finite(variables, path)
     return variables, card
 
 
@@ -154,7 +165,10 @@ def _existing(where) -> Path:
             f"{path}: the weights {where!r}, which ship with dimp_jax, are missing from this "
             "installation: install it again"
         )
-    found = "a file" if path.exists() else "nothing there"
+    found = "nothing there"
+    if path.exists():
+        found = "a file: one of torch must be converted first, `python -m dimp_jax.convert "
+        found += f"{path} {path.with_name(path.name.split('.')[0])}`"
     raise CheckpointError(
         f"{path}: expected a checkpoint directory made by `python -m dimp_jax.convert` or "
         f"train.py, a {weights_file.SUFFIX} file or the name of shipped weights "

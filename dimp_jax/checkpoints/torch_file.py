@@ -24,6 +24,7 @@ from dimp_jax.checkpoints.inert_pickle import ERRORS, MalformedError, Opaque, ch
 
 MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
+SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin")  # by which people name them
 # Stride 0 lets a small storage stand for any number of elements; more than this is no weight.
 MAX_EXPANDED_ELEMENTS = 1 << 24
 MAX_DIMENSIONS = 64  # numpy's limit

@@ -16,7 +16,7 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
-from dimp_jax.checkpoints import CheckpointError, refuse_existing
+from dimp_jax.checkpoints import CheckpointError, refuse_existing, refuse_not_finite
 from dimp_jax.checkpoints import card as cards
 from dimp_jax.host import files
 
@@ -52,6 +52,7 @@ def save(path, variables, card, dtype: str = "float32") -> tuple[float, str]:
     cards.check(card, path)
     if not variables.get("params") or not set(variables) <= set(COLLECTIONS):
         raise CheckpointError(f"{path}: expected variables {COLLECTIONS}, got {list(variables)}")
+    refuse_not_finite(variables, path)
     changes, tensors = {}, {}
     for name, array in sorted(traverse_util.flatten_dict(variables, sep="/").items()):
         tensors[name], changes[name] = _stored(array, DTYPES[dtype], name, path)
@@ -101,8 +102,6 @@ def _stored(array, dtype, name, path):
             f"{path}: {name} is {array.dtype} of shape {array.shape}, expected float32 with at "
             "least one element"
         )
-    if not np.isfinite(array).all():
-        raise CheckpointError(f"{path}: {name} is not finite: a training that failed?")
     # Zero-dimensional arrays stay arrays.
     dtype = dtype if array.ndim >= 2 else np.float32
     with np.errstate(over="ignore"):

@@ -37,6 +37,31 @@ def checked_size_hw(data: bytes, where: str) -> tuple[int, int]:
     return _decode(data, cv2.IMREAD_GRAYSCALE, where).shape[:2]
 
 
+def check_annotated_size(data: bytes, size_hw, annotated_hw, where: str) -> None:
+    """Raises BrokenFrame if the boxes of an annotation may not be meant for an image as it decodes.
+
+    Args:
+      data: the file. size_hw: (height, width) that it decodes to, turned as its EXIF says.
+      annotated_hw: (height, width) by the annotation.
+    """
+    turned = ""
+    if b"Exif\0\0" in data or b"eXIf" in data:
+        stored = _decode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION, where)
+        if not np.array_equal(stored, _decode(data, cv2.IMREAD_GRAYSCALE, where)):
+            turned = " (turned by its EXIF orientation)"
+    if tuple(size_hw) != tuple(annotated_hw):
+        height, width = annotated_hw
+        raise BrokenFrame(
+            f"{where}: {size_hw[1]} x {size_hw[0]} px{turned}, but {width} x {height} by the "
+            "annotation"
+        )
+    if turned and stored.shape == tuple(size_hw):
+        raise BrokenFrame(
+            f"{where}: its EXIF orientation turns it within {size_hw[1]} x {size_hw[0]} px: which "
+            "way its boxes are meant is not known"
+        )
+
+
 def _decode(data, flags, where):
     # An empty buffer is refused by OpenCV with an exception rather than None.
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None

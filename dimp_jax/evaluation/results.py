@@ -124,6 +124,18 @@ def is_done(out, sequence, *, with_video):
     return not with_video or (Path(out) / f"{sequence.name}.mp4").is_file()
 
 
+def check_finite(where, box_xywh, score) -> None:
+    """Raises FloatingPointError: what a tracker returned for a frame is of no use from there on."""
+    if not np.isfinite(box_xywh).all():
+        box = np.asarray(box_xywh, float).tolist()
+        raise FloatingPointError(f"{where}: the tracker returned the box {box}")
+    if not np.isfinite(score):
+        raise FloatingPointError(
+            f"{where}: the score is {score}: the target's filter, or what the network computes of "
+            "this frame, is no longer finite"
+        )
+
+
 def frames_per_second(times_s):
     """Tracked frames a second: number of timed frames over the sum of their times.
 

@@ -34,10 +34,10 @@ def make(patch, config, crop_px, shift_uniforms, further_shift_yx):
     """
     transforms = unshifted(config, crop_px)
     random = (shift_uniforms - 0.5) * windows.kept(jnp.float32(crop_px))
-    random = (random * windows.kept(jnp.float32(config.random_shift_factor))).astype(int)
+    random = (random * windows.kept(jnp.float32(config.random_shift_factor))).astype(jnp.int32)
     fixed = np.array([transform.shift_yx for transform in transforms], np.int32)
     shifts = fixed + jnp.pad(random, ((len(fixed) - len(random), 0), (0, 0)))
-    shifts = (shifts + further_shift_yx[None]).astype(int)
+    shifts = (shifts + further_shift_yx[None]).astype(jnp.int32)
     samples = [_sample(patch, *each, crop_px) for each in zip(transforms, shifts, strict=True)]
     return jnp.stack(samples), shifts
 
@@ -46,7 +46,9 @@ def _sample(patch, transform, shift_yx, crop_px):
     side = patch.shape[0]
     # Beyond the patch its border is replicated, as by `search_crops.cut_replicated`.
     start_yx = (side - crop_px) // 2 - shift_yx
-    rows, columns = (jnp.clip(start + jnp.arange(crop_px), 0, side - 1) for start in start_yx)
+    rows, columns = (
+        jnp.clip(start + jnp.arange(crop_px, dtype=jnp.int32), 0, side - 1) for start in start_yx
+    )
     match transform.kind:
         case "flip":
             columns = side - 1 - columns
@@ -64,7 +66,7 @@ def _blurred(patch, sigmas_yx_px):
         half, size = len(kernel) // 2, patch.shape[axis]
         padded = jnp.pad(patch, [(half, half) if a == axis else (0, 0) for a in range(3)])
         patch = sum(
-            float(weight) * jnp.take(padded, jnp.arange(at, at + size), axis)
+            float(weight) * jnp.take(padded, jnp.arange(at, at + size, dtype=jnp.int32), axis)
             for at, weight in enumerate(kernel)
         )
     return patch
@@ -74,10 +76,10 @@ def _rotated(patch, rows, columns, angle):
     """The pixels at `rows` [P, 1] and `columns` [1, P] of the patch turned about its centre."""
     last = patch.shape[0] - 1
     sin, cos = math.sin(angle), math.cos(angle)
-    y, x = rows - last / 2, columns - last / 2
+    y, x = (at.astype(jnp.float32) - last / 2 for at in (rows, columns))
     pairs, weights = [], []
     for source in (sin * x + cos * y + last / 2, cos * x - sin * y + last / 2):
         low = jnp.floor(source)
-        pairs.append([jnp.clip(low.astype(int) + more, 0, last) for more in (0, 1)])
+        pairs.append([jnp.clip(low.astype(jnp.int32) + more, 0, last) for more in (0, 1)])
         weights.append(source - low)
     return windows.bilinear(patch, *pairs, *weights)

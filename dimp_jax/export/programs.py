@@ -99,7 +99,7 @@ def first_crop(config: TrackerConfig, image, pose):
         max_scale_change=None,
         arithmetic=config.crop_arithmetic,
     )
-    further_shift_yx = jnp.zeros(2)
+    further_shift_yx = jnp.zeros(2, jnp.float32)
     if config.border_mode == "inside":  # see `online.init_with`
         into = windows.inside_shift_yx(center_yx, pose["scale"] * crop_px, image.shape[:2])
         further_shift_yx = -into / pose["scale"]
@@ -178,10 +178,10 @@ def look(network, config: TrackerConfig, plans: Plans, params, state, crops):
     center_yx, size_hw, (scale, verdict, score) = jnp.split(seen.report, (2, 4))
     frame = state["frame"] + 1
     threshold = config.memory.low_score_threshold
-    low = 0 if threshold is None else (score < threshold).astype(int)
-    plan = jnp.asarray(plans.index)[frame % len(plans.index), verdict.astype(int), low]
+    low = 0 if threshold is None else (score < threshold).astype(jnp.int32)
+    plan = jnp.asarray(plans.index)[frame % len(plans.index), verdict.astype(jnp.int32), low]
     last = jnp.stack([verdict, score, plan.astype(jnp.float32)])
-    rate = jnp.asarray(plans.rate)[verdict.astype(int)]
+    rate = jnp.asarray(plans.rate)[verdict.astype(jnp.int32)]
     return {
         "report": jnp.concatenate([center_yx, size_hw, last]),
         "next": {

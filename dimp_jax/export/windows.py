@@ -8,7 +8,7 @@ differs by up to 7e-3 grey levels.
 import jax
 import jax.numpy as jnp
 
-F32 = jnp.float32
+F32, I32 = jnp.float32, jnp.int32
 
 
 def cut(image, center_yx, size_px, output_px, *, border_mode, max_scale_change, arithmetic):
@@ -31,15 +31,15 @@ def cut(image, center_yx, size_px, output_px, *, border_mode, max_scale_change, 
     ratio = divided(sizes, output_px).min()
     # int(float64(ratio) - 0.1) without a float64: the fraction is exact.
     whole = jnp.floor(ratio)
-    stride = jnp.maximum(whole.astype(int) - (ratio - whole < F32(0.1)), 1)
+    stride = jnp.maximum(whole.astype(I32) - (ratio - whole < F32(0.1)), 1)
 
-    position = center_yx.astype(int)  # towards zero, as Python's int()
+    position = center_yx.astype(I32)  # towards zero, as Python's int()
     phase = jnp.minimum(position % stride, image_hw - 1)
     extent = -(-(image_hw - phase) // stride)
     start, stop = _span(position // stride, divided(sizes, stride), arithmetic)
     if inside:
         start, stop = _shifted_inside(start, stop, extent.astype(F32))
-    first, length = start.astype(int), stop.astype(int) - start.astype(int)
+    first, length = start.astype(I32), stop.astype(I32) - start.astype(I32)
 
     axes = []
     for axis in range(2):
@@ -70,7 +70,7 @@ def position_and_scale(coord_yxyx, crop_px):
 
 def inside_shift_yx(center_yx, size_px, image_hw):
     """As `search_crops.inside_shift_yx`: how far "inside" moves a window; [2] image pixels."""
-    start, stop = _span(center_yx.astype(int), jnp.stack([size_px, size_px]), "2019")
+    start, stop = _span(center_yx.astype(I32), jnp.stack([size_px, size_px]), "2019")
     extent = jnp.stack([jnp.float32(size) for size in image_hw])
     return _shifted_inside(start, stop, extent)[0] - start
 
@@ -107,7 +107,7 @@ def divided(numbers, by):
 
 def _sources(length, output_px):
     """Lower source pixel [P] of each output pixel, and the weight [P] of the next; in integers."""
-    numerator = (2 * jnp.arange(output_px) + 1) * length - output_px
+    numerator = (2 * jnp.arange(output_px, dtype=I32) + 1) * length - output_px
     unit = 2 * output_px
     return numerator // unit, (numerator % unit).astype(F32) / unit
 
@@ -123,10 +123,11 @@ def _shrunk(sizes, image_hw, border_mode, max_scale_change):
 
 def _span(position, sizes, arithmetic):
     """Start and stop of the window [2] each, in subsampled pixels; whole or half, so exact."""
-    length = jnp.maximum(jnp.round(sizes).astype(int), 2)
+    length = jnp.maximum(jnp.round(sizes).astype(I32), 2)
     if arithmetic == "2019":
         start, stop = position - (length - 1) // 2, position + length // 2 + 1
         return start.astype(F32), stop.astype(F32)
+    position, length = position.astype(F32), length.astype(F32)
     return position - (length - 1) / 2, position + length / 2 + 1
 
 

@@ -67,6 +67,18 @@ def read_flags(path) -> np.ndarray:
     return np.array(values, int)
 
 
+def read_got10k_size_wh(path) -> tuple[int, int]:
+    """Image size by GOT-10k's `meta_info.ini`.
+
+    Raises:
+      InputError: no such file, or no `resolution: (W, H)` in it.
+    """
+    match = re.search(r"^resolution:\s*\((\d+),\s*(\d+)\)", read_text(path), re.MULTILINE)
+    if match is None:
+        raise InputError(f"{path}: expected a line such as 'resolution: (1920, 1080)'")
+    return int(match[1]), int(match[2])
+
+
 def numbers(text) -> list[float]:
     """The numbers of a line, separated by commas, tabs or spaces; none if any is not a number."""
     try:

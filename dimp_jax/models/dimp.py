@@ -79,8 +79,11 @@ class DiMP(nn.Module):
         images = images.astype(jnp.float32)
         if self.config.backbone == "efficientnet_lite0":
             return (images - 127.0) / 128.0
-        mean = jnp.asarray(resnet.IMAGENET_MEAN).reshape(1, 1, 1, 3)
-        std = jnp.asarray(resnet.IMAGENET_STD).reshape(1, 1, 1, 3)
+        dtype = jnp.promote_types(jnp.float32, self.config.compute_dtype)
+        mean, std = (
+            jnp.asarray(values, dtype).reshape(1, 1, 1, 3)
+            for values in (resnet.IMAGENET_MEAN, resnet.IMAGENET_STD)
+        )
         return (images / 255.0 - mean) / std
 
     def features(self, inputs, train: bool = False):
@@ -124,8 +127,8 @@ class DiMP(nn.Module):
 
 def init_variables(config: ModelConfig, key):
     """Freshly initialised variables: {"params": ..., "batch_stats": ...}."""
-    images = jnp.zeros((1, 64, 64, 3))
-    box = jnp.asarray([[16.0, 16.0, 32.0, 32.0]])
+    images = jnp.zeros((1, 64, 64, 3), jnp.float32)
+    box = jnp.asarray([[16.0, 16.0, 32.0, 32.0]], jnp.float32)
     return jax.jit(DiMP(config).init)(key, images, box)
 
 

@@ -20,8 +20,9 @@ class ConvParameters(nn.Module):
     def __call__(self):
         init = nn.initializers.zeros if self.zero_init else fan_out_init
         shape = (KERNEL_SIZE, KERNEL_SIZE, self.features, self.features)
-        kernel = self.param("kernel", init, shape)
-        return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
+        kernel = self.param("kernel", init, shape, jnp.float32)
+        zeros = nn.initializers.zeros
+        return kernel, self.param("bias", zeros, (self.features,), jnp.float32)
 
 
 class FilterInitializer(nn.Module):

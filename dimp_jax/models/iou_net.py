@@ -23,9 +23,9 @@ class Levels(NamedTuple):
     level4: jax.Array
 
 
-def _scale_init(key, shape):
+def _scale_init(key, shape, dtype):
     """Batch norm scales start uniform in [0, 1) in this network."""
-    return jax.random.uniform(key, shape)
+    return jax.random.uniform(key, shape, dtype)
 
 
 class IoUNet(nn.Module):

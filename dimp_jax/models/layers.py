@@ -209,7 +209,7 @@ class Conv(nn.Module):
         shape = (self.kernel_size, self.kernel_size, inputs, self.features)
         # A depthwise kernel has one output a group: its fan-out is k k, as in EfficientNet.
         init = depthwise_init if self.depthwise else self.kernel_init
-        kernel = self.param("kernel", init, shape).astype(self.dtype)
+        kernel = self.param("kernel", init, shape, jnp.float32).astype(self.dtype)
         x = x.astype(self.dtype)
         pads = pad_amounts(x.shape[1:3], self.kernel_size, self.stride, self.padding)
         if self.depthwise:
@@ -219,7 +219,7 @@ class Conv(nn.Module):
         else:
             x = conv(x, kernel, self.stride, pads)
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
             x = x + bias.astype(self.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
         return x
 
@@ -236,10 +236,10 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool = False):
         features = (x.shape[-1],)
-        scale = self.param("scale", self.scale_init, features)
-        bias = self.param("bias", nn.initializers.zeros, features)
-        mean = self.variable("batch_stats", "mean", jnp.zeros, features)
-        var = self.variable("batch_stats", "var", jnp.ones, features)
+        scale = self.param("scale", self.scale_init, features, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, features, jnp.float32)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, features, jnp.float32)
+        var = self.variable("batch_stats", "var", jnp.ones, features, jnp.float32)
         frozen = is_under("/".join(self.path), self.numerics.frozen)
         if train and not frozen and not self.is_initializing():
             axes = tuple(range(x.ndim - 1))

@@ -16,7 +16,7 @@ from jax.scipy.sparse.linalg import cg
 def unrolled(objective, iteration, carry, num_iter):
     """Exact: through every iteration; memory grows with their number."""
     del objective
-    (last, _), records = jax.lax.scan(iteration, carry, jnp.arange(num_iter))
+    (last, _), records = jax.lax.scan(iteration, carry, jnp.arange(num_iter, dtype=jnp.int32))
     return last, records
 
 
@@ -32,10 +32,10 @@ def checkpointed(objective, iteration, carry, num_iter):
     length = max(math.isqrt(num_iter), 1)
     count = num_iter // length
     segment = again(lambda carry, indices: jax.lax.scan(again(iteration), carry, indices))
-    whole = jnp.arange(count * length).reshape(count, length)
+    whole = jnp.arange(count * length, dtype=jnp.int32).reshape(count, length)
     carry, records = jax.lax.scan(segment, carry, whole)
     records = jax.tree.map(lambda r: r.reshape(count * length, *r.shape[2:]), records)
-    rest = jnp.arange(count * length, num_iter)
+    rest = jnp.arange(count * length, num_iter, dtype=jnp.int32)
     (last, _), more = jax.lax.scan(again(iteration), carry, rest)
     return last, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), records, more)
 
@@ -81,7 +81,7 @@ def implicit(objective, iteration, carry, num_iter, *, max_iterations: int, tole
     if num_iter == 0:
         return unrolled(objective, iteration, carry, num_iter)
     init = carry[0]
-    index = jnp.arange(num_iter)
+    index = jnp.arange(num_iter, dtype=jnp.int32)
     iteration = _detached(iteration, carry, index[0])
     (last, _), records = jax.lax.scan(iteration, jax.lax.stop_gradient(carry), index)
     local = objective(last, num_iter)
@@ -114,9 +114,11 @@ def _cut(iteration, carry, num_iter, first, every):
         following, record = iteration(jax.tree.map(detach, carry), index)
         return following, record._replace(iterate=carry[0])
 
-    carry, records = jax.lax.scan(gated, carry, jnp.arange(last_cut))
+    carry, records = jax.lax.scan(gated, carry, jnp.arange(last_cut, dtype=jnp.int32))
     start = jax.lax.stop_gradient(carry) if cuts else carry
-    (last, _), more = jax.lax.scan(iteration, start, jnp.arange(last_cut, num_iter))
+    (last, _), more = jax.lax.scan(
+        iteration, start, jnp.arange(last_cut, num_iter, dtype=jnp.int32)
+    )
     records = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), records, more)
     if cuts:
         put = lambda stack, point: stack.at[last_cut].set(point)

@@ -74,7 +74,9 @@ def iterate(objective, update, init, state, num_iter: int, adjoint) -> Solve:
         point, state = carry
         local = objective(point, index)
         following, state, step_length = update(local, point, state, index)
-        record = Record(point, local.loss, jnp.asarray(step_length), norm(local.grad))
+        record = Record(
+            point, local.loss, jnp.asarray(step_length, local.loss.dtype), norm(local.grad)
+        )
         return (following, state), record
 
     last, records = adjoint(objective, iteration, (init, state), num_iter)

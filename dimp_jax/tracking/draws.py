@@ -1,9 +1,13 @@
-"""All random numbers of the tracker, drawn from an explicit key and passed in as arrays."""
+"""All random numbers of the tracker, drawn from an explicit key and passed in as arrays.
+
+Types are explicit: with `jax_enable_x64` other numbers would be drawn for the default ones.
+"""
 
 import functools
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from dimp_jax.tracking.augment import num_random_shifts
 
@@ -19,12 +23,12 @@ def for_init(key, augment, channels: int) -> InitDraws:
     """augment: `AugmentConfig`."""
     shift_key, dropout_key = jax.random.split(key)
     return InitDraws(
-        jax.random.uniform(shift_key, (num_random_shifts(augment), 2)),
-        jax.random.uniform(dropout_key, (augment.dropout_samples, channels)),
+        jax.random.uniform(shift_key, (num_random_shifts(augment), 2), jnp.float32),
+        jax.random.uniform(dropout_key, (augment.dropout_samples, channels), jnp.float32),
     )
 
 
 @functools.partial(jax.jit, static_argnames="num_boxes")
 def for_frame(key, frame, num_boxes: int):
     """[num_boxes, 4] uniform numbers for the boxes tried in one frame."""
-    return jax.random.uniform(jax.random.fold_in(key, frame), (num_boxes, 4))
+    return jax.random.uniform(jax.random.fold_in(key, frame), (num_boxes, 4), jnp.float32)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 class Verdict(enum.IntEnum):
-    """What a frame's score map says."""
+    """What a frame's score map says; one that is not finite says NOT_FOUND."""
 
     NORMAL = 0
     HARD_NEGATIVE = 1  # found, beside a distractor: learn from it at once
@@ -44,7 +44,7 @@ def motion_prior(previous_yx, std_cells, size: int):
 def peak_of(scores):
     """Maximum of [S, S] and its (row, column); of equal maxima the smallest column, then row."""
     flat = scores.T.reshape(-1)
-    index = jnp.argmax(flat)
+    index = jax.lax.argmax(flat, 0, jnp.int32)
     rows = scores.shape[0]
     return flat[index], jnp.stack([index % rows, index // rows])
 
@@ -55,7 +55,7 @@ def subcell_offset_yx(scores, cell):
     Args:
       scores: [S, S]. cell: [2] int (row, column) of a local maximum.
     """
-    limit = jnp.asarray(scores.shape) - 2
+    limit = jnp.asarray(scores.shape, jnp.int32) - 2
     row, col = jnp.clip(cell, 1, limit)
     middle = scores[row, col]
     before = jnp.stack([scores[row - 1, col], scores[row, col - 1]])
@@ -102,7 +102,7 @@ def localize(
         windowed = windowed * (1 - config.motion_prior * (1 - prior))
 
     peaks, cells = jax.vmap(peak_of)(windowed)
-    scale_index = jnp.argmax(peaks)
+    scale_index = jax.lax.argmax(peaks, 0, jnp.int32)
     peak1, cell1 = peaks[scale_index], cells[scale_index].astype(jnp.float32)
     full = scores[scale_index]
     if config.motion_prior > 0:  # it chooses among peaks; what is found is judged without it
@@ -112,8 +112,12 @@ def localize(
     middle = (num_cells - 1) / 2
     displacement1 = cell1 - middle
     max_score = full.max()
+    # Nothing is learned from a NaN, and the last box stays. The runners end such a sequence.
+    judged = lambda verdict: jnp.where(
+        jnp.isfinite(scores).all(), verdict, Verdict.NOT_FOUND
+    ).astype(jnp.int32)
     if not config.advanced:
-        verdict = jnp.int32(Verdict.NORMAL)
+        verdict = judged(Verdict.NORMAL)
         return Localization(
             verdict, displacement1 * cell_px, scale_index, scores, max_score, cells[scale_index]
         )
@@ -160,5 +164,5 @@ def localize(
     displacement = jnp.where(use_second, displacement2, displacement1)
     cell = jnp.where(use_second, cell2, cells[scale_index])
     return Localization(
-        verdict.astype(jnp.int32), displacement * cell_px, scale_index, scores, max_score, cell
+        judged(verdict), displacement * cell_px, scale_index, scores, max_score, cell
     )

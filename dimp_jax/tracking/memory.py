@@ -64,7 +64,7 @@ def update_weights(weight, num_stored, last_slot, num_init: int, rate, init_mini
             f"memory.size={size}: the {num_init} samples of the first frame leave no slot for "
             "another; enlarge it, or set memory.init_samples_minimum_weight=0"
         )
-    replaced = protected + jnp.argmin(weight[protected:])
+    replaced = protected + jax.lax.argmin(weight[protected:], 0, jnp.int32)
     slot = jnp.where(num_stored < size, num_stored, replaced).astype(jnp.int32)
 
     # The others are not decayed: each new sample weighs 1 / (1 - rate) times the one before it.

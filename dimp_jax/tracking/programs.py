@@ -149,7 +149,9 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
         compared = scores
         if not uses_iou:
             # A change of scale must be worth it: noise favours either side of the present one.
-            penalty = jnp.full(scores.shape[0], tracker.refine.scale_penalty).at[0].set(1.0)
+            penalty = (
+                jnp.full(scores.shape[0], tracker.refine.scale_penalty, jnp.float32).at[0].set(1.0)
+            )
             compared = scores * penalty[:, None, None]
         found = localize(
             compared,
@@ -196,14 +198,14 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
         if averages:
             one, box = feat[None], box_xywh[None]
             new = apply(params, one, box, method="initial_filter")
-            descent = solve(params, new, one, box, jnp.ones(1), num_iter)
+            descent = solve(params, new, one, box, jnp.ones(1, jnp.float32), num_iter)
             return (1 - rate) * filt + rate * descent.last, memory, descent.losses
         if insert:
             memory = memories.insert(
                 memory, feat, box_xywh, rate, tracker.memory.init_samples_minimum_weight
             )
         if num_iter == 0:
-            return filt, memory, jnp.zeros(0)
+            return filt, memory, jnp.zeros(0, jnp.float32)
         descent = solve(params, filt, memory.feat, memory.box_xywh, memory.weight, num_iter)
         return descent.last, memory, descent.losses
 

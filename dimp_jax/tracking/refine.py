@@ -132,5 +132,5 @@ def mean_of_best(boxes, iou, top_k: int, max_aspect_ratio: float):
     score, index = jax.lax.top_k(jnp.where(valid, iou, -jnp.inf), min(top_k, boxes.shape[0]))
     chosen = (score > -jnp.inf)[:, None]
     best = jnp.where(chosen, boxes[index], 0.0)
-    count = jnp.maximum(chosen.sum(), 1)
+    count = jnp.maximum(chosen.sum(dtype=jnp.int32), 1)
     return best.sum(0) / count, valid.any()

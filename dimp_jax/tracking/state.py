@@ -36,7 +36,7 @@ class TrackResult:
     """What one frame gave."""
 
     box_xywh: np.ndarray  # [4] float image pixels; the last known box if the target is not found
-    score: float  # maximum of the score map
+    score: float  # maximum of the score map; NaN or infinite ones are never a find
     verdict: Verdict = struct.field(pytree_node=False)
 
 

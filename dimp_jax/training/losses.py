@@ -89,6 +89,8 @@ def kl_regression(scores, log_proposal_density, target_density):
       log_proposal_density: [..., N] log of ``q``, from which the proposals were drawn.
       target_density: [..., N] ``p`` around the true box.
     """
-    log_mean = jax.nn.logsumexp(scores - log_proposal_density, axis=-1) - jnp.log(scores.shape[-1])
+    log_mean = jax.nn.logsumexp(scores - log_proposal_density, axis=-1) - jnp.log(
+        jnp.float32(scores.shape[-1])
+    )
     expected = jnp.mean(scores * target_density * jnp.exp(-log_proposal_density), axis=-1)
     return jnp.mean(log_mean - expected)

@@ -127,6 +127,23 @@ def test_imagenet_weights(tmp_path, capsys, name, config_name):
     assert not (tmp_path / "back.npz").exists()
 
 
+def test_backbone_as_training_programs_save_it(tmp_path, capsys):
+    """DataParallel, half precision, no last layer: the weights are those of the plain file."""
+    tensors = {
+        n.removeprefix("feature_extractor."): t
+        for n, t in golden_files.state_dict("dimp18").items()
+        if n.startswith("feature_extractor.") and ".fc." not in n
+    }
+    halves = {f"module.{n}": t.astype(np.float16) for n, t in tensors.items()}
+    value = {"state_dict": OrderedDict(halves), "epoch": 90}
+    assert run(torch_writer.write(tmp_path / "net.pth", value, "zip"), tmp_path / "out") == 0
+    text = capsys.readouterr().out
+    assert "; under 'state_dict'; without the prefix 'module.'; float16 read as float32" in text
+    kernel = store.load(tmp_path / "out")[0]["params"]["backbone"]["conv1"]["conv"]["kernel"]
+    expected = tensors["conv1.weight"].astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(kernel, expected.transpose(2, 3, 1, 0))
+
+
 def test_own_config(tmp_path):
     own = tmp_path / "own.py"
     own.write_text(
@@ -204,6 +221,7 @@ BIAS = "bb_regressor.iou_predictor.bias"
         (with_tensor("more", np.zeros(2, np.float32)), "'more' is unexpected"),
         (with_tensor("a\nb\x1b[31m", 3), r"'a\nb\x1b[31m' is int, expected a tensor"),
         ({}, "holds no state dict"),
+        (with_tensor(BIAS, np.float32([np.nan])), f"'{BIAS}' is not finite"),
     ],
 )
 def test_wrong_network(tmp_path, capsys, net, match):

@@ -4,11 +4,13 @@ import importlib.metadata
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 
 from dimp_jax import config
 from dimp_jax.checkpoints import CheckpointError, state_dict, torch_file, torch_names
+from dimp_jax.checkpoints.inert_pickle import Opaque
 from dimp_jax.models import dimp
 from tests.support import golden_files
 
@@ -210,6 +212,89 @@ def test_without_batch_counts():
     )
 
 
+# --- what training programs save
+
+
+TENSORS = {"a.weight": np.zeros(3, np.float32), "b": np.float16([1])}
+NET = "; under 'state_dict'"
+
+
+@pytest.mark.parametrize(
+    ("value", "found_as"),
+    [
+        (TENSORS, ""),
+        ({"net": TENSORS, "epoch": 3, "optimizer": {"state": {}}}, ""),
+        ({"state_dict": TENSORS, "epoch": 3}, NET),
+        ({"state_dict": TENSORS, "model": "resnet18", "params": {"lr": 0.1}}, NET),
+        ({"model": {"state_dict": TENSORS}}, "; under 'model/state_dict'"),
+        ({f"module.{name}": t for name, t in TENSORS.items()}, "; without the prefix 'module.'"),
+        (
+            {"params": {f"_orig_mod.module.{name}": t for name, t in TENSORS.items()}},
+            "; under 'params'; without the prefix '_orig_mod.module.'",
+        ),
+    ],
+)
+def test_find(value, found_as):
+    tensors, constructor, remark = state_dict.find(value)
+    assert tensors == TENSORS and constructor is None
+    assert remark == found_as + "; float16 read as float32"
+
+
+def test_find_keeps_the_constructor():
+    value = {"net": {"module.a": TENSORS["a.weight"]}, "constructor": 7}
+    assert state_dict.find(value) == (
+        {"a": TENSORS["a.weight"]},
+        7,
+        "; without the prefix 'module.'",
+    )
+
+
+ENDLESS = {}
+ENDLESS["model"] = ENDLESS
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        ({"net": TENSORS, "state_dict": TENSORS}, "under 'net' and 'state_dict': which of them"),
+        (Opaque("mine.Net"), "found Opaque of 'mine.Net': save model.state_dict.. instead"),
+        ({"model_ema": TENSORS}, "'model_ema' is dict, expected a tensor"),
+        ({"model": {"module.a": TENSORS["b"], 3: TENSORS["b"]}}, "3 is ndarray, expected a tensor"),
+        (ENDLESS, "'model' is dict, expected a tensor"),
+        ([TENSORS], "holds no state dict: .* found list"),
+    ],
+)
+def test_find_refuses(value, match):
+    with pytest.raises(CheckpointError, match=match):
+        state_dict.find(value)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision(dtype):
+    tensors = golden_files.state_dict("dimp18")
+    halves = {n: t.astype(dtype) if t.dtype == np.float32 else t for n, t in tensors.items()}
+    assert state_dict.identify(halves) == "dimp18"
+    variables, extras = state_dict.from_torch(halves, "dimp18")
+    singles = {n: t.astype(tensors[n].dtype) for n, t in halves.items()}
+    assert_same_bits(state_dict.to_torch(variables, extras, "dimp18"), singles)
+
+
+def test_without_the_last_layer():
+    tensors = resnet_state_dict("resnet18")
+    expected, extras = state_dict.from_torch(tensors, "resnet18")
+    for absent in (("fc.",), ("fc.", "layer4.")):
+        kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(absent)}
+        assert state_dict.identify(kept) == "resnet18"
+        variables, fewer = state_dict.from_torch(kept, "resnet18")
+        jax.tree.map(np.testing.assert_array_equal, variables, expected)
+        assert set(fewer) == {name for name in extras if not name.startswith(absent)}
+        half_a_layer = kept | {"fc.bias": tensors["fc.bias"]}
+        with pytest.raises(CheckpointError, match="'fc.weight' is missing"):
+            state_dict.from_torch(half_a_layer, "resnet18")
+    kept = {name: t for name, t in efficientnet_state_dict().items() if not name.startswith("_fc")}
+    assert list(state_dict.from_torch(kept, "efficientnet_lite0")[0]["params"]) == ["backbone"]
+
+
 # --- wrong state dicts
 
 
@@ -226,6 +311,9 @@ FLOAT32 = np.float32
         ({CONV: np.zeros((64, 64, 3), FLOAT32)}, r"shape \(64, 64, 3\), expected \(64, 64, 3, 3\)"),
         ({CONV: np.zeros((64, 64, 3, 3))}, "is float64, expected float32"),
         ({CONV: "text"}, "is not a tensor"),
+        ({CONV: np.full((64, 64, 3, 3), np.nan, FLOAT32)}, f"'{CONV}' is not finite"),
+        ({CONV: np.full((64, 64, 3, 3), -np.inf, np.float16)}, f"'{CONV}' is not finite"),
+        ({"feature_extractor.fc.bias": np.full(1000, np.inf, FLOAT32)}, "fc.bias' is not finite"),
         ({"feature_extractor.fc.bias": None}, "'feature_extractor.fc.bias' is missing"),
         (
             {"feature_extractor.bn1.num_batches_tracked": np.zeros(1)},

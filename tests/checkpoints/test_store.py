@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import dimp_jax
 from dimp_jax import config
-from dimp_jax.checkpoints import CheckpointError, store
+from dimp_jax.checkpoints import CheckpointError, store, weights_file
 from tests.support import ROOT
 
 FLOAT32 = np.float32
@@ -167,6 +168,37 @@ def test_not_a_checkpoint_directory(tmp_path):
         store.load(tmp_path / "file")
     with pytest.raises(CheckpointError, match="card.json: cannot be read"):
         store.load(tmp_path)
+
+
+def test_not_finite(tmp_path, monkeypatch):
+    """Neither written nor, from files of before or of a failed training, read."""
+    variables = small_variables()
+    variables["batch_stats"]["backbone"]["norm"]["var"][2] = np.inf
+    name = "batch_stats/backbone/norm/var is not finite"
+    with pytest.raises(CheckpointError, match=name):
+        store.save(tmp_path / "new", variables, card_of())
+    assert not (tmp_path / "new").exists()
+    for module in (store, weights_file):
+        monkeypatch.setattr(module, "refuse_not_finite", lambda *_: None)
+    store.save(tmp_path / "old", variables, card_of())
+    monkeypatch.setattr(weights_file, "_stored", lambda array, *_: (np.asarray(array), 0.0))
+    weights_file.save(tmp_path / "old.safetensors", variables, card_of())
+    monkeypatch.undo()
+    for path in (tmp_path / "old", tmp_path / "old.safetensors"):
+        with pytest.raises(CheckpointError, match=f"{path}: {name}"):
+            store.load(path)
+
+
+def test_torch_file_is_to_be_converted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hint = "python -m dimp_jax.convert net.pth.tar net`"
+    (tmp_path / "net.pth.tar").write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=hint):
+        store.load("net.pth.tar")
+    with pytest.raises(ValueError, match=hint):
+        dimp_jax.load("net.pth.tar")
+    with pytest.raises(ValueError, match="absent.pt: expected .*found nothing there"):
+        dimp_jax.load("absent.pt")
 
 
 def array_files(path):

@@ -77,6 +77,19 @@ def test_the_only_sequence_is_refused_in_one_line(tmp_path):
     assert files(tmp_path / "out") == []
 
 
+def test_a_score_that_is_not_finite_is_a_failure(tmp_path):
+    class Broken(FakeTracker):
+        def step(self, state, image):
+            state, result = super().step(state, image)
+            result.score = np.nan
+            return state, result
+
+    out = tmp_path / "out"
+    scores = run(Broken(), load(make_sequence(tmp_path / "s")), out)
+    assert scores["failed"] == {"s": [0]} and scores["mean"]["auc"] is None
+    assert "s, frame 1: the score is nan: the target's filter" in results.read_error(out, "s")
+
+
 def test_a_box_that_is_not_finite_is_a_failure(tmp_path):
     class Broken(FakeTracker):
         def step(self, state, image):

@@ -14,7 +14,7 @@ from tests.media.test_sequences import make_sequence, truncate
 
 
 class FakeLanes:
-    """The boxes move by one pixel a frame; a first box of width 1000 is refused, of 99 goes bad."""
+    """Boxes move by one pixel a frame; a first box of width 1000 is refused, of 97 to 99 go bad."""
 
     def __init__(self, size=2):
         self.size, self.started, self.steps = size, [], []
@@ -37,7 +37,8 @@ class FakeLanes:
             if image is not None:
                 moved[lane] = states[lane] + [1, 0, 0, 0]
                 box = moved[lane] if moved[lane][2] != 99 else np.full(4, np.nan)
-                results[lane] = SimpleNamespace(box_xywh=box)
+                score = np.nan if moved[lane][2] == 97 else 0.5
+                results[lane] = SimpleNamespace(box_xywh=box, score=score)
                 if moved[lane][2] == 98:
                     results[lane] = ValueError("no window")
         return tuple(moved), results
@@ -69,9 +70,9 @@ def test_a_lane_that_ends_is_refilled(tmp_path):
 
 
 def test_failed_jobs_lose_nothing_else(tmp_path):
-    jobs = jobs_of(tmp_path, [5, 5, 5, 5, 5, 5])
+    jobs = jobs_of(tmp_path, [5, 5, 5, 5, 5, 5, 5])
     truncate(sorted((tmp_path / "s1" / "img").iterdir())[2])
-    for place, width in ((2, 1000), (3, 99), (4, 98)):
+    for place, width in ((2, 1000), (3, 99), (4, 98), (6, 97)):
         changed = np.array([8.0, 10.0, width, 12.0])
         key, sequence, seed = jobs[place]
         jobs[place] = (key, sequences.Sequence(key, sequence.frames, None, changed), seed)
@@ -85,6 +86,7 @@ def test_failed_jobs_lose_nothing_else(tmp_path):
         "s2": (InputError, "s2: the box is too large for this fake"),
         "s3": (FloatingPointError, r"s3, frame 1: the tracker returned the box \[nan"),
         "s4": (ValueError, "no window"),
+        "s6": (FloatingPointError, "s6, frame 1: the score is nan"),
         "drawn": (InputError, "drawn: no first box"),
         "oom": (RuntimeError, "no memory"),
     }

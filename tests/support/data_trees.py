@@ -10,16 +10,16 @@ import numpy as np
 SIZE_HW = (48, 64)
 
 
-def frame_rgb(seed):
+def frame_rgb(seed, size_wh=SIZE_HW[::-1]):
     """[H, W, 3] uint8, different for every seed."""
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 255, (6, 8, 3), np.uint8)
-    return cv2.resize(small, SIZE_HW[::-1], interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(small, size_wh, interpolation=cv2.INTER_LINEAR)
 
 
-def write_image(path, seed):
+def write_image(path, seed, size_wh=SIZE_HW[::-1]):
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), frame_rgb(seed)[..., ::-1])
+    assert cv2.imwrite(str(path), frame_rgb(seed, size_wh)[..., ::-1])
 
 
 def truncate(path):

@@ -11,7 +11,7 @@ from dimp_jax.media import sequences
 from dimp_jax.tracking import memory, online
 from dimp_jax.tracking.localize import Verdict
 from dimp_jax.tracking.many.lanes import Lanes
-from dimp_jax.tracking.state import TrackerState
+from dimp_jax.tracking.state import TrackerState, box_of
 from tests.media.test_sequences import make_sequence
 from tests.support import small_tracker
 from tests.support.golden_files import inputs
@@ -166,6 +166,16 @@ def test_a_pose_that_cannot_be_followed_ends_its_lane_alone():
     states = lanes.init(states, 0, FRAMES[0], BOX)
     states, results = lanes.step(states, [FRAMES[1], None])
     assert_like_alone([results[0]], "scale_search", clip=0, seed=0)
+
+
+def test_a_filter_that_is_no_longer_finite_finds_nothing_in_its_lane_alone():
+    lanes, states = started()
+    last = box_of(states.targets[0].pose)
+    stack = states.stack.replace(filt=states.stack.filt.at[0].set(np.nan))
+    states, results = lanes.step(states._replace(stack=stack), [FRAMES[1], MIRRORED[1]])
+    assert results[0].verdict == Verdict.NOT_FOUND and not np.isfinite(results[0].score)
+    np.testing.assert_array_equal(results[0].box_xywh, last)
+    assert_like_alone([results[1]], "scale_search", clip=1, seed=0)
 
 
 def test_refusals_leave_the_states_usable():

@@ -54,6 +54,18 @@ def test_not_found():
     assert find(score_map(background=-1.0)).verdict == Verdict.NOT_FOUND
 
 
+@pytest.mark.parametrize("advanced", [True, False])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_not_found(value, advanced):
+    """Anywhere, in any of the maps."""
+    config = dataclasses.replace(DEFAULT, advanced=advanced)
+    good = score_map((9, 9, 0.7))
+    assert find(good, good, config=config).verdict == Verdict.NORMAL
+    bad = score_map((9, 9, 0.7), (0, 3, value))
+    for maps in ((good, bad), (bad, good)):
+        assert find(*maps, config=config).verdict == Verdict.NOT_FOUND
+
+
 NEAR, FAR = (9, 14), (0, 0)  # 5 and 12.7 cells from the centre; the limit is 0.8 * 19 / 2 = 7.6
 
 

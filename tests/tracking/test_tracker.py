@@ -226,6 +226,20 @@ def test_extremes_stay_finite(case, method):
         assert (centers >= -reach).all() and (centers <= size_wh + reach).all()
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_filter_that_is_no_longer_finite_finds_nothing(method):
+    """The last box stays, nothing is learned; a good filter would go on from there."""
+    tracker = make(method)
+    state = tracker.init(FRAMES[0], BOX)
+    broken = state.replace(filt=state.filt * np.float32(np.nan))
+    after, result = tracker.step(broken, FRAMES[1])
+    assert result.verdict == Verdict.NOT_FOUND and not np.isfinite(result.score)
+    np.testing.assert_array_equal(result.box_xywh, box_of(state.pose))
+    assert_same_bits(after.memory, state.memory)
+    good, result = tracker.step(after.replace(filt=state.filt), FRAMES[1])
+    assert result.verdict != Verdict.NOT_FOUND and np.isfinite(result.box_xywh).all()
+
+
 def test_first_pose():
     """h 40 and w 90 with a search area 5 times as large in either direction."""
     pose, base = initial_pose((10, 20, 90, 40), 288, 5.0)

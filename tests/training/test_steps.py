@@ -249,3 +249,17 @@ def test_running_norms_are_trained_with_running_statistics():
             )
         )
         assert all(leaves) if trained else not any(leaves), part
+
+
+def test_types_do_not_depend_on_x64():
+    """The variables of a new network, and the state after a step."""
+    shapes = []
+    for enabled in (False, True):
+        with jax.enable_x64(enabled):
+            made = jax.eval_shape(lambda: dimp.init_variables(TINY, jax.random.key(0)))
+            state = steps.init_state(small_training.variables(TINY), whole())
+            step = steps.make_train_step(whole())
+            shapes.append(
+                jax.tree.map(lambda s: s.dtype, (made, jax.eval_shape(step, state, BATCH)))
+            )
+    assert shapes[0] == shapes[1]

@@ -78,7 +78,8 @@ class DavisTracking(TrackingBuilder):
         if not objects:
             raise InputError(f"{folder}: no object in any mask")
         targets = [_target(footage.name, number, objects, frames) for number in objects]
-        return Annotated(paths, targets, problems)
+        sizes_hw = [None if frame is None else frame.shape for frame in frames]
+        return Annotated(paths, targets, problems, sizes_hw)
 
 
 def _target(video, number, objects, frames):

@@ -57,4 +57,9 @@ class Got10k(TrackingBuilder):
             "absence flags": text.read_flags(folder / "absence.label") == 0,
             "covers": text.read_flags(folder / "cover.label") > 0,  # eighths that are visible
         }
-        return files.flagged_video(footage, folder, shown)
+        annotated = files.flagged_video(footage, folder, shown)
+        try:
+            size_wh = text.read_got10k_size_wh(folder / "meta_info.ini")
+        except InputError:  # nothing else is taken from that file
+            return annotated
+        return annotated._replace(sizes_hw=[size_wh[::-1]] * len(annotated.image_paths))

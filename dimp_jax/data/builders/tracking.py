@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,8 @@ class Annotated(NamedTuple):
     image_paths: list[Path]  # L
     targets: list[Target]
     problems: list[Problem] = []  # noqa: RUF012  never changed
+    # L of (height, width) that the annotation says its images have, or None; empty: it says nothing
+    sizes_hw: Sequence[tuple[int, int] | None] = ()
 
 
 class TrackingBuilder(tfds.core.GeneratorBasedBuilder):
@@ -168,7 +170,7 @@ class Conversion:
                 on_frames(item.num_frames)
                 continue
             self.problems += annotated.problems
-            images = _Images(annotated.image_paths)
+            images = _Images(annotated.image_paths, annotated.sizes_hw)
             for number, target in enumerate(annotated.targets):
                 visible = []
                 for record in _records(target, images, number):
@@ -185,20 +187,24 @@ class Conversion:
 class _Images:
     """The images of one footage: read once, checked, their sizes kept."""
 
-    def __init__(self, paths):
+    def __init__(self, paths, annotated_hw):
         self._paths = paths
-        self.sizes_hw = [None] * len(paths)  # None: broken
+        self._annotated_hw = annotated_hw or [None] * len(paths)
+        self.sizes_hw = [None] * len(paths)  # None: broken, or not what the annotation means
         self.problems = []
 
     def __len__(self):
         return len(self._paths)
 
     def read(self, frame) -> bytes:
-        """The bytes of the file; none if it is missing or broken, which becomes a problem."""
+        """The bytes of the file; none if it cannot be used, which becomes a problem."""
         path = self._paths[frame]
         try:
             data = path.read_bytes()
-            self.sizes_hw[frame] = encoded.checked_size_hw(data, str(path))
+            size_hw = encoded.checked_size_hw(data, str(path))
+            if self._annotated_hw[frame] is not None:
+                encoded.check_annotated_size(data, size_hw, self._annotated_hw[frame], str(path))
+            self.sizes_hw[frame] = size_hw
         except (OSError, BrokenFrame) as error:
             self.problems.append(Problem("image", str(path), unreadable(error, path)))
             return b""

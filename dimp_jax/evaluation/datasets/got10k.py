@@ -5,11 +5,8 @@ are visible), `absence.label` and `meta_info.ini`, whose resolution clips the ov
 test set has one box; its ground truth is on the benchmark's server.
 """
 
-import re
-
 from dimp_jax.evaluation.datasets import files
 from dimp_jax.media import text
-from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of GOT-10k with {split}/list.txt, {split}/GOT-10k_{title}_000001/, ..."
 EXPECTED = 180
@@ -49,13 +46,5 @@ def read(entry, listing):
         faults,
         doubts,
         visible=cover > 0,
-        bound_wh=_resolution_wh(entry.images / "meta_info.ini"),
+        bound_wh=text.read_got10k_size_wh(entry.images / "meta_info.ini"),
     )
-
-
-def _resolution_wh(path):
-    """Raises InputError: no such file, or no `resolution: (W, H)` in it."""
-    match = re.search(r"^resolution:\s*\((\d+),\s*(\d+)\)", text.read_text(path), re.MULTILINE)
-    if match is None:
-        raise InputError(f"{path}: expected a line such as 'resolution: (1920, 1080)'")
-    return float(match[1]), float(match[2])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dimp_jax.evaluation import results
 from dimp_jax.evaluation.runners import one_by_one
 from dimp_jax.media import images, window
 from dimp_jax.media.sequences import Sequence
@@ -72,10 +73,15 @@ class Got10kTracker:
         )
 
     def update(self, image) -> np.ndarray:
-        """Tracks one frame: its box [4]. Raises RuntimeError: `init` was not called."""
+        """Tracks one frame: its box [4].
+
+        Raises:
+          RuntimeError: `init` was not called. FloatingPointError: a score that is not finite.
+        """
         if self._state is None:
             raise RuntimeError("update: call init with the first frame and its box before")
         self._state, result = self._tracker.step(self._state, _pixels(image))
+        results.check_finite(self.name, result.box_xywh, result.score)
         return np.asarray(result.box_xywh, np.float64)
 
     def track(self, img_files, box, visualize=False):

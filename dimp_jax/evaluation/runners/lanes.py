@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 
+from dimp_jax.evaluation import results
 from dimp_jax.evaluation.jobs import Failed, Options, Tracked, failed
 from dimp_jax.evaluation.runners.one_by_one import progress_of_frames, timed_images
 from dimp_jax.media.images import InputError
@@ -32,8 +33,8 @@ def track_many(
 ) -> Iterator[tuple[Any, Tracked | Failed]]:
     """Tracks all entries, `lanes.size` at a time: yields (key, outcome) of each as it ends.
 
-    An entry that fails (an unreadable frame, a refused box, a box that is not finite) ends with its
-    error, and its lane goes on with the next one. What fails for all lanes is raised.
+    An entry that fails (an unreadable frame, a refused box, a box or a score that is not finite)
+    ends with its error, and its lane goes on with the next one. What fails for all lanes is raised.
 
     Args:
       lanes: `tracking.many.lanes.Lanes` or what has its size, empty, init and step; may be shared
@@ -63,15 +64,15 @@ def track_many(
             if not runs:
                 return
             began = time.perf_counter()
-            states, results = _finished(lanes.step(states, images))
+            states, found = _finished(lanes.step(states, images))
             each_s = (time.perf_counter() - began) / len(runs)
             for lane, run in list(runs.items()):
-                error = run.add(results[lane], each_s)
+                error = run.add(found[lane], each_s)
                 if error is not None:
                     yield runs.pop(lane).ended(error)
                     continue
                 on_frame(
-                    run.entry.key, len(run.boxes) - 1, images[lane], run.boxes[-1], results[lane]
+                    run.entry.key, len(run.boxes) - 1, images[lane], run.boxes[-1], found[lane]
                 )
     finally:
         for run in runs.values():
@@ -152,9 +153,11 @@ class _Run:
         if isinstance(result, Exception):
             return result
         box = np.array(result.box_xywh, np.float64)
-        if not np.isfinite(box).all():
+        try:
             where = f"{self.entry.sequence.name}, frame {len(self.boxes)}"
-            return FloatingPointError(f"{where}: the tracker returned the box {box.tolist()}")
+            results.check_finite(where, box, result.score)
+        except FloatingPointError as error:
+            return error
         self.boxes.append(box)
         self.times_s.append(seconds)
         return None

@@ -36,7 +36,7 @@ def track_objects(
 
     Raises:
       InputError: no boxes, a frame cannot be read, or the tracker refuses one of the boxes.
-      FloatingPointError: a box that is not finite.
+      FloatingPointError: a box or a score that is not finite.
     """
     boxes = np.asarray(boxes, np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not len(boxes):
@@ -53,21 +53,19 @@ def track_objects(
                 states = objects.init(image, boxes, seed)
             except ValueError as error:
                 raise InputError(f"{sequence.name}: {error}") from error
-            results, now = [None] * len(boxes), boxes
+            seen, now = [None] * len(boxes), boxes
         else:
-            states, results = objects.step(states, image)
-            for result in results:
+            states, seen = objects.step(states, image)
+            for number, result in enumerate(seen, 1):
                 if isinstance(result, Exception):
                     raise result
-            now = np.array([result.box_xywh for result in results])
+                where = f"{sequence.name}, frame {index}, object {number}"
+                results.check_finite(where, result.box_xywh, result.score)
+            now = np.array([result.box_xywh for result in seen])
         states = jax.block_until_ready(states)
         times_s.append(time.perf_counter() - began)
-        if not np.isfinite(now).all():
-            bad = int(np.argmin(np.isfinite(now).all(1)))
-            where = f"{sequence.name}, frame {index}, object {bad + 1}"
-            raise FloatingPointError(f"{where}: the tracker returned the box {now[bad].tolist()}")
         found.append(now)
-        observe(index, image, now, results)
+        observe(index, image, now, seen)
     return np.stack(found, axis=1), np.array(times_s)
 
 

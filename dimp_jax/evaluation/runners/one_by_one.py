@@ -59,6 +59,7 @@ def track(tracker: Tracker, sequence, *, seed=0, observe=lambda frame: None):
 
     Raises:
       InputError: a frame cannot be read, or the tracker refuses the first box.
+      FloatingPointError: a box or a score that is not finite.
     """
     import jax  # not before all input was checked: it takes seconds
 
@@ -82,10 +83,7 @@ def track(tracker: Tracker, sequence, *, seed=0, observe=lambda frame: None):
             box = np.asarray(result.box_xywh, np.float64)
             times_s.append(time.perf_counter() - started)
             verdict, score = result.verdict.name, float(result.score)
-            if not np.isfinite(box).all():
-                raise FloatingPointError(
-                    f"{sequence.name}, frame {index}: the tracker returned the box {box.tolist()}"
-                )
+            results.check_finite(f"{sequence.name}, frame {index}", box, score)
         if index > results.WARM_UP_FRAMES:
             rate = 1.0 / max(times_s[-1], 1e-9)
             fps = rate if fps is None else FPS_SMOOTHING * fps + (1 - FPS_SMOOTHING) * rate

@@ -24,6 +24,7 @@ import numpy as np
 
 from dimp_jax import config as configs
 from dimp_jax.evaluation.metrics.curves import polygon_to_box
+from dimp_jax.evaluation.results import check_finite
 from dimp_jax.host import compilation
 from dimp_jax.media.images import InputError, read_image
 
@@ -108,6 +109,7 @@ def serve(server, trax, tracker, seeds):
         else:
             state, result = tracker.step(state, image)
             box, score = result.box_xywh, result.score
+            check_finite(request.image["color"].path(), box, score)
         answer = trax.Rectangle.create(*(float(v) for v in box))
         server.status([(answer, {"confidence": float(score)})])
 
@@ -176,6 +178,7 @@ class PythonTracker:
         image, answers = _read(frame), []
         for index, state in enumerate(self.states):
             self.states[index], result = self.tracker.step(state, image)
+            check_finite(f"object {index + 1}", result.box_xywh, result.score)
             answers.append(_answer(result.box_xywh, result.score))
         answers += self._add(image, new)
         return answers[0] if self.alone else answers
