@@ -1,6 +1,8 @@
 """Reads image files as uint8 RGB, and refuses the truncated ones by name."""
 
 import dataclasses
+import functools
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,12 @@ _PNG_END = b"IEND\xaeB`\x82"
 
 class InputError(ValueError):
     """What the user gave cannot be used; the message is one line that says what and why."""
+
+
+@functools.cache
+def tell_once(message: str):
+    """Warns of something about the input that can be used all the same."""
+    logging.getLogger(__name__).warning(message)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Reading sequences, images and videos: the layouts that work, and the input that is refused."""
+"""Reading sequences and images: the layouts that work, and the input that is refused."""
 
 import importlib.util
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dimp_jax.evaluation import demo
-from dimp_jax.media import images, sequences, video
+from dimp_jax.media import images, sequences
 from dimp_jax.media.images import InputError
 
 SIZE_HW = (48, 64)
@@ -201,48 +201,6 @@ def test_gray_alpha_and_16_bit(tmp_path):
     for frame, expected in zip(frames, [gray, rgb, rgb, gray], strict=True):
         assert frame.dtype == np.uint8
         np.testing.assert_array_equal(frame, expected)
-
-
-def test_video_frames(tmp_path):
-    path = make_video(tmp_path / "clip.avi")
-    sequence = sequences.load_video(str(path), box=np.array(target_box(0)))
-    frames = all_frames(sequence)
-    assert sequence.name == "clip" and len(frames) == 12 == sequence.frames.count
-    assert sequence.frames.frame_rate == 25
-    for i, frame in enumerate(frames):  # MJPEG is lossy, the square is saturated
-        assert np.abs(frame[12:20, 10 + i : 18 + i].mean(axis=(0, 1)) - (220, 120, 30)).max() < 12
-    assert len(all_frames(sequences.load_video(str(path), limit=4))) == 4
-    part = video.VideoFrames(str(path), start=3, stop=6)
-    assert part.count == 3
-    np.testing.assert_array_equal([im for _, im in part], frames[3:6])
-
-
-def test_refused_videos(tmp_path):
-    with pytest.raises(InputError, match="none.mp4: no such video file"):
-        sequences.load_video(str(tmp_path / "none.mp4"))
-    (tmp_path / "no.mp4").write_bytes(b"no video")
-    with pytest.raises(InputError, match="no.mp4: cannot be opened as a video"):
-        sequences.load_video(str(tmp_path / "no.mp4"))
-    path = make_video(tmp_path / "clip.avi")
-    with pytest.raises(InputError, match="clip: first box 100,1,2,3: the box is outside"):
-        sequences.load_video(str(path), box=[100.0, 1, 2, 3])
-    truncate(path)
-    with pytest.raises(InputError, match=r"clip.avi: frame \d+ of 12 cannot be read"):
-        all_frames(sequences.load_video(str(path)))
-
-
-def test_annotated_video_appears_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "out.mp4"
-    with video.video_writer(path, 25) as write:
-        for i in range(5):
-            write(target_frame(i, (47, 63)))  # odd sizes are padded
-        assert not path.exists()
-    frames = [image for _, image in video.VideoFrames(str(path))]
-    assert len(frames) == 5 and frames[0].shape == (48, 64, 3)
-    with pytest.raises(RuntimeError), video.video_writer(tmp_path / "b.mp4", 25) as write:
-        write(target_frame(0))
-        raise RuntimeError
-    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
 
 
 def test_parse_box():
