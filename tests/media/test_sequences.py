@@ -9,6 +9,7 @@ import pytest
 from dimp_jax.evaluation import demo
 from dimp_jax.media import images, sequences
 from dimp_jax.media.images import InputError
+from tests.support.hidden_files import sprinkle
 
 SIZE_HW = (48, 64)
 
@@ -114,6 +115,26 @@ def test_folder_of_sequences(tmp_path):
     make_sequence(tmp_path / "a_time", count=3)
     with pytest.raises(InputError, match="'a' and 'a_time' would have the same file names"):
         sequences.load_folder(tmp_path)
+
+
+def test_hidden_files_are_passed_over(tmp_path):
+    make_sequence(tmp_path / "a", count=3)
+    make_sequence(tmp_path / "b", count=2)
+    before = [(s.name, s.frames.paths) for s in sequences.load_folder(tmp_path)]
+    sprinkle(tmp_path)
+    assert [(s.name, s.frames.paths) for s in sequences.load_folder(tmp_path)] == before
+    assert [len(all_frames(s)) for s in sequences.load_folder(tmp_path)] == [3, 2]
+
+
+@pytest.mark.parametrize("other", ["000002.png", "2.jpg", "000002.jpeg", "000002_mask.png"])
+def test_two_images_of_one_frame_are_refused(tmp_path, other):
+    folder = make_sequence(tmp_path / "s", count=3)
+    write_image(folder / "img" / other, target_frame(0))
+    with pytest.raises(
+        InputError, match="expected one image a frame, all .jpg or all .png"
+    ) as said:
+        sequences.load_sequence(folder)
+    assert other in str(said.value) and ".jpg" in str(said.value)
 
 
 def test_no_folder_and_no_frames(tmp_path):

@@ -78,7 +78,7 @@ def numbered_images(directory, count, pattern, first) -> tuple[list[Path], list[
 
 def count_images(directory) -> int:
     """Number of image files in a folder; 0 if there is no such folder."""
-    return len(image_paths(directory, sort=False))
+    return len(image_paths(directory))
 
 
 def flagged_video(footage, images, shown) -> Annotated:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dimp_jax.media.folders import listed
 from dimp_jax.media.images import InputError
 from dimp_jax.media.text import numbers, read_lines
 
@@ -42,7 +43,7 @@ def pytracking(directory) -> Runs:
     if _texts(directory):
         return [_flat(directory, directory)]
     if directory.is_dir():
-        found = {p.name: p for p in directory.iterdir() if _texts(p)}
+        found = {p.name: p for p in listed(directory) if _texts(p)}
         settings = sorted({_setting(name) for name in found})
         if len(settings) > 1:
             raise InputError(
@@ -50,8 +51,11 @@ def pytracking(directory) -> Runs:
                 f"{', '.join(str(directory / name) for name in settings)}"
             )
     else:
-        beside = directory.parent.iterdir() if directory.parent.is_dir() else ()
-        found = {p.name: p for p in beside if _run_of(p.name, directory.name) and _texts(p)}
+        found = {
+            p.name: p
+            for p in listed(directory.parent)
+            if _run_of(p.name, directory.name) and _texts(p)
+        }
     if not found:
         raise _no_results(directory, "<param>_000/<sequence>.txt")
     return [_flat(found[name], found[name]) for name in sorted(found)]
@@ -149,9 +153,7 @@ def _flat(folder, times_folder):
 
 def _texts(folder):
     """Files of boxes in a folder; none if it is no folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.glob("*.txt") if not path.stem.endswith(TIME))
+    return [path for path in listed(folder, "*.txt") if not path.stem.endswith(TIME)]
 
 
 def _setting(name):
