@@ -63,7 +63,23 @@ def read_image(path) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise InputError(f"{path}: cannot be decoded as an image ({len(data)} bytes)")
+    tell_if_dark(data, image, path)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def tell_if_dark(data: bytes, image, path):
+    """Says once a folder that its 16-bit PNG files have no use of the bits that are kept.
+
+    Args:
+      data: the file. image: what was decoded of it, uint8.
+    """
+    is_16_bit = data.startswith(b"\x89PNG") and data[24] == 16
+    if is_16_bit and 0 < image.max() < 64:  # 14 bits of 16
+        tell_once(
+            f"{Path(path).parent}: 16-bit images that are nearly black: only the upper 8 bits are "
+            "read, and these hardly use them (10, 12 or 14 bits of a sensor?): scale them first, "
+            "12 bits by 16: cv2.imwrite(file, cv2.imread(file, -1) * 16)"
+        )
 
 
 def is_complete(data: bytes) -> bool:

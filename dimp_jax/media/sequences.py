@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dimp_jax.media.first_box import checked_box
 from dimp_jax.media.folders import listed
 from dimp_jax.media.images import ImageFrames, InputError
 from dimp_jax.media.text import numbers, read_rows
@@ -130,21 +131,8 @@ def checked(sequence: Sequence) -> Sequence:
     if not sequence.frames.live:
         _, image = next(sequence.images())
         if sequence.init_box is not None:
-            check_box(sequence.init_box, image.shape[:2], sequence.name)
+            checked_box(sequence.init_box, image.shape[:2], f"{sequence.name}: first box")
     return sequence
-
-
-def check_box(box, image_size_hw, name):
-    """Raises InputError unless the box [4] (x, y, w, h) is finite, not empty and in the image."""
-    x, y, width, height = (float(v) for v in box)
-    shown = f"{name}: first box {x:g},{y:g},{width:g},{height:g}"
-    rows, columns = image_size_hw
-    if not np.isfinite([x, y, width, height]).all():
-        raise InputError(f"{shown}: expected four finite numbers x,y,w,h")
-    if width <= 0 or height <= 0:
-        raise InputError(f"{shown}: the box is empty: width and height must be > 0")
-    if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
-        raise InputError(f"{shown}: the box is outside the {columns} x {rows} px image")
 
 
 def parse_box(text) -> np.ndarray:

@@ -162,8 +162,12 @@ def test_no_folder_and_no_frames(tmp_path):
         (b"inf,1,2,3\n", "expected four finite numbers"),
         (b"5,5,0,9\n", "the box is empty"),
         (b"5,5,9,-3\n", "the box is empty"),
-        (b"64,5,9,9\n", "outside the 64 x 48 px image"),
-        (b"5,-9,9,9\n", "outside the 64 x 48 px image"),
+        (
+            b"0.2,0.3,0.25,0.5\n",
+            "all values are within 0..1: .* multiply x and w by 64, y and h by 48",
+        ),
+        (b"64,5,9,9\n", "outside the image of 64 x 48 pixels"),
+        (b"5,-9,9,9\n", "outside the image of 64 x 48 pixels"),
     ],
 )
 def test_refused_ground_truth(tmp_path, content, message):
@@ -222,6 +226,19 @@ def test_gray_alpha_and_16_bit(tmp_path):
     for frame, expected in zip(frames, [gray, rgb, rgb, gray], strict=True):
         assert frame.dtype == np.uint8
         np.testing.assert_array_equal(frame, expected)
+
+
+@pytest.mark.parametrize(("bits", "dark"), [(10, True), (12, True), (14, True), (16, False)])
+def test_few_bits_of_16_are_told_once(tmp_path, caplog, bits, dark):
+    folder = tmp_path / "s"
+    (folder / "img").mkdir(parents=True)
+    for i in range(3):
+        write_image(folder / "img" / f"{i}.png", target_frame(i).astype(np.uint16) << bits - 8)
+    (folder / "groundtruth.txt").write_text("8,10,12,12\n" * 3)
+    assert len(all_frames(sequences.load_sequence(folder))) == 3
+    messages = [message for message in caplog.messages if "nearly black" in message]
+    assert len(messages) == dark
+    assert not dark or "12 bits by 16: cv2.imwrite" in messages[0]
 
 
 def test_parse_box():

@@ -202,7 +202,7 @@ def test_refused_videos(tmp_path):
     with pytest.raises(InputError, match="no.mp4: cannot be opened as a video"):
         sequences.load_video(str(tmp_path / "no.mp4"))
     path = make_video(tmp_path / "clip.avi")
-    with pytest.raises(InputError, match="clip: first box 100,1,2,3: the box is outside"):
+    with pytest.raises(InputError, match="clip: first box 100, 1, 2, 3: outside"):
         sequences.load_video(str(path), box=[100.0, 1, 2, 3])
     with pytest.raises(InputError, match="clip.avi: frame 12 cannot be read: it has 12 frames"):
         read(path, start=12)
