@@ -154,9 +154,15 @@ def read_groundtruth(path) -> np.ndarray:
     it is the box to start with, and must be judged as it is.
 
     Raises:
-      InputError: not text, no rows, or a row that is not four numbers.
+      InputError: not text, no rows, or a row that is neither four finite numbers nor four NaN.
     """
     boxes = read_rows(path)
+    half = ~np.isfinite(boxes).all(axis=1) & ~np.isnan(boxes).all(axis=1)
+    if half.any():
+        raise InputError(
+            f"{path}, line {half.argmax() + 1}: expected four finite numbers x,y,w,h, or nan four "
+            "times where the target is absent"
+        )
     boxes[1:][~present(boxes[1:])] = np.nan
     return boxes
 

@@ -133,7 +133,10 @@ def read_times(files: Files, frames) -> np.ndarray | None:
     """
     if files.times is None:
         return None
-    rows = [numbers(line) for line in read_lines(files.times, "times")]
+    try:
+        rows = [numbers(line) for line in read_lines(files.times, "times")]
+    except InputError:
+        return None
     widths = {len(row) for row in rows}
     # Counted from the end: the got10k toolkit adds columns when runs are made again.
     if len(rows) != frames or len(widths) != 1 or min(widths) < -files.column:
