@@ -68,7 +68,7 @@ def _opened(path):
     if not Path(path).is_file():
         raise InputError(f"{path}: no such video file")
     try:
-        container = av.open(f"file:{path}", metadata_errors="replace")
+        container = av.open(f"file:{path}")
     except av.FFmpegError as error:
         raise InputError(
             f"{path}: cannot be opened as a video ({error.strerror}): it is none, or was cut off "
@@ -87,8 +87,8 @@ def _opened(path):
 def _undecodable(codec):
     if codec == "webp":
         return (
-            "animated WebP cannot be decoded by FFmpeg: save its frames as pictures in a folder "
-            "img/, for --data (Pillow reads it)"
+            f"animated WebP cannot be decoded by PyAV {av.__version__}: PyAV 19 can (Python 3.12), "
+            "or save its frames as pictures in a folder img/, for --data (Pillow reads it)"
         )
     return (
         f"no frame of it can be decoded (codec: {codec}): convert it where it plays, for example "
@@ -101,7 +101,7 @@ def _codec_tag(path):
     level = av.logging.get_level()
     av.logging.set_level(av.logging.WARNING)
     try:
-        with av.logging.Capture() as logs, av.open(f"file:{path}", metadata_errors="replace"):
+        with av.logging.Capture() as logs, av.open(f"file:{path}"):
             pass
     finally:
         av.logging.set_level(level)

@@ -191,8 +191,11 @@ def test_codec_that_cannot_be_decoded_is_named(tmp_path):
     path = tmp_path / "clip.webp"
     pictures = [Image.fromarray(target_frame(i)) for i in range(3)]
     pictures[0].save(path, save_all=True, append_images=pictures[1:])
-    with pytest.raises(InputError, match="animated WebP .* save its frames as pictures"):
-        sequences.load_video(str(path))
+    if int(av.__version__.partition(".")[0]) < 19:
+        with pytest.raises(InputError, match="animated WebP .* save its frames as pictures"):
+            sequences.load_video(str(path))
+    else:
+        assert len(read(path)) == 3
 
 
 def test_refused_videos(tmp_path):
