@@ -114,6 +114,8 @@ def _codec_tag(path):
 
 def _duration_s(container, stream):
     """Seconds by the header, or None; a container's own may be those of its sound."""
+    if container.format.name == "avi" and stream.frames and stream.average_rate:
+        return float(stream.frames / stream.average_rate)  # FFmpeg's is that of what is there
     if stream.duration:
         return float(stream.duration * stream.time_base)
     if container.duration and len(container.streams) == 1:

@@ -1,11 +1,14 @@
 """Result files of any content: read whole, or not taken for results."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimp_jax.evaluation import results
+from dimp_jax.evaluation import inputs, results
 from dimp_jax.evaluation.exchange import layouts
 from dimp_jax.media.images import InputError
 from dimp_jax.media.text import read_rows
@@ -42,6 +45,30 @@ def test_damaged_results_are_not_read(folder, cut, byte):
     path.write_bytes(whole[:cut] + bytes([byte]) + whole[cut + 1 :])
     read = results.read_sequence(folder, "d")
     assert read is None or (read[0].shape == (3, 4) and np.isfinite(read[0]).all())
+
+
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=2)
+    ),
+    max_leaves=5,
+)
+fields = st.dictionaries(
+    st.sampled_from([field.name for field in dataclasses.fields(inputs.Source)]), values, min_size=1
+)
+
+
+@fuzz
+@given(content=st.one_of(fields.map(json.dumps), values.map(json.dumps), st.text(max_size=20)))
+def test_description_of_the_input(folder, content):
+    (folder / "input.json").write_text(content, encoding="utf-8", errors="replace")
+    try:
+        inputs.reload(folder)
+    except InputError as error:
+        assert str(error)
+    else:  # it names nothing: the demo
+        assert not any(json.loads(content).get(name) for name in ("data", "video", "dataset"))
 
 
 @fuzz

@@ -140,6 +140,9 @@ def test_truncated_file_keeps_its_frames(tmp_path, told):
     np.testing.assert_array_equal(frames, whole[: len(frames)])
     assert "it may have been cut off" in told()
     assert len(read(path, stop=2)) == 2
+    path = make_video(tmp_path / "clip.avi")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert 1 < len(read(path)) < 8 and "clip.avi: it ends after 0." in told()
 
 
 # What each matrix does to a picture, by the rows of x' = a x + c y, y' = b x + d y.
