@@ -3,7 +3,7 @@
 import numpy as np
 
 from dimp_jax.data.source import BrokenFrame
-from dimp_jax.media.images import is_complete
+from dimp_jax.media.images import is_complete, tell_if_dark
 from dimp_jax.media.opencv import cv2
 
 
@@ -34,7 +34,9 @@ def checked_size_hw(data: bytes, where: str) -> tuple[int, int]:
     """
     if not is_complete(data):
         raise BrokenFrame(f"{where}: the image is truncated ({len(data)} bytes)")
-    return _decode(data, cv2.IMREAD_GRAYSCALE, where).shape[:2]
+    image = _decode(data, cv2.IMREAD_GRAYSCALE, where)
+    tell_if_dark(data, image, where)
+    return image.shape[:2]
 
 
 def check_annotated_size(data: bytes, size_hw, annotated_hw, where: str) -> None:

@@ -24,6 +24,9 @@ class Source:
     frames: int | None = None  # only the first ones of each sequence
 
 
+LISTS = ("only", "boxes")  # fields of `Source` that are lists of names in JSON
+
+
 class Inputs(NamedTuple):
     """The sequences, and what they are called together."""
 
@@ -92,7 +95,12 @@ def reload(out) -> Inputs:
     described = results.read_input(out)
     names = {field.name for field in dataclasses.fields(Source)}
     values = {name: value for name, value in described.items() if name in names}
-    values |= {name: tuple(values[name]) for name in ("only", "boxes") if name in values}
+    for name, value in values.items():
+        is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        kinds = {"only": is_list, "boxes": is_list, "frames": type(value) is int}
+        if not (kinds.get(name, isinstance(value, str)) or (value is None and name not in LISTS)):
+            raise InputError(f"{Path(out) / 'input.json'}: {name} is not what evaluate.py writes")
+    values |= {name: tuple(values[name]) for name in LISTS if name in values}
     return load(Source(**values))
 
 

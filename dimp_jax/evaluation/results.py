@@ -172,5 +172,5 @@ def read_json(path):
     """The content of a JSON file; None if it cannot be read."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

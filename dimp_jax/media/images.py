@@ -1,6 +1,8 @@
 """Reads image files as uint8 RGB, and refuses the truncated ones by name."""
 
 import dataclasses
+import functools
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,12 @@ _PNG_END = b"IEND\xaeB`\x82"
 
 class InputError(ValueError):
     """What the user gave cannot be used; the message is one line that says what and why."""
+
+
+@functools.cache
+def tell_once(message: str):
+    """Warns of something about the input that can be used all the same."""
+    logging.getLogger(__name__).warning(message)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +63,23 @@ def read_image(path) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise InputError(f"{path}: cannot be decoded as an image ({len(data)} bytes)")
+    tell_if_dark(data, image, path)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def tell_if_dark(data: bytes, image, path):
+    """Says once a folder that its 16-bit PNG files have no use of the bits that are kept.
+
+    Args:
+      data: the file. image: what was decoded of it, uint8.
+    """
+    is_16_bit = data.startswith(b"\x89PNG") and data[24] == 16
+    if is_16_bit and 0 < image.max() < 64:  # 14 bits of 16
+        tell_once(
+            f"{Path(path).parent}: 16-bit images that are nearly black: only the upper 8 bits are "
+            "read, and these hardly use them (10, 12 or 14 bits of a sensor?): scale them first, "
+            "12 bits by 16: cv2.imwrite(file, cv2.imread(file, -1) * 16)"
+        )
 
 
 def is_complete(data: bytes) -> bool:

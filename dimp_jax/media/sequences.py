@@ -5,12 +5,15 @@ A sequence is a folder with `img/*.jpg|png` and `groundtruth.txt` (one `x,y,w,h`
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from dimp_jax.media.first_box import checked_box
+from dimp_jax.media.folders import listed
 from dimp_jax.media.images import ImageFrames, InputError
 from dimp_jax.media.text import numbers, read_rows
 from dimp_jax.media.video import VideoFrames
@@ -63,7 +66,7 @@ def load_folder(directory, *, limit=None, box=None) -> list[Sequence]:
         raise InputError(f"{directory}: no such folder")
     if is_sequence(directory):
         return [load_sequence(directory, limit=limit, box=box)]
-    children = sorted((p for p in directory.iterdir() if is_sequence(p)), key=natural_key)
+    children = sorted(filter(is_sequence, listed(directory)), key=natural_key)
     if not children:
         raise InputError(
             f"{directory}: no frames: expected img/*.jpg or img/*.png in it, or in its subfolders"
@@ -90,7 +93,7 @@ def load_sequence(directory, *, limit=None, box=None) -> Sequence:
         a first box that cannot be tracked.
     """
     directory = Path(directory).resolve()
-    paths = image_paths(directory / "img")
+    paths = frame_paths(directory / "img")
     if not paths:
         raise InputError(f"{directory}: no frames: expected img/*.jpg or img/*.png")
     frames = ImageFrames(tuple(paths[:limit]))
@@ -128,21 +131,8 @@ def checked(sequence: Sequence) -> Sequence:
     if not sequence.frames.live:
         _, image = next(sequence.images())
         if sequence.init_box is not None:
-            check_box(sequence.init_box, image.shape[:2], sequence.name)
+            checked_box(sequence.init_box, image.shape[:2], f"{sequence.name}: first box")
     return sequence
-
-
-def check_box(box, image_size_hw, name):
-    """Raises InputError unless the box [4] (x, y, w, h) is finite, not empty and in the image."""
-    x, y, width, height = (float(v) for v in box)
-    shown = f"{name}: first box {x:g},{y:g},{width:g},{height:g}"
-    rows, columns = image_size_hw
-    if not np.isfinite([x, y, width, height]).all():
-        raise InputError(f"{shown}: expected four finite numbers x,y,w,h")
-    if width <= 0 or height <= 0:
-        raise InputError(f"{shown}: the box is empty: width and height must be > 0")
-    if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
-        raise InputError(f"{shown}: the box is outside the {columns} x {rows} px image")
 
 
 def parse_box(text) -> np.ndarray:
@@ -164,9 +154,15 @@ def read_groundtruth(path) -> np.ndarray:
     it is the box to start with, and must be judged as it is.
 
     Raises:
-      InputError: not text, no rows, or a row that is not four numbers.
+      InputError: not text, no rows, or a row that is neither four finite numbers nor four NaN.
     """
     boxes = read_rows(path)
+    half = ~np.isfinite(boxes).all(axis=1) & ~np.isnan(boxes).all(axis=1)
+    if half.any():
+        raise InputError(
+            f"{path}, line {half.argmax() + 1}: expected four finite numbers x,y,w,h, or nan four "
+            "times where the target is absent"
+        )
     boxes[1:][~present(boxes[1:])] = np.nan
     return boxes
 
@@ -182,11 +178,29 @@ def natural_key(path):
     return [(int(p), "") if p.isdecimal() else (-1, p) for p in parts]
 
 
-def image_paths(folder, *, sort=True) -> list[Path]:
+def image_paths(folder) -> list[Path]:
     """The image files in a folder, frame10 after frame9; none if there is no such folder."""
-    paths = Path(folder).iterdir() if Path(folder).is_dir() else ()
-    paths = [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(paths, key=natural_key) if sort else paths
+    paths = [path for path in listed(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(paths, key=natural_key)
+
+
+def frame_paths(folder) -> list[Path]:
+    """`image_paths` of the frames of a sequence.
+
+    Raises:
+      InputError: two images of one number, or of two kinds: masks, depth or copies among them.
+    """
+    paths = image_paths(folder)
+    kinds = {path.suffix.lower().replace("jpeg", "jpg"): path for path in paths}
+    pairs = itertools.pairwise(paths)
+    same = (pair for pair in pairs if natural_key(pair[0].stem) == natural_key(pair[1].stem))
+    clash = next(same, list(kinds.values()) if len(kinds) > 1 else None)
+    if clash:
+        raise InputError(
+            f"{folder}: {clash[0].name} beside {clash[1].name}: expected one image a frame, all "
+            ".jpg or all .png: move masks, depth and copies to another folder"
+        )
+    return paths
 
 
 def is_sequence(directory) -> bool:

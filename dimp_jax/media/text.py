@@ -81,6 +81,8 @@ def read_got10k_size_wh(path) -> tuple[int, int]:
 
 def numbers(text) -> list[float]:
     """The numbers of a line, separated by commas, tabs or spaces; none if any is not a number."""
+    if "_" in text:  # Python's own: "1_0" is 10
+        return []
     try:
         return [float(v) for v in re.split(r"\s*[,\s]\s*", text.strip())]
     except ValueError:

@@ -1,4 +1,4 @@
-"""Reads videos and cameras frame by frame, and writes annotated videos atomically."""
+"""Videos and cameras frame by frame, and annotated videos, written atomically."""
 
 import contextlib
 import dataclasses
@@ -11,9 +11,7 @@ import numpy as np
 
 from dimp_jax.media.images import InputError
 from dimp_jax.media.opencv import cv2
-
-# Containers without a frame index only estimate their length; a larger gap is a truncated file.
-MAX_MISSING_FRAMES = 2
+from dimp_jax.media.video_file import Header, read_frames, read_header
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,68 +25,55 @@ class VideoFrames:
     source: str | int
     start: int = 0
     stop: int | None = None
-    exact: bool = False  # the container's frame count is an estimate
+    exact: bool = False  # the count in the header is an estimate
 
     @property
     def live(self) -> bool:
         return isinstance(self.source, int)
 
     @functools.cached_property
-    def _header(self) -> tuple[int | None, float]:
-        with open_capture(self.source) as capture:
-            count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            return (None if self.live or count <= 0 else count), capture.get(cv2.CAP_PROP_FPS)
+    def _header(self) -> Header:
+        return Header(None, None) if self.live else read_header(self.source)
 
     @property
     def count(self) -> int | None:
-        declared = None if self.live else self._header[0]
-        ends = [end for end in (declared, self.stop) if end is not None]
+        ends = [end for end in (self._header.count, self.stop) if end is not None]
         return max(0, min(ends) - self.start) if ends else None
 
     @property
     def frame_rate(self) -> float | None:
-        rate = None if self.live else self._header[1]
-        return rate if rate and np.isfinite(rate) and rate > 0 else None
+        return self._header.frame_rate
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yields (name for messages, uint8 RGB [H, W, 3]).
 
         Raises:
-          InputError: the video cannot be opened, or its frames end before its header says.
+          InputError: the video cannot be opened, or no frame of it can be decoded.
         """
+        read = _read_camera if self.live else read_frames
         name = f"camera {self.source}" if self.live else str(self.source)
-        expected = None if self.count is None else self.start + self.count
-        with open_capture(self.source) as capture:
-            index = 0
-            while self.stop is None or index < self.stop:
-                ok, image = capture.read()
-                if not ok:
-                    break
-                if index >= self.start:
-                    yield f"{name}, frame {index}", cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-                index += 1
-        if index <= self.start or (expected is not None and expected - index > MAX_MISSING_FRAMES):
-            of = "" if expected is None else f" of {expected}"
-            raise InputError(f"{name}: frame {index}{of} cannot be read: the video is truncated")
+        for index, image in read(self.source, self.start, self.stop):
+            yield f"{name}, frame {index}", image
 
 
-@contextlib.contextmanager
-def open_capture(source):
-    """An opened cv2.VideoCapture, released at the end.
-
-    Raises:
-      InputError: no such file, or nothing that OpenCV can decode.
-    """
-    if not isinstance(source, int) and not Path(source).is_file():
-        raise InputError(f"{source}: no such video file")
-    capture = cv2.VideoCapture(source)
+def _read_camera(number, start, stop):
+    """Yields (index, uint8 RGB [H, W, 3]). Raises InputError: it cannot be opened, or ends."""
+    capture = cv2.VideoCapture(number)
     try:
         if not capture.isOpened():
-            what = f"camera {source}" if isinstance(source, int) else str(source)
-            raise InputError(f"{what}: cannot be opened as a video")
-        yield capture
+            raise InputError(f"camera {number}: cannot be opened")
+        index = 0
+        while stop is None or index < stop:
+            ok, image = capture.read()
+            if not ok:
+                break
+            if index >= start:
+                yield index, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            index += 1
     finally:
         capture.release()
+    if index <= start:
+        raise InputError(f"camera {number}: frame {index} cannot be read")
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 from dimp_jax.config import TrackerConfig
 from dimp_jax.geometry import search_crops as crops
 from dimp_jax.geometry.boxes import target_box_in_crop
+from dimp_jax.media.first_box import checked_box
 from dimp_jax.tracking import draws, programs
 from dimp_jax.tracking.augment import apply_transforms, box_shift_xy, build_transforms, moved
 from dimp_jax.tracking.augment import expansion_size_px as expanded_size_px
@@ -50,23 +51,6 @@ def check_image(image, image_hw=None):
         )
 
 
-def check_box(box_xywh, image_hw) -> np.ndarray:
-    """The first box as [4] float64; raises ValueError if nothing of the image is inside it."""
-    box = np.asarray(box_xywh, float).reshape(-1)
-    given = ", ".join(f"{v:g}" for v in box)
-    if box.shape != (4,):
-        raise ValueError(f"box: expected four numbers x, y, w, h, got {given or 'none'}")
-    if not np.isfinite(box).all():
-        raise ValueError(f"box {given}: not finite")
-    x, y, w, h = box
-    if w <= 0 or h <= 0:
-        raise ValueError(f"box {given}: width and height must be positive")
-    height, width = image_hw
-    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
-        raise ValueError(f"box {given}: outside the image of {width} x {height} pixels")
-    return box
-
-
 def init(network: Network, config: TrackerConfig, image, box_xywh, key) -> TrackerState:
     """Learns the target from one box.
 
@@ -75,7 +59,7 @@ def init(network: Network, config: TrackerConfig, image, box_xywh, key) -> Track
       key: `jax.random.key`; the same key gives the same boxes, bit for bit.
 
     Raises:
-      ValueError: image or box as in `check_image` and `check_box`.
+      ValueError: image or box as in `check_image` and `checked_box`.
     """
     check_image(image)
     init_key, frame_key = jax.random.split(key)
@@ -86,7 +70,7 @@ def init(network: Network, config: TrackerConfig, image, box_xywh, key) -> Track
 def init_with(network: Network, config: TrackerConfig, image, box_xywh, key, numbers):
     """`init` with given random numbers (`draws.InitDraws`); returns (state, `programs.Start`)."""
     image_hw = np.array(image.shape[:2])
-    box = check_box(box_xywh, image_hw)
+    box = checked_box(box_xywh, image_hw)
     pose, base_size = initial_pose(box, config.crop_size_px, config.search_area_scale)
     patches, transforms = first_patches(config, image, pose, numbers.shift)
     boxes = first_boxes(config, pose, pose, transforms)

@@ -166,3 +166,14 @@ def test_builder_alone_makes_the_same_data_set(tmp_path):
         paths = sorted((folder / name.split("-")[0] / name / "img").iterdir())
         check_images(alone, sequence, paths)
     assert check.main([str(tmp_path / "alone")]) == 0
+
+
+def test_shares_of_the_image_are_no_boxes(tmp_path):
+    folder = trees.sequence_folder(tmp_path / "in", {"s": 3})
+    trees.write_lines(
+        folder / "s" / "groundtruth.txt", [trees.box_row(0), "0.1,0.2,0.3,0.4", "0,0,1,1"]
+    )
+    source = build_split("sequence_folder", folder, tmp_path / "out")
+    assert source.visible(0).tolist() == [True, False, False]
+    (problem,) = problems(tmp_path / "out", "sequence_folder")
+    assert problem.count == 2 and problem.why.startswith("all values are within 0..1, not pixels")

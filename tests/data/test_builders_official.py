@@ -3,13 +3,16 @@
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from dimp_jax.data import check, records
 from dimp_jax.data.build import __main__ as build
-from dimp_jax.data.builders import davis
+from dimp_jax.data.builders import coco, davis, got10k, lasot, sequence_folder, trackingnet
+from dimp_jax.data.builders.tracking import Request
 from tests.support import data_trees as trees
 from tests.support.built_data import build_split, check_images, problems, refused
+from tests.support.hidden_files import sprinkle
 
 
 def test_got10k(tmp_path, capsys):
@@ -290,3 +293,27 @@ def test_davis(tmp_path, capsys):
 def test_palette_indices_not_colours():
     indices = np.arange(12, dtype=np.uint8).reshape(3, 4) % 4
     np.testing.assert_array_equal(davis.read_index_png(trees.palette_png(indices), "here"), indices)
+
+
+@pytest.mark.parametrize(
+    ("builder", "make"),
+    [
+        (got10k.Got10k, trees.got10k),
+        (lasot.Lasot, trees.lasot),
+        (trackingnet.TrackingNet, trees.trackingnet),
+        (coco.CocoTracking, trees.coco),
+        (davis.DavisTracking, trees.davis),
+        (
+            sequence_folder.SequenceFolder,
+            lambda root: trees.sequence_folder(root, {"a": 3, "b": 2}),
+        ),
+    ],
+)
+def test_hidden_files_are_passed_over(tmp_path, builder, make):
+    root = make(tmp_path / "in")
+    read = lambda footage: [(a.image_paths, a.problems) for a in map(builder.read_footage, footage)]
+    footage, problems = builder.list_footage(Request(source=root))
+    before = read(footage)
+    sprinkle(root)
+    assert builder.list_footage(Request(source=root)) == (footage, problems)
+    assert read(footage) == before

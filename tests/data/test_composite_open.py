@@ -9,9 +9,11 @@ import pytest
 from dimp_jax.config.training import CompositeConfig
 from dimp_jax.data import records
 from dimp_jax.data.composite import source as composite
+from dimp_jax.data.composite import stock
 from dimp_jax.data.source import Frame
 from dimp_jax.media.images import InputError
 from tests.support.composite_pictures import ellipse, make_folders, write
+from tests.support.hidden_files import sprinkle
 
 SIZE_HW = (120, 160)
 
@@ -123,3 +125,9 @@ def test_one_object_alone_makes_sequences(tmp_path, config):
     write(tmp_path / "only.png", ellipse(50, 40, (200, 30, 30)))
     source = composite.open_source(dataclasses.replace(config, cutouts_dir=str(tmp_path)), None)
     assert source.read(0, [0])[0].image.shape == (*SIZE_HW, 3)
+
+
+def test_hidden_files_are_no_pictures(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    sprinkle(tmp_path)
+    assert stock.list_images(tmp_path, "pictures") == [str(tmp_path / "a.png")]

@@ -7,6 +7,7 @@ from dimp_jax.evaluation import datasets
 from dimp_jax.evaluation.metrics import curves
 from dimp_jax.media.images import InputError
 from tests.support import benchmark_trees as trees
+from tests.support.hidden_files import sprinkle
 
 COPIES = {
     "otb100": (trees.make_otb, trees.OTB, "otb"),
@@ -196,3 +197,15 @@ def test_folder(tmp_path):
     (tmp_path / "b" / "img" / "0003.jpg").write_bytes(b"")
     (problem,) = datasets.check("folder", tmp_path)
     assert "0003.jpg: cannot be decoded" in problem
+
+
+@pytest.mark.parametrize("name", [*COPIES, "nfs converted"])
+def test_hidden_files_are_passed_over(tmp_path, name):
+    make, names, _ = COPIES.get(name, (trees.make_nfs_converted, trees.NFS, None))
+    root, name = make(tmp_path), name.partition(" ")[0]
+    found = lambda: [
+        (s.name, s.frames.paths, s.attributes) for s in datasets.load(name, root, only=names)
+    ]
+    before, problems = found(), datasets.check(name, root)
+    sprinkle(root)
+    assert found() == before and datasets.check(name, root) == problems

@@ -143,7 +143,7 @@ def test_check_of_boxes(tmp_path):
     (line,) = problems_of("otb100", root, "no box")
     assert line == f"{path}: no box (NaN, or no size) in line 2-3"
     path.write_text("40,5,6,7\n" * 4)
-    assert problems_of("otb100", root, "Deer: first box 40,5,6,7: the box is outside")
+    assert problems_of("otb100", root, "Deer: first box 40, 5, 6, 7: outside")
     path.write_text("4,5,6,7\n" * 3 + "4,5,6\n")
     with pytest.raises(InputError, match=r"line 4: '4,5,6': expected 4 numbers x,y,w,h"):
         datasets.load("otb100", root, only=["Deer"])

@@ -112,7 +112,7 @@ def test_demo(evaluate, tmp_path):
         (["--data", "s", "--box", "1,2,3"], "expected four numbers X,Y,W,H"),
         (["--data", "s", "--box", "nan,1,2,3"], "expected four finite numbers"),
         (["--data", "s", "--box", "1,1,0,3"], "the box is empty"),
-        (["--data", "s", "--box=-9,1,3,3"], "outside the 64 x 48 px image"),
+        (["--data", "s", "--box=-9,1,3,3"], "outside the image of 64 x 48 pixels"),
         (["--box", "1,2,3,4"], "--box goes with --video"),
         (["--video", "none.mp4", "--box", "1,2,3,4"], "no such video file"),
         (["--video", "s/groundtruth.txt", "--box", "1,2,3,4"], "cannot be opened as a video"),

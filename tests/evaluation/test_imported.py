@@ -10,6 +10,7 @@ from dimp_jax.evaluation import results
 from dimp_jax.evaluation.exchange import imported, layouts
 from dimp_jax.media.images import ImageFrames, InputError
 from dimp_jax.media.sequences import Sequence
+from tests.support.hidden_files import sprinkle
 
 FRAMES = 6
 TRUTH = np.array([[8.0 + i, 10.0, 12.0, 12.0] for i in range(FRAMES)])
@@ -91,6 +92,13 @@ def test_pytracking_folders(tmp_path):
         layouts.pytracking(setting.parent)
     (one,) = layouts.pytracking(setting.parent / "dimp18")
     assert list(one) == ["CarScale"] and one["CarScale"].times is None
+
+
+def test_hidden_files_are_no_results(tmp_path):
+    param = make_pytracking(tmp_path)
+    before = layouts.pytracking(param)
+    sprinkle(tmp_path)
+    assert layouts.pytracking(param) == before
 
 
 def test_pysot_has_no_times_and_its_own_names(tmp_path, otb, capsys):

@@ -1,4 +1,4 @@
-"""Reading sequences, images and videos: the layouts that work, and the input that is refused."""
+"""Reading sequences and images: the layouts that work, and the input that is refused."""
 
 import importlib.util
 
@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from dimp_jax.evaluation import demo
-from dimp_jax.media import images, sequences, video
+from dimp_jax.media import images, sequences
 from dimp_jax.media.images import InputError
+from tests.support.hidden_files import sprinkle
 
 SIZE_HW = (48, 64)
 
@@ -116,6 +117,26 @@ def test_folder_of_sequences(tmp_path):
         sequences.load_folder(tmp_path)
 
 
+def test_hidden_files_are_passed_over(tmp_path):
+    make_sequence(tmp_path / "a", count=3)
+    make_sequence(tmp_path / "b", count=2)
+    before = [(s.name, s.frames.paths) for s in sequences.load_folder(tmp_path)]
+    sprinkle(tmp_path)
+    assert [(s.name, s.frames.paths) for s in sequences.load_folder(tmp_path)] == before
+    assert [len(all_frames(s)) for s in sequences.load_folder(tmp_path)] == [3, 2]
+
+
+@pytest.mark.parametrize("other", ["000002.png", "2.jpg", "000002.jpeg", "000002_mask.png"])
+def test_two_images_of_one_frame_are_refused(tmp_path, other):
+    folder = make_sequence(tmp_path / "s", count=3)
+    write_image(folder / "img" / other, target_frame(0))
+    with pytest.raises(
+        InputError, match="expected one image a frame, all .jpg or all .png"
+    ) as said:
+        sequences.load_sequence(folder)
+    assert other in str(said.value) and ".jpg" in str(said.value)
+
+
 def test_no_folder_and_no_frames(tmp_path):
     with pytest.raises(InputError, match="none: no such folder"):
         sequences.load_folder(tmp_path / "none")
@@ -141,8 +162,12 @@ def test_no_folder_and_no_frames(tmp_path):
         (b"inf,1,2,3\n", "expected four finite numbers"),
         (b"5,5,0,9\n", "the box is empty"),
         (b"5,5,9,-3\n", "the box is empty"),
-        (b"64,5,9,9\n", "outside the 64 x 48 px image"),
-        (b"5,-9,9,9\n", "outside the 64 x 48 px image"),
+        (
+            b"0.2,0.3,0.25,0.5\n",
+            "all values are within 0..1: .* multiply x and w by 64, y and h by 48",
+        ),
+        (b"64,5,9,9\n", "outside the image of 64 x 48 pixels"),
+        (b"5,-9,9,9\n", "outside the image of 64 x 48 pixels"),
     ],
 )
 def test_refused_ground_truth(tmp_path, content, message):
@@ -203,46 +228,17 @@ def test_gray_alpha_and_16_bit(tmp_path):
         np.testing.assert_array_equal(frame, expected)
 
 
-def test_video_frames(tmp_path):
-    path = make_video(tmp_path / "clip.avi")
-    sequence = sequences.load_video(str(path), box=np.array(target_box(0)))
-    frames = all_frames(sequence)
-    assert sequence.name == "clip" and len(frames) == 12 == sequence.frames.count
-    assert sequence.frames.frame_rate == 25
-    for i, frame in enumerate(frames):  # MJPEG is lossy, the square is saturated
-        assert np.abs(frame[12:20, 10 + i : 18 + i].mean(axis=(0, 1)) - (220, 120, 30)).max() < 12
-    assert len(all_frames(sequences.load_video(str(path), limit=4))) == 4
-    part = video.VideoFrames(str(path), start=3, stop=6)
-    assert part.count == 3
-    np.testing.assert_array_equal([im for _, im in part], frames[3:6])
-
-
-def test_refused_videos(tmp_path):
-    with pytest.raises(InputError, match="none.mp4: no such video file"):
-        sequences.load_video(str(tmp_path / "none.mp4"))
-    (tmp_path / "no.mp4").write_bytes(b"no video")
-    with pytest.raises(InputError, match="no.mp4: cannot be opened as a video"):
-        sequences.load_video(str(tmp_path / "no.mp4"))
-    path = make_video(tmp_path / "clip.avi")
-    with pytest.raises(InputError, match="clip: first box 100,1,2,3: the box is outside"):
-        sequences.load_video(str(path), box=[100.0, 1, 2, 3])
-    truncate(path)
-    with pytest.raises(InputError, match=r"clip.avi: frame \d+ of 12 cannot be read"):
-        all_frames(sequences.load_video(str(path)))
-
-
-def test_annotated_video_appears_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "out.mp4"
-    with video.video_writer(path, 25) as write:
-        for i in range(5):
-            write(target_frame(i, (47, 63)))  # odd sizes are padded
-        assert not path.exists()
-    frames = [image for _, image in video.VideoFrames(str(path))]
-    assert len(frames) == 5 and frames[0].shape == (48, 64, 3)
-    with pytest.raises(RuntimeError), video.video_writer(tmp_path / "b.mp4", 25) as write:
-        write(target_frame(0))
-        raise RuntimeError
-    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+@pytest.mark.parametrize(("bits", "dark"), [(10, True), (12, True), (14, True), (16, False)])
+def test_few_bits_of_16_are_told_once(tmp_path, caplog, bits, dark):
+    folder = tmp_path / "s"
+    (folder / "img").mkdir(parents=True)
+    for i in range(3):
+        write_image(folder / "img" / f"{i}.png", target_frame(i).astype(np.uint16) << bits - 8)
+    (folder / "groundtruth.txt").write_text("8,10,12,12\n" * 3)
+    assert len(all_frames(sequences.load_sequence(folder))) == 3
+    messages = [message for message in caplog.messages if "nearly black" in message]
+    assert len(messages) == dark
+    assert not dark or "12 bits by 16: cv2.imwrite" in messages[0]
 
 
 def test_parse_box():

@@ -32,8 +32,9 @@ def read_boxes(path) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
             boxes[row] = values
         else:
             malformed.append(row)
-    absent = np.isnan(boxes).all(axis=1) | (boxes[:, 2:] == 0).all(axis=1)
-    present = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+    finite = np.isfinite(boxes).all(axis=1)
+    absent = np.isnan(boxes).all(axis=1) | (finite & (boxes[:, 2:] == 0).all(axis=1))
+    present = finite & (boxes[:, 2:] > 0).all(axis=1)
     bad = np.flatnonzero(~present & ~absent)
     problems = []
     if malformed:
@@ -78,7 +79,7 @@ def numbered_images(directory, count, pattern, first) -> tuple[list[Path], list[
 
 def count_images(directory) -> int:
     """Number of image files in a folder; 0 if there is no such folder."""
-    return len(image_paths(directory, sort=False))
+    return len(image_paths(directory))
 
 
 def flagged_video(footage, images, shown) -> Annotated:

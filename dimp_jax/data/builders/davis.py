@@ -14,7 +14,7 @@ from dimp_jax.data.source import BrokenFrame
 from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 from dimp_jax.media.opencv import cv2
-from dimp_jax.media.sequences import image_paths
+from dimp_jax.media.sequences import frame_paths
 
 LAYOUT = (
     "the folder of DAVIS with JPEGImages/480p/<video>/, Annotations/480p/<video>/ and "
@@ -61,7 +61,7 @@ class DavisTracking(TrackingBuilder):
     @staticmethod
     def read_footage(footage):
         one_object = footage.detail
-        paths = image_paths(footage.path / "JPEGImages" / "480p" / footage.name)
+        paths = frame_paths(footage.path / "JPEGImages" / "480p" / footage.name)
         folder = footage.path / "Annotations" / "480p" / footage.name
         frames, problems = [], []
         for path in paths:

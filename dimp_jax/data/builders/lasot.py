@@ -5,6 +5,7 @@ import re
 from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Footage, TrackingBuilder
 from dimp_jax.media import text
+from dimp_jax.media.folders import listed
 from dimp_jax.media.images import InputError
 from dimp_jax.media.sequences import natural_key
 
@@ -26,9 +27,9 @@ class Lasot(TrackingBuilder):
         source = text.require_folder(request.source, LAYOUT)
         folders = [
             folder
-            for family in sorted(source.iterdir())
+            for family in listed(source)
             if family.is_dir()
-            for folder in sorted(family.glob(f"{family.name}-*"), key=natural_key)
+            for folder in sorted(listed(family, f"{family.name}-*"), key=natural_key)
             if (folder / "img").is_dir() or (folder / "groundtruth.txt").is_file()
         ]
         if not folders:

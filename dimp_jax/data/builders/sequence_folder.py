@@ -4,8 +4,9 @@ from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
 from dimp_jax.data.records_index import Problem
 from dimp_jax.media import text
+from dimp_jax.media.folders import listed
 from dimp_jax.media.images import InputError
-from dimp_jax.media.sequences import image_paths, is_sequence, natural_key
+from dimp_jax.media.sequences import frame_paths, image_paths, is_sequence, natural_key
 
 LAYOUT = "a sequence (img/*.jpg or *.png, groundtruth.txt), or a folder of them"
 
@@ -21,7 +22,7 @@ class SequenceFolder(TrackingBuilder):
     @staticmethod
     def list_footage(request):
         source = text.require_folder(request.source, LAYOUT)
-        folders = [source] if is_sequence(source) else sorted(source.iterdir(), key=natural_key)
+        folders = [source] if is_sequence(source) else sorted(listed(source), key=natural_key)
         folders = [folder for folder in folders if is_sequence(folder)]
         if not folders:
             raise InputError(f"{source}: no sequences in it: expected {LAYOUT}")
@@ -30,13 +31,13 @@ class SequenceFolder(TrackingBuilder):
     @staticmethod
     def read_footage(footage):
         boxes, present, problems = files.read_boxes(footage.path / "groundtruth.txt")
-        paths = image_paths(footage.path / "img")
+        paths = frame_paths(footage.path / "img")
         if len(paths) != len(boxes):
             raise InputError(
                 f"{len(boxes)} boxes in groundtruth.txt for {len(paths)} images in img: which "
                 "belongs to which is not known"
             )
-        masks = {path.stem: path for path in image_paths(footage.path / "mask", sort=False)}
+        masks = {path.stem: path for path in image_paths(footage.path / "mask")}
 
         def mask(frame):
             path = masks.get(paths[frame].stem)

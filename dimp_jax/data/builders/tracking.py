@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from dimp_jax.data import encoded, records_index
 from dimp_jax.data.records_index import Problem, SequenceIndex
 from dimp_jax.data.source import BrokenFrame
+from dimp_jax.media.first_box import is_share
 from dimp_jax.media.images import InputError
 
 
@@ -249,9 +250,9 @@ def _records(target, images, number) -> Iterator[dict]:
 
 
 def _usable(box_xywh, size_hw) -> bool:
-    """Finite, with a size, and partly inside the image."""
+    """Finite, with a size, in pixels, and partly inside the image."""
     (x, y, width, height), (rows, columns) = box_xywh, size_hw
-    sized = np.isfinite(box_xywh).all() and width > 0 and height > 0
+    sized = np.isfinite(box_xywh).all() and width > 0 and height > 0 and not is_share(box_xywh)
     return sized and x < columns and y < rows and x + width > 0 and y + height > 0
 
 
@@ -274,10 +275,16 @@ def _box_problems(target, sizes_hw) -> list[Problem]:
         for frame, (box, size_hw) in enumerate(zip(target.box_xywh, sizes_hw, strict=True))
         if target.present[frame] and size_hw is not None and not _usable(box, size_hw)
     ]
-    if not outside:
-        return []
-    text = f"the box is outside the image in {frames_text(outside)}"
-    return [Problem("outside", target.name, text, len(outside))]
+    shares = [frame for frame in outside if is_share(target.box_xywh[frame])]
+    outside = [frame for frame in outside if frame not in shares]
+    return [
+        Problem(kind, target.name, f"{why} in {frames_text(frames)}", len(frames))
+        for kind, why, frames in (
+            ("outside", "the box is outside the image", outside),
+            ("box", "all values are within 0..1, not pixels,", shares),
+        )
+        if frames
+    ]
 
 
 def unreadable(error: OSError | BrokenFrame, where) -> str:

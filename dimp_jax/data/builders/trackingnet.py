@@ -6,6 +6,7 @@ from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
 from dimp_jax.data.records_index import Problem
 from dimp_jax.media import text
+from dimp_jax.media.folders import listed
 from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of TrackingNet with TRAIN_0/anno/*.txt, TRAIN_0/frames/<id>/0.jpg, ..."
@@ -32,7 +33,7 @@ class TrackingNet(TrackingBuilder):
                 raise InputError(f"{source}: no TRAIN_0 .. TRAIN_11 in it: expected {LAYOUT}")
         footage, problems = [], []
         for folder in folders:
-            annotations = sorted((folder / "anno").glob("*.txt"))
+            annotations = listed(folder / "anno", "*.txt")
             if not annotations:
                 raise InputError(f"{folder / 'anno'}: no *.txt in it: expected {LAYOUT}")
             for path in annotations:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dimp_jax.data.source import BrokenFrame
+from dimp_jax.media.folders import listed
 from dimp_jax.media.images import InputError, read_image
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def list_images(directory, what):
     folder = Path(directory)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected a folder of {what}")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    paths = [path for path in listed(folder) if path.suffix.lower() in SUFFIXES]
     if not paths:
         raise InputError(f"{folder}: no image in it; expected {what} ({', '.join(SUFFIXES)})")
     return [str(path) for path in paths]

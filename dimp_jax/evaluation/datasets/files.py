@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dimp_jax.media import text
+from dimp_jax.media.folders import listed
 from dimp_jax.media.images import ImageFrames, InputError
 from dimp_jax.media.sequences import IMAGE_SUFFIXES, Sequence, present
 
@@ -184,4 +185,4 @@ def spans(values: Iterable[int], most=6) -> str:
 
 def subfolders(folder) -> list[Path]:
     """Folders in a folder, sorted, without hidden ones."""
-    return sorted(p for p in Path(folder).iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [path for path in listed(folder) if path.is_dir()]

@@ -10,6 +10,7 @@ import numpy as np
 
 from dimp_jax.evaluation.datasets import files
 from dimp_jax.media import text
+from dimp_jax.media.folders import listed
 from dimp_jax.media.images import InputError
 
 LAYOUT = (
@@ -25,7 +26,7 @@ def inventory(root, name):
     """What is there: the names are those of the folders."""
     del name
     if (root / "anno").is_dir() and (root / "sequences").is_dir():
-        annotated = {p.stem.removeprefix(PREFIX) for p in (root / "anno").glob(f"{PREFIX}*.txt")}
+        annotated = {p.stem.removeprefix(PREFIX) for p in listed(root / "anno", f"{PREFIX}*.txt")}
         filmed = {p.name for p in files.subfolders(root / "sequences")}
         entries = [
             _entry(name, root / "sequences" / name, root / "anno" / f"{PREFIX}{name}.txt")

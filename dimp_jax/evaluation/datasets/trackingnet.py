@@ -5,6 +5,7 @@ Frames are numbered from 0, without leading zeros. The ground truth is on the be
 
 from dimp_jax.evaluation.datasets import files
 from dimp_jax.media import text
+from dimp_jax.media.folders import listed
 
 LAYOUT = "the folder of TrackingNet with TEST/frames/<id>/0.jpg, TEST/anno/<id>.txt, ..."
 EXPECTED = 511
@@ -16,7 +17,7 @@ def inventory(root, name):
     test = root / "TEST" if (root / "TEST").is_dir() else root
     for folder in (test / "frames", test / "anno"):
         text.require_folder(folder, LAYOUT)
-    names = {path.stem for path in (test / "anno").glob("*.txt")}
+    names = {path.stem for path in listed(test / "anno", "*.txt")}
     names |= {path.name for path in files.subfolders(test / "frames")}
     entries = [
         files.Entry(name, test / "frames" / name, test / "anno" / f"{name}.txt", first=0)

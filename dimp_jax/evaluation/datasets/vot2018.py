@@ -10,6 +10,7 @@ import numpy as np
 from dimp_jax.evaluation.datasets import files
 from dimp_jax.evaluation.metrics import curves
 from dimp_jax.media import text
+from dimp_jax.media.folders import listed
 from dimp_jax.media.images import InputError
 
 LAYOUT = "the folder of VOT2018 with list.txt, ants1/color/00000001.jpg, ants1/groundtruth.txt, ..."
@@ -26,7 +27,7 @@ def inventory(root, name):
     for sequence in text.read_names(path):
         folder = root / sequence
         images = folder / "color"
-        if not images.is_dir() and any(folder.glob("*.jpg")):
+        if not images.is_dir() and listed(folder, "*.jpg"):
             images = folder
         entries.append(files.Entry(sequence, images, folder / "groundtruth.txt"))
     return files.Inventory(entries, EXPECTED, root)
@@ -42,6 +43,6 @@ def read(entry, listing):
         where = files.spans(np.flatnonzero(flat) + 1)
         raise InputError(f"{entry.boxes}: no area in line {where}")
     boxes = curves.polygon_to_box(polygons)
-    tags = sorted(entry.boxes.parent.glob("*.tag"))  # a file of flags each; it may end before
+    tags = listed(entry.boxes.parent, "*.tag")  # a file of flags each; it may end before
     attributes = tuple(path.stem for path in tags if text.read_flags(path).any())
     return files.annotated(entry, paths, boxes, faults, attributes=attributes)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dimp_jax.media.folders import listed
 from dimp_jax.media.images import InputError
 from dimp_jax.media.text import numbers, read_lines
 
@@ -42,7 +43,7 @@ def pytracking(directory) -> Runs:
     if _texts(directory):
         return [_flat(directory, directory)]
     if directory.is_dir():
-        found = {p.name: p for p in directory.iterdir() if _texts(p)}
+        found = {p.name: p for p in listed(directory) if _texts(p)}
         settings = sorted({_setting(name) for name in found})
         if len(settings) > 1:
             raise InputError(
@@ -50,8 +51,11 @@ def pytracking(directory) -> Runs:
                 f"{', '.join(str(directory / name) for name in settings)}"
             )
     else:
-        beside = directory.parent.iterdir() if directory.parent.is_dir() else ()
-        found = {p.name: p for p in beside if _run_of(p.name, directory.name) and _texts(p)}
+        found = {
+            p.name: p
+            for p in listed(directory.parent)
+            if _run_of(p.name, directory.name) and _texts(p)
+        }
     if not found:
         raise _no_results(directory, "<param>_000/<sequence>.txt")
     return [_flat(found[name], found[name]) for name in sorted(found)]
@@ -129,7 +133,10 @@ def read_times(files: Files, frames) -> np.ndarray | None:
     """
     if files.times is None:
         return None
-    rows = [numbers(line) for line in read_lines(files.times, "times")]
+    try:
+        rows = [numbers(line) for line in read_lines(files.times, "times")]
+    except InputError:
+        return None
     widths = {len(row) for row in rows}
     # Counted from the end: the got10k toolkit adds columns when runs are made again.
     if len(rows) != frames or len(widths) != 1 or min(widths) < -files.column:
@@ -149,9 +156,7 @@ def _flat(folder, times_folder):
 
 def _texts(folder):
     """Files of boxes in a folder; none if it is no folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.glob("*.txt") if not path.stem.endswith(TIME))
+    return [path for path in listed(folder, "*.txt") if not path.stem.endswith(TIME)]
 
 
 def _setting(name):

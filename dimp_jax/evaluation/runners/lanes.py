@@ -83,7 +83,7 @@ def at_once(lanes, todo, *, options: Options, console: Console):
     """Tracks the jobs of an evaluation by `track_many`: yields (job, outcome)."""
     named = ((job, job.sequence, options.seed + job.run) for job in todo)
     with progress_of_frames(console) as progress:
-        total = sum(job.sequence.frames.count for job in todo)
+        total = sum(job.sequence.frames.count or 0 for job in todo)
         task = progress.add_task(
             f"{len(todo)} sequences, {lanes.size} at once", total=total, fps="-"
         )

@@ -151,7 +151,9 @@ def _track_and_draw(tracker, job, out, options, progress, task):
             progress.update(task, completed=frame.index + 1, fps=fps)
             show(lambda: drawn(frame))
 
-        return track_job(tracker, job.sequence, options.seed + job.run, observe)
+        tracked = track_job(tracker, job.sequence, options.seed + job.run, observe)
+    progress.update(task, total=len(tracked.boxes))  # a video's header may count otherwise
+    return tracked
 
 
 def track_job(tracker, sequence, seed, observe=lambda frame: None) -> Tracked:

@@ -39,7 +39,7 @@ def in_processes(build, todo, *, workers: int, options: jobs.Options, console):
         # Not waited for: what is queued would still be tracked after Ctrl-C.
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         progress = stack.enter_context(one_by_one.progress_of_frames(console))
-        total = sum(job.sequence.frames.count for job in todo)
+        total = sum(job.sequence.frames.count or 0 for job in todo)
         task = progress.add_task(
             f"{len(todo)} sequences, {workers} processes", total=total, fps="-"
         )
@@ -55,7 +55,7 @@ def in_processes(build, todo, *, workers: int, options: jobs.Options, console):
                     f"a worker process was ended, perhaps for memory: give less than {workers} "
                     "--workers; the same command goes on with the missing sequences"
                 ) from error
-            progress.advance(task, job.sequence.frames.count)
+            progress.advance(task, job.sequence.frames.count or 0)
             yield job, outcome
 
 

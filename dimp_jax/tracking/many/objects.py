@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dimp_jax.media.first_box import checked_box
 from dimp_jax.tracking import draws, online
 from dimp_jax.tracking.many.lanes import Lanes, LaneStates, Target
 from dimp_jax.tracking.many.programs import Stack, View
@@ -66,7 +67,7 @@ class Objects:
         boxes = []
         for number, box in enumerate(boxes_xywh, 1):
             try:
-                boxes.append(online.check_box(box, image.shape[:2]))
+                boxes.append(checked_box(box, image.shape[:2]))
             except ValueError as error:
                 raise ValueError(f"object {number}: {error}") from error
         if self._shared:

@@ -1,0 +1,18 @@
+"""The one place that lists folders of data, without what operating systems leave in them."""
+
+from pathlib import Path
+
+LEFT_BY_SYSTEMS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir"}
+
+
+def listed(folder, pattern="*") -> list[Path]:
+    """What is in a folder, sorted; no hidden things (`._1.png`, `.DS_Store`, `Thumbs.db`).
+
+    Nothing, if there is no such folder.
+    """
+    paths = Path(folder).iterdir() if Path(folder).is_dir() else ()
+    return sorted(path for path in paths if path.match(pattern) and not _is_hidden(path.name))
+
+
+def _is_hidden(name):
+    return name.startswith(".") or name.lower() in LEFT_BY_SYSTEMS
