@@ -37,10 +37,7 @@ def init(image, box_xywh, seed=META["seed"]):
 
 
 def step(state, image):
-    """Tracks one frame: (next state, box [4] x, y, w, h, score, one of META["verdicts"]).
-
-    Where the score is not finite, the target is not found and the box the last one.
-    """
+    """Tracks one frame: (next state, box [4] x, y, w, h, score, one of META["verdicts"])."""
     if image.shape[:2] != tuple(state["image_hw"]):
         raise ValueError(f"image of {image.shape[:2]} pixels, the first: {state['image_hw']}")
     seen = RUN["look"](PARAMS, state, RUN["crop"](image, state["pose"]))
@@ -57,8 +54,7 @@ if __name__ == "__main__":
     frames, box = np.load(path, mmap_mode="r"), [float(v) for v in box.split(",")]
     state = init(frames[0], box, *map(int, seed))
     print(*box, sep=",")
-    for number, frame in enumerate(frames[1:], 1):
+    for frame in frames[1:]:
         state, box, score, _ = step(state, frame)
-        if not np.isfinite(score):
-            sys.exit(f"run.py: error: frame {number}: the score is {score}: nothing can be found")
+        np.isfinite(score) or sys.exit(f"run.py: error: frame {state['frame'] - 1}: score {score}")
         print(*box, sep=",", flush=True)
