@@ -15,6 +15,7 @@ from dimp_jax.tracking import draws, online
 from tests.support import ROOT, small_tracker
 from tests.support.golden_files import inputs
 
+pytestmark = pytest.mark.usefixtures("small_backbone")
 BOX = inputs.clip_boxes()[0]
 TRACK = """
 import hashlib
@@ -22,11 +23,12 @@ import jax
 from tests.support import small_tracker
 from tests.support.golden_files import inputs
 
-tracker = small_tracker.make(small_tracker.settings("iou"))
-state = tracker.init(inputs.clip_frame(0), inputs.clip_boxes()[0], 3)
-for t in range(1, 7):
-    state, result = tracker.step(state, inputs.clip_frame(t))
-    print(result.box_xywh.tolist(), result.score, result.verdict.name)
+with small_tracker.small_backbone():
+    tracker = small_tracker.make(small_tracker.settings("iou"))
+    state = tracker.init(inputs.clip_frame(0), inputs.clip_boxes()[0], 3)
+    for t in range(1, 7):
+        state, result = tracker.step(state, inputs.clip_frame(t))
+        print(result.box_xywh.tolist(), result.score, result.verdict.name)
 for leaf in jax.tree.leaves((state.filt, state.memory, tracker.network.params)):
     print(leaf.dtype, hashlib.sha256(leaf.tobytes()).hexdigest())
 """
