@@ -43,10 +43,18 @@ def main(argv=None) -> int:
         hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
         print(f"{PROG}: error: no command {name!r}; {hint}", file=sys.stderr)
         return 2
-    command = importlib.import_module(COMMANDS[name][0])
     if name == "refinement":  # one of the studies
-        return command.main(argv, PROG)
-    return command.main(rest, f"{PROG} {name}")
+        return run(name, argv, PROG)
+    return run(name, rest, f"{PROG} {name}")
+
+
+def run(name: str, argv, prog: str) -> int:
+    """Runs a command; Ctrl-C is one line also while its modules are imported."""
+    try:
+        return importlib.import_module(COMMANDS[name][0]).main(argv, prog)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
 
 
 def usage() -> str:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dimp_jax.host import terminal
 from dimp_jax.media.images import InputError
 
 
@@ -41,7 +42,7 @@ def make(environment: Environment, *, console):
       InputError: the folder holds something else, cannot be written, or pip failed (no network).
     """
     _check_may_install(environment)
-    with console.status(f"installing {environment.what} in {environment.folder} (once)"):
+    with terminal.status(console, f"installing {environment.what} in {environment.folder} (once)"):
         _install(environment)
 
 

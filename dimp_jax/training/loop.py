@@ -12,9 +12,10 @@ from jax.experimental import multihost_utils
 from dimp_jax.checkpoints.run import RunCheckpoints
 from dimp_jax.config import Config
 from dimp_jax.data import loader
+from dimp_jax.host import terminal
 from dimp_jax.training import data_parallel as parallel
 from dimp_jax.training import feature_pool, signals, steps, validation, workdir, writers
-from dimp_jax.training.log import RunLog, Window, counted, tell
+from dimp_jax.training.log import RunLog, Window, counted
 from dimp_jax.training.start import start_variables
 
 MAX_IN_FLIGHT = 2  # steps that are handed to the device beyond the one that it works on
@@ -65,7 +66,8 @@ def train(config: Config, directory, console) -> Outcome:
         first = int(host_state.step)
         if main:
             origin = start_name if restored is None else f"step {first}"
-            tell(console, f"{directory}: from {origin} to step {training.total_steps}")
+            begins = f"{directory}: from {origin} to step {training.total_steps}"
+            terminal.print_line(console, begins)
         if first >= training.total_steps:
             return Outcome(first, None)
 

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dimp_jax.host import terminal
 from dimp_jax.studies.ablation import data, train
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -31,11 +31,10 @@ def fit(states, groups, pool, config, out, *, steps: int, save_every: int, conso
     if first >= steps:
         return states, curves
     step = jax.jit(train.make_step(groups), donate_argnums=0)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     members = sum(len(group.members) for group in groups)
     window, in_flight = [], collections.deque()
     with (
-        Progress(*columns, TimeRemainingColumn(), console=console) as progress,
+        terminal.Progress(console=console) as progress,
         futures.ThreadPoolExecutor(1) as reader,
     ):
         task = progress.add_task(f"training {members} arms", total=steps, completed=first)

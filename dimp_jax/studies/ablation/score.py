@@ -4,9 +4,8 @@ import dataclasses
 import os
 from concurrent import futures
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from dimp_jax.config import Config
+from dimp_jax.host import terminal
 from dimp_jax.studies import accuracy
 from dimp_jax.studies.ablation import train
 from dimp_jax.tracking import tracker
@@ -38,10 +37,9 @@ def score(study, arms, configs, groups, states, seeds, sequences, console):
                 trained_as = base if arm.tracks_base else arm.name
                 of_config = todo.setdefault(tracker_config(configs[arm.name]), [])
                 of_config.append((arm.name, seed, where[trained_as, seed], missing))
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     total = sum(len(missing) for of in todo.values() for *_, missing in of)
     with (
-        Progress(*columns, TimeRemainingColumn(), console=console) as progress,
+        terminal.Progress(console=console) as progress,
         futures.ThreadPoolExecutor(os.cpu_count()) as threads,
     ):
         task = progress.add_task("tracking", total=total)

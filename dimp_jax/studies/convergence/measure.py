@@ -5,8 +5,8 @@ import contextlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.progress import Progress
 
+from dimp_jax.host import terminal
 from dimp_jax.predictor import predict
 from dimp_jax.predictor.objectives import regularization
 from dimp_jax.studies import problems
@@ -32,7 +32,7 @@ def measure(config, sequences, args, opened, console) -> dict:
     tracker = trackers.build(config)
     meter = Meter(config, tracker.network.params, args)
     measured = {}
-    with Progress(console=console) as progress:
+    with terminal.Progress(console=console) as progress:
         task = progress.add_task("problems", total=len(sequences) * args.problems)
         for sequence in sequences:
             frames = problems.fit_frames(sequence, args.problems, args.horizon)

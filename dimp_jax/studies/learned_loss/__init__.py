@@ -11,6 +11,7 @@ and the tracker runs again.
 import dataclasses
 from pathlib import Path
 
+from dimp_jax.host import terminal
 from dimp_jax.media.images import InputError
 from dimp_jax.studies import study as studies
 
@@ -221,14 +222,12 @@ def _compact(rows):
 
 def _sensitivity(study, config, parts, sequences, seeds, console) -> list[str]:
     """Tracks with each part set back; tables and plots."""
-    from rich.progress import Progress
-
     from dimp_jax.studies.learned_loss import figures, sensitivity
     from dimp_jax.tracking import tracker
 
     by_arm = sensitivity.trackers(tracker.build(config), parts)
     names = list(by_arm)
-    with Progress(console=console) as progress:
+    with terminal.Progress(console=console) as progress:
         task = progress.add_task("tracking", total=len(names) * len(sequences) * len(seeds))
 
         def tell(text):

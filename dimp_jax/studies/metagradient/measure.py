@@ -7,9 +7,9 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.progress import Progress
 
 from dimp_jax.config.predictor import PredictorConfig
+from dimp_jax.host import terminal
 from dimp_jax.host.machine import machine
 from dimp_jax.predictor import predict
 from dimp_jax.predictor.correlation import correlate
@@ -32,7 +32,7 @@ def measure(config, sequences, args, opened, console) -> dict:
     """
     units = {(loss, n): f"{loss}-{n}" for loss in args.losses for n in args.iterations}
     missing = [which for which, key in units.items() if opened.unit(key) is None]
-    with Progress(console=console) as progress:
+    with terminal.Progress(console=console) as progress:
         programs = sum(len(adjoints_of(config.model.predictor, n, args.truncate)) for _, n in units)
         task = progress.add_task("samples", total=programs)
         done = [which for which in units if which not in missing]

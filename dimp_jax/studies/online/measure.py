@@ -8,9 +8,9 @@ import statistics
 import time
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dimp_jax import config as configs
+from dimp_jax.host import terminal
 from dimp_jax.host.machine import machine
 from dimp_jax.media.images import InputError
 from dimp_jax.studies import accuracy
@@ -55,13 +55,7 @@ def measure(
     if not todo:
         return
     build = Builder(config, console)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
+    with terminal.Progress(console=console) as progress:
         task = progress.add_task("compiling", total=len(wanted), completed=len(wanted) - len(todo))
         show = lambda text: progress.update(task, description=text)
         default = build(DEFAULT, config.tracker)
@@ -108,7 +102,7 @@ class Builder:
             raise InputError(f"{name}: {error}") from error
         if built.notice and built.notice not in self.told:
             self.told.add(built.notice)
-            self.console.print(built.notice, markup=False)
+            terminal.print_line(self.console, built.notice)
         return built
 
 
