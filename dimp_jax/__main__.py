@@ -3,13 +3,16 @@
 `dimp-jax --help` lists them; `dimp-jax COMMAND --help` shows the options of one.
 """
 
+import atexit
 import difflib
 import importlib
+import os
 import sys
 
 import dimp_jax
 
 PROG = "dimp-jax"
+INTERRUPTED = 130
 STUDIES = "dimp_jax.studies.__main__"
 # Name: the module whose `main(argv, prog)` it is, imported when it is chosen; a line for --help.
 COMMANDS = {
@@ -51,10 +54,17 @@ def main(argv=None) -> int:
 def run(name: str, argv, prog: str) -> int:
     """Runs a command; Ctrl-C is one line also while its modules are imported."""
     try:
-        return importlib.import_module(COMMANDS[name][0]).main(argv, prog)
+        status = importlib.import_module(COMMANDS[name][0]).main(argv, prog)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        return 130
+        status = INTERRUPTED
+    if status == INTERRUPTED:
+        # Not by way of the interpreter's end: threads of XLA that still compile crash it there.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def usage() -> str:

@@ -46,7 +46,7 @@ def watched(text: str):
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     arrived = threading.Event()
 
-    def watch():
+    def watch(reader, _):
         while numbers := reader.recv(1):
             if numbers[0] == signal.SIGINT and not _suspended:
                 arrived.set()
@@ -56,7 +56,8 @@ def watched(text: str):
                 interrupts.told()
                 os._exit(STATUS)
 
-    thread = threading.Thread(target=watch, name="Ctrl-C", daemon=True)
+    # It keeps the writer open, too, as long as the process takes to end.
+    thread = threading.Thread(target=watch, args=(reader, writer), name="Ctrl-C", daemon=True)
     thread.start()
     try:
         yield interrupts
