@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import signal
 from pathlib import Path
 
@@ -155,6 +156,7 @@ def _pooled_batches(config, variables, directory, start_step, console):
                     directory,
                     first_step=start_step,
                     progress=progress,
+                    tell=functools.partial(terminal.print_line, console),
                     **processes,
                 )
             )
