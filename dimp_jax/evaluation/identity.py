@@ -45,7 +45,7 @@ def _box(values) -> str:
 
 
 def _digest(paths) -> str:
-    digest, step = hashlib.sha256(), max(1, len(paths) // SAMPLED_FILES)
+    digest, step = hashlib.sha256(), -(-len(paths) // SAMPLED_FILES)
     for index, path in enumerate(map(Path, paths)):
         size = path.stat().st_size
         digest.update(f"{path.name}\0{size}\0".encode())
