@@ -7,7 +7,9 @@ python evaluate.py --video clip.mp4 --box 10,20,80,60 --save-video
 python evaluate.py --video 0 --show                      # camera: draw the box in the window
 """
 
-from dimp_jax.evaluation.command import main
+import sys
+
+from dimp_jax.__main__ import run
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run("evaluate", sys.argv[1:], "evaluate.py"))

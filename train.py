@@ -4,7 +4,9 @@ python train.py configs/debug.py --workdir runs/debug
 python train.py dimp50 --workdir runs/dimp50 --data-dir DATA --training.global-batch 16
 """
 
-from dimp_jax.training.command import main
+import sys
+
+from dimp_jax.__main__ import run
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run("train", sys.argv[1:], "train.py"))

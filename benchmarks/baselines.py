@@ -11,23 +11,20 @@ project. OUT/<tracker>/ holds what `evaluate.py` writes; OUT/baselines.json all 
 import dataclasses
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Literal
 
 import tyro
-from rich.console import Console
 
 from benchmarks import comparison, opencv_env
 from dimp_jax import config as configs
 from dimp_jax.evaluation import inputs, jobs, results
 from dimp_jax.evaluation.runners import one_by_one
-from dimp_jax.host import compilation, environments
+from dimp_jax.host import command_line, compilation, files, terminal
 from dimp_jax.host.machine import busy_notice, machine
 from dimp_jax.media import sequences
 from dimp_jax.media.images import InputError
 
-INTERRUPTED = 130
 REFERENCE = "CSRT"
 
 
@@ -62,7 +59,7 @@ class Arguments:
     frames: int | None = None
     """Use only the first frames of each sequence."""
 
-    env: Path = dataclasses.field(default_factory=lambda: environments.cache_folder("baselines"))
+    env: Path = dataclasses.field(default_factory=lambda: files.cache_folder("baselines"))
     """Virtual environment with opencv-contrib-python; made if it does not exist."""
 
 
@@ -215,7 +212,7 @@ def run(entrant, found, env, console) -> dict:
     return scores
 
 
-def compare(args: Arguments, console: Console) -> dict:
+def compare(args: Arguments, console) -> dict:
     """Runs all trackers one after the other; writes and returns the figures of baselines.json."""
     found, here = load_sequences(args), machine()
     out = args.out or Path("results") / f"baselines-{args.data.resolve().name}"
@@ -239,7 +236,7 @@ def compare(args: Arguments, console: Console) -> dict:
     return figures
 
 
-def show(figures: dict, ours, console: Console):
+def show(figures: dict, ours, console):
     """Prints the tables, and for each of ours whether it keeps what CSRT keeps."""
     entries = figures["trackers"]
     console.print(comparison.per_sequence(entries))
@@ -257,18 +254,14 @@ def show(figures: dict, ours, console: Console):
         )
 
 
+@command_line.command(
+    "baselines", InputError, OSError, stopped="the same command goes on with the missing sequences"
+)
 def main(argv=None) -> int:
     """Exit status: 0; 2 if the input cannot be used; 130 if stopped."""
     args = tyro.cli(Arguments, args=argv, prog="python -m benchmarks.baselines")
-    console = Console()
-    try:
-        figures = compare(args, console)
-    except InputError as error:
-        print(f"baselines: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on with the missing sequences", file=sys.stderr)
-        return INTERRUPTED
+    console = terminal.console()
+    figures = compare(args, console)
     show(figures, [Path(name).stem for name in args.config], console)
     return 0
 

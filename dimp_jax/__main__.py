@@ -3,13 +3,16 @@
 `dimp-jax --help` lists them; `dimp-jax COMMAND --help` shows the options of one.
 """
 
+import atexit
 import difflib
 import importlib
+import os
 import sys
 
 import dimp_jax
 
 PROG = "dimp-jax"
+INTERRUPTED = 130
 STUDIES = "dimp_jax.studies.__main__"
 # Name: the module whose `main(argv, prog)` it is, imported when it is chosen; a line for --help.
 COMMANDS = {
@@ -43,10 +46,25 @@ def main(argv=None) -> int:
         hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
         print(f"{PROG}: error: no command {name!r}; {hint}", file=sys.stderr)
         return 2
-    command = importlib.import_module(COMMANDS[name][0])
     if name == "refinement":  # one of the studies
-        return command.main(argv, PROG)
-    return command.main(rest, f"{PROG} {name}")
+        return run(name, argv, PROG)
+    return run(name, rest, f"{PROG} {name}")
+
+
+def run(name: str, argv, prog: str) -> int:
+    """Runs a command; Ctrl-C is one line also while its modules are imported."""
+    try:
+        status = importlib.import_module(COMMANDS[name][0]).main(argv, prog)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        status = INTERRUPTED
+    if status == INTERRUPTED:
+        # Not by way of the interpreter's end: threads of XLA that still compile crash it there.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def usage() -> str:

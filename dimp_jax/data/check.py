@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from dimp_jax.data import encoded, records, records_index
 from dimp_jax.data.records_index import Problem
 from dimp_jax.data.source import BrokenFrame
-from dimp_jax.host import command_line
+from dimp_jax.host import command_line, terminal
 from dimp_jax.media.images import InputError
 
 HEADINGS = {
@@ -83,7 +81,7 @@ def check_raw(directory, console) -> Report:
             raise
         raise InputError(f"{error}; or an image folder (boxes.csv), or built data sets") from error
     conversion = Conversion(problems)
-    watched = track(footage, directory.name, console=console)
+    watched = terminal.watched(footage, directory.name, console)
     for _ in conversion.records(builder.read_footage, watched, lambda count: None):
         pass
     index = conversion.index
@@ -111,7 +109,7 @@ def check_built(data_dir, name, split, console) -> Report:
         damage = Problem("other", f"{name}:{split}", str(error))
         return Report(f"{name}:{split}", 0, 0, 0, 0, [damage])
     absent = visible = frames = record = 0
-    for sequence in track(range(len(source)), source.name, console=console):
+    for sequence in terminal.watched(range(len(source)), source.name, console):
         seen = source.visible(sequence)
         frames += len(seen)
         visible += int(seen.sum())
@@ -176,7 +174,7 @@ def show(reports, limit, console):
     problems = [problem for report in reports for problem in report.problems]
     for problem in problems[:limit]:
         text = f"{problem.where}: {problem.why}"
-        console.print(text, markup=False, soft_wrap=True, highlight=False)
+        terminal.print_line(console, text)
     if len(problems) > limit:
         console.print(f"... and {len(problems) - limit} more (--limit {len(problems)} shows all)")
 
@@ -185,8 +183,8 @@ def show(reports, limit, console):
 def main(argv=None, prog="python -m dimp_jax.data.check") -> int:
     """Exit status: 0 clean, 1 something is wrong, 2 nothing to check there, 130 stopped."""
     args = tyro.cli(Arguments, args=argv, prog=prog)
-    reports = check(args.directory, Console(stderr=True))
-    show(reports, args.limit, Console())
+    reports = check(args.directory, terminal.console(stderr=True))
+    show(reports, args.limit, terminal.console())
     return int(any(report.problems for report in reports))
 
 

@@ -44,6 +44,9 @@ class Arguments(command_line.TrackerArguments):
     out: str | None = None
     """Folder of the results. Default: results/<config>[-<data>]."""
 
+    redo_changed: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Track the sequences in OUT again whose files or first box have changed."""
+
     frames: int | None = None
     """Use only the first frames of each sequence."""
 
@@ -76,8 +79,14 @@ def parse(argv, prog) -> Arguments:
 
 def main(argv=None, prog="evaluate.py") -> int:
     """Exit status: 0; 1 if a sequence failed or --check found something; 2 if the input cannot be
-    used, after a line on stderr; 130 if stopped."""
-    argv = sys.argv[1:] if argv is None else argv
+    used or a result cannot be written, after a line on stderr; 130 if stopped."""
+    answered = command_line.command(
+        prog, OSError, stopped="the same command goes on with the missing sequences"
+    )
+    return answered(_run)(sys.argv[1:] if argv is None else argv, prog)
+
+
+def _run(argv, prog) -> int:
     try:
         args = parse(argv, prog)
     except (FileNotFoundError, ValueError) as error:
@@ -92,7 +101,6 @@ def main(argv=None, prog="evaluate.py") -> int:
         good = session.check(args) if args.check else session.evaluate(args)
     except InputError as error:
         return command_line.fail(prog, error)
-    except (KeyboardInterrupt, Stopped):
-        print("stopped: the same command goes on with the missing sequences", file=sys.stderr)
-        return command_line.INTERRUPTED
+    except Stopped as error:
+        raise KeyboardInterrupt from error
     return 0 if good else FAILED

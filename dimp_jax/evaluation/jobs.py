@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from dimp_jax.evaluation import results, summary
+from dimp_jax.host import terminal
 from dimp_jax.media.images import InputError
 from dimp_jax.media.sequences import Sequence
 
@@ -93,11 +94,11 @@ def run_jobs(
       `summary.summarize`'s summary.
 
     Raises:
-      InputError: of the only job there is.
+      InputError: of the only job there is. OSError: a result cannot be written.
     """
     share = share or Share()
     is_done = is_done or functools.partial(has_results, out, options=options)
-    jobs = [Job(sequence, run) for run in range(options.runs) for sequence in sequences]
+    jobs = all_jobs(sequences, options.runs)
     mine = jobs[share.index :: share.count]
     todo = [job for job in mine if not is_done(job)]
     if len(todo) < len(mine):
@@ -112,13 +113,18 @@ def run_jobs(
         folder = results.run_folder(out, job.run)
         if isinstance(outcome, Tracked):
             results.write_sequence(folder, job.sequence.name, *outcome)
-        elif len(jobs) == 1 and isinstance(outcome.error, InputError):
+        elif len(jobs) == 1 and isinstance(outcome.error, InputError | OSError):
             raise outcome.error  # one line says it all
         else:
             results.write_error(folder, job.sequence.name, outcome.traceback_text)
     if share.count > 1:
         _wait_for_others(out, jobs, is_done, console)
     return summary.summarize(out, sequences, options.rule, options.runs)
+
+
+def all_jobs(sequences, runs: int) -> list[Job]:
+    """Every sequence in every run."""
+    return [Job(sequence, run) for run in range(runs) for sequence in sequences]
 
 
 def has_results(out, job: Job, options: Options) -> bool:
@@ -141,6 +147,6 @@ def _wait_for_others(out, jobs, is_done, console):
         folder = results.run_folder(out, job.run)
         return is_done(job) or results.read_error(folder, job.sequence.name) is not None
 
-    with console.status("waiting for the sequences of the other hosts"):
+    with terminal.status(console, "waiting for the sequences of the other hosts"):
         while not all(is_ended(job) for job in jobs):
             time.sleep(POLL_S)

@@ -2,6 +2,7 @@
 
 OUT/config.json                  the resolved configuration
 OUT/input.json                   what was tracked
+OUT/sequences.json               what each sequence is known by (identity.py)
 OUT/<sequence>.txt               one `x,y,w,h` line a frame; the first is the given box
 OUT/<sequence>_time.txt          seconds a frame, without decoding; the first: the initialisation
 OUT/<sequence>_decode_time.txt   seconds a frame of reading and decoding it
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dimp_jax.evaluation import identity
 from dimp_jax.host.files import write_atomically
 from dimp_jax.media.images import InputError
 from dimp_jax.media.text import numbers, rows_of
@@ -25,8 +27,25 @@ WARM_UP_FRAMES = 2  # tracked frames that are not timed: they compile
 SUFFIXES = ("", "_time", "_decode_time", "_error")
 
 
-def check_folder(out, *, config: dict, inputs: dict):
+def check_names(sequences):
+    """Raises InputError if two sequences would have a file of one name."""
+    owners = {}
+    for sequence in sequences:
+        for suffix in SUFFIXES:
+            other = owners.setdefault(sequence.name + suffix, sequence.name)
+            if other != sequence.name:
+                raise InputError(
+                    f"the results of {other!r} and {sequence.name!r} would have the same file "
+                    f"names ({sequence.name + suffix}.txt): rename one of them"
+                )
+
+
+def check_folder(out, *, config: dict, inputs: dict, sequences=(), redo_changed=False):
     """Refuses a folder whose results are not of `config` and `inputs` (JSON types).
+
+    Args:
+      sequences: those to be tracked; what they are known by must not have changed, either.
+      redo_changed: delete the results of those that have changed instead of refusing them.
 
     Raises:
       InputError: `out` holds results of another or an unknown configuration or input.
@@ -40,26 +59,86 @@ def check_folder(out, *, config: dict, inputs: dict):
         ("config.json", config, "configuration"),
         ("input.json", inputs, "input"),
     ):
-        if read_json(out / name) != json.loads(json.dumps(values)):
+        then, now = read_json(out / name), json.loads(json.dumps(values))
+        if then != now:
             raise InputError(
-                f"{out}: holds results of another {what} (compare {out / name}): choose another "
-                "--out, or delete it"
+                f"{out}: holds results of another {what} ({_difference(then, now)}; compare "
+                f"{out / name}): choose another --out, or delete it"
             )
+    changed = changed_sequences(out, sequences)
+    if changed and not redo_changed:
+        name, what = next(iter(changed.items()))
+        more = f"; {len(changed) - 1} more have changed" if len(changed) > 1 else ""
+        raise InputError(
+            f"{out}: holds results of another input ({name}: {what}{more}): give --redo-changed to "
+            "track what has changed again, or choose another --out"
+        )
+    for name in changed:  # before the new identity is noted
+        _forget(out, name)
 
 
-def make_folder(out, *, config: dict, inputs: dict):
+def changed_sequences(out, sequences) -> dict[str, str]:
+    """What has changed since the results in `out` were made, by name of the sequence."""
+    then = read_json(Path(out) / "sequences.json") or {}
+    changes = {s.name: identity.change(then.get(s.name), identity.of(s)) for s in sequences}
+    return {name: what for name, what in changes.items() if what is not None}
+
+
+def check_unchanged(out, sequences):
+    """Raises InputError if results in `out` are of another input than its sequences are now.
+
+    Sequences that it has no record of are passed: imported results have none.
+    """
+    known = read_json(Path(out) / "sequences.json") or {}
+    for name, what in changed_sequences(out, [s for s in sequences if s.name in known]).items():
+        raise InputError(f"{out}: {name} has changed since it was tracked: {what}")
+
+
+def make_folder(out, *, config: dict, inputs: dict, sequences=()):
     """Makes `out` and notes in it what its results come from.
 
     Raises:
       InputError: it cannot be written.
     """
     out = Path(out)
+    notes = {"config.json": config, "input.json": inputs}
+    if sequences:
+        notes["sequences.json"] = {s.name: identity.of(s) for s in sequences}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, values in (("config.json", config), ("input.json", inputs)):
+        for name, values in notes.items():
             write_atomically(out / name, json.dumps(values, indent=2) + "\n")
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror})") from error
+
+
+def check_ours(out, *, config: dict, inputs: dict):
+    """Raises InputError if another process has begun something else in `out`."""
+    for name, values in (("config.json", config), ("input.json", inputs)):
+        if read_json(Path(out) / name) != json.loads(json.dumps(values)):
+            raise InputError(
+                f"{out}: another process has begun other results in it: choose another --out"
+            )
+
+
+def _difference(then, now) -> str:
+    """The first option that differs between two trees of JSON, for people."""
+    if not (isinstance(then, dict) and isinstance(now, dict)):
+        return f"{_short(then)}, now {_short(now)}"
+    key = next(k for k in {**then, **now} if then.get(k) != now.get(k))
+    inner = _difference(then.get(key), now.get(key))
+    return f"{key}.{inner}" if isinstance(then.get(key), dict) else f"{key}: {inner}"
+
+
+def _short(value) -> str:
+    text = "none" if value is None else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _forget(out, name):
+    for run in range(count_runs(out)):
+        for end in (*(f"{suffix}.txt" for suffix in SUFFIXES), ".mp4"):
+            (run_folder(out, run) / f"{name}{end}").unlink(missing_ok=True)
 
 
 def run_folder(out, run: int) -> Path:

@@ -2,16 +2,18 @@
 
 import dataclasses
 import functools
+import hashlib
+import re
 from pathlib import Path
-
-from rich.console import Console
 
 from dimp_jax import config as configs
 from dimp_jax.evaluation import datasets, inputs, jobs, results, summary
 from dimp_jax.evaluation.metrics import rules
 from dimp_jax.evaluation.runners import objects, one_by_one
-from dimp_jax.host import command_line, compilation
+from dimp_jax.host import command_line, compilation, terminal
 from dimp_jax.media.images import InputError
+
+LONGEST_CHANGES = 80  # characters that a default --out says of changed options
 
 
 def source(args) -> inputs.Source:
@@ -54,17 +56,18 @@ def evaluate(args) -> bool:
     if found.objects and (args.batch > 1 or args.workers > 1):
         raise InputError("--box several times: its targets are tracked together already")
     rule = rules.get(args.rule or found.rule)
-    name = Path(args.config).stem + (f"-{found.name}" if found.name else "")
-    out = Path(args.out) if args.out else Path("results") / name
+    results.check_names(found.sequences)
+    out = Path(args.out) if args.out else Path("results") / default_name(args, found.name)
     config = configs.to_dict(args.settings)
     del config["training"]
     described = inputs.describe(source(args), checkpoint=args.settings.checkpoint)
     made_from = {"config": config, "inputs": described}
-    results.check_folder(out, **made_from)
+    results.check_folder(
+        out, **made_from, sequences=found.sequences, redo_changed=args.redo_changed
+    )
 
-    compilation.enable_cache()  # importing jax takes seconds: not before all input is checked
     share = _join_hosts(args.distributed)
-    console = Console(quiet=share.index > 0)
+    console = terminal.console(quiet=share.index > 0)
     options = jobs.Options(
         seed=args.settings.seed,
         runs=args.runs,
@@ -72,15 +75,24 @@ def evaluate(args) -> bool:
         save_video=args.save_video,
         show=args.show,
     )
-    track_jobs = _who_tracks(args, found, out, options, console)
-    is_done = None
+    is_done = functools.partial(jobs.has_results, out, options=options)
     if found.objects:
         is_done = lambda job: objects.are_targets_done(
             out, found.sequences, job.run, options=options
         )
-    results.make_folder(out, **made_from)
+    track_jobs = lambda todo: ()  # nobody has to be built for what is done already
+    if not all(is_done(job) for job in jobs.all_jobs(found.sequences, options.runs)):
+        track_jobs = _who_tracks(args, found, out, options, console)
+    results.check_folder(out, **made_from)  # by now another process may have begun something else
+    results.make_folder(out, **made_from, sequences=found.sequences)
+
+    def tracked(todo):
+        for job, outcome in track_jobs(todo):
+            results.check_ours(out, **made_from)
+            yield job, outcome
+
     scores = jobs.run_jobs(
-        track_jobs,
+        tracked,
         found.sequences,
         out,
         options=options,
@@ -92,11 +104,33 @@ def evaluate(args) -> bool:
     failed = list(jobs.failures(out, scores))
     for where, text in failed:
         console.rule(f"failed: {where}", style="red")
-        console.print(text.rstrip(), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"results in {out}", markup=False, soft_wrap=True)
+        terminal.print_line(console, text.rstrip())
+    terminal.print_line(console, f"results in {out}")
     if failed:
         console.print(f"{len(failed)} failed; the same command tries them again", style="red")
     return not failed
+
+
+def default_name(args, data_name: str | None) -> str:
+    """The folder of results in results/: the config, what was changed of it, and the data."""
+    given = configs.to_dict(configs.load(args.config))
+    changed = list(_changes(given, configs.to_dict(args.settings)))
+    if given["checkpoint"] is None:  # it needs one: which, is no variant of the config
+        changed = [text for text in changed if not text.startswith("checkpoint=")]
+    text = re.sub(r"[^\w.=+-]+", "_", "-".join(changed))
+    if len(text) > LONGEST_CHANGES:
+        text = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return "-".join(part for part in (Path(args.config).stem, text, data_name) if part)
+
+
+def _changes(given: dict, used: dict):
+    """Yields option=value of what differs outside of "training"."""
+    for name, value in used.items():
+        if isinstance(value, dict) and isinstance(given[name], dict):
+            if name != "training":
+                yield from _changes(given[name], value)
+        elif value != given[name]:
+            yield f"{name}={Path(value).name if name == 'checkpoint' else value}"
 
 
 def _check_options(args):
@@ -113,9 +147,6 @@ def _check_options(args):
 
 
 def _join_hosts(distributed: command_line.Distributed) -> jobs.Share:
-    import jax
-    from jax.experimental import multihost_utils
-
     from dimp_jax.host.distributed import initialize_distributed
 
     try:
@@ -124,11 +155,15 @@ def _join_hosts(distributed: command_line.Distributed) -> jobs.Share:
         raise InputError(str(error)) from error
     if not several:
         return jobs.Share()
+    import jax
+    from jax.experimental import multihost_utils
+
     meet = lambda: multihost_utils.sync_global_devices("evaluation")
     return jobs.Share(jax.process_index(), jax.process_count(), meet)
 
 
 def _who_tracks(args, found, out, options, console) -> jobs.TrackJobs:
+    compilation.enable_cache()  # importing jax takes seconds: not before all input is checked
     if args.workers > 1:
         from dimp_jax.evaluation.runners import workers
 
@@ -138,9 +173,9 @@ def _who_tracks(args, found, out, options, console) -> jobs.TrackJobs:
         )
     tracker = _tracker(args.settings)
     if tracker.notice:
-        console.print(tracker.notice, markup=False)
+        terminal.print_line(console, tracker.notice)
     shown = {"options": options, "console": console}
-    with console.status("compiling (once; kept for the next start)"):
+    with terminal.status(console, "compiling (once; kept for the next start)"):
         if found.objects:
             from dimp_jax.tracking.many.objects import Objects
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from dimp_jax import config as configs
-from dimp_jax.host import command_line, files
+from dimp_jax.host import command_line, files, terminal
 
 LICENSE = """The folder flatbuffers is a copy of the PyPI package of that name, version {version}.
 Copyright 2014 Google Inc.; Apache License 2.0, https://www.apache.org/licenses/LICENSE-2.0
@@ -116,18 +116,15 @@ def _copy_flatbuffers(folder: Path) -> None:
 
 def show(sizes, out: Path) -> None:
     """Prints what was written."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("file", "kB")
     table.columns[1].justify = "right"
     for name, size in sizes.items():
         table.add_row(name, f"{size / 1e3:,.1f}")
-    console = Console()
+    console = terminal.console()
     console.print(table)
-    console.print(
-        f"python {out}/run.py frames.npy X,Y,W,H > boxes.txt", markup=False, highlight=False
-    )
+    terminal.print_line(console, f"python {out}/run.py frames.npy X,Y,W,H > boxes.txt")
 
 
 @command_line.command("export", ValueError, OSError, ImportError)  # the last: OpenCV's libraries

@@ -25,8 +25,11 @@ RUN = {
 def init(image, box_xywh, seed=META["seed"]):
     """The state after the first frame: uint8 RGB [H, W, 3], and a box in 0-based pixels."""
     x, y, w, h = (float(v) for v in box_xywh)
+    rows, columns = image.shape[:2]
     if not (np.isfinite([x, y]).all() and 0 < w < np.inf and 0 < h < np.inf):
         raise ValueError(f"box {x}, {y}, {w}, {h}: expected finite x, y and positive w, h")
+    if x >= columns or y >= rows or x + w <= 0 or y + h <= 0:
+        raise ValueError(f"box {x}, {y}, {w}, {h}: outside the {columns} x {rows} px image")
     center_yx = np.float32([y + (h - 1) / 2, x + (w - 1) / 2])
     size_hw = np.float32([h, w])
     area = np.prod(size_hw * np.float32(META["search_area_scale"]))
@@ -51,8 +54,17 @@ def step(state, image):
 
 if __name__ == "__main__":
     _, path, box, *seed = sys.argv if len(sys.argv) in (3, 4) else sys.exit(__doc__)
-    frames, box = np.load(path, mmap_mode="r"), [float(v) for v in box.split(",")]
-    state = init(frames[0], box, *map(int, seed))
+    try:
+        frames = np.load(path, mmap_mode="r")
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not len(frames):
+            raise ValueError(f"{frames.dtype} {list(frames.shape)}: expected uint8 [N, H, W, 3]")
+    except (OSError, ValueError, EOFError) as error:
+        sys.exit(f"run.py: error: {path}: {getattr(error, 'strerror', None) or error}")
+    try:
+        box = [float(v) for v in box.split(",")]
+        state = init(frames[0], box, *map(int, seed))
+    except ValueError as error:
+        sys.exit(f"run.py: error: {' '.join(sys.argv[2:])}: expected X,Y,W,H [SEED] ({error})")
     print(*box, sep=",")
     for frame in frames[1:]:
         state, box, score, _ = step(state, frame)

@@ -8,20 +8,25 @@ from typing import Annotated
 import tyro
 
 from dimp_jax import config as configs
+from dimp_jax.host import compilation, interrupts
 
 DEFAULT_CONFIG = "dimp_lite0"
-BAD_INPUT, INTERRUPTED = 2, 130  # exit statuses
+BAD_INPUT = 2  # exit status
 TRACKER_FIELDS = ("model", "tracker", "checkpoint", "seed")
 
 
 def fail(name, error) -> int:
     """Prints an error on one line of stderr, and returns the exit status of bad input."""
-    print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    print(f"{name}: error: {' '.join(text.split())}", file=sys.stderr)
     return BAD_INPUT
 
 
 def command(name, *errors, stopped=None):
-    """Decorates a `main`, which then answers `errors` by `fail`, and Ctrl-C by a status of its own.
+    """Decorates a `main`, which then answers `errors` by `fail`, as it does where jax finds no
+    device, and Ctrl-C by one line and a status of its own.
 
     Args:
       name: of the command, for people. stopped: what they are told after Ctrl-C.
@@ -30,14 +35,18 @@ def command(name, *errors, stopped=None):
     def decorate(main):
         @functools.wraps(main)
         def answering(*args, **kwargs):
-            try:
-                return main(*args, **kwargs)
-            except errors as error:
-                return fail(name, error)
-            except KeyboardInterrupt:
-                if stopped:
-                    print(f"stopped: {stopped}", file=sys.stderr)
-                return INTERRUPTED
+            with interrupts.watched(f"stopped: {stopped}" if stopped else "stopped") as watch:
+                try:
+                    return main(*args, **kwargs)
+                except errors as error:
+                    return fail(name, error)
+                except (RuntimeError, AssertionError):
+                    missing = compilation.missing_device()
+                    if missing is None:
+                        raise
+                    return fail(name, missing)
+                except KeyboardInterrupt:
+                    return watch.told()
 
         return answering
 

@@ -2,8 +2,6 @@
 
 import os
 
-import jax
-
 
 def initialize_distributed(
     coordinator: str | None = None,
@@ -30,6 +28,8 @@ def initialize_distributed(
     if len(missing) == len(given):
         if not (auto and _launched_by_cluster()):
             return False
+        import jax  # takes seconds
+
         jax.distributed.initialize()
         return True
     if missing:
@@ -48,6 +48,8 @@ def initialize_distributed(
             f"distributed: process_id={process_id} of num_processes={num_processes}: expected "
             "0 <= process_id < num_processes"
         )
+    import jax
+
     jax.distributed.initialize(coordinator, num_processes, process_id)
     return num_processes > 1
 

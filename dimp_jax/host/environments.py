@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dimp_jax.host import terminal
 from dimp_jax.media.images import InputError
 
 
@@ -29,12 +30,6 @@ class Environment:
         return " ".join(f'"{requirement}"' for requirement in self.requirements)
 
 
-def cache_folder(name) -> Path:
-    """~/.cache/dimp_jax/NAME; XDG_CACHE_HOME has precedence."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "dimp_jax" / name
-
-
 def python_of(folder) -> Path:
     """The interpreter of a virtual environment."""
     return Path(folder) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -47,7 +42,7 @@ def make(environment: Environment, *, console):
       InputError: the folder holds something else, cannot be written, or pip failed (no network).
     """
     _check_may_install(environment)
-    with console.status(f"installing {environment.what} in {environment.folder} (once)"):
+    with terminal.status(console, f"installing {environment.what} in {environment.folder} (once)"):
         _install(environment)
 
 

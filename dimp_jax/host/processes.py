@@ -1,10 +1,23 @@
 """Worker processes that leave their end to the process that started them."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 from multiprocessing import connection
+
+
+@contextlib.contextmanager
+def interrupts_held():
+    """Around the start of workers: Ctrl-C waits in this process, and never reaches the others."""
+    hold = getattr(signal, "pthread_sigmask", None)  # missing on Windows
+    before = hold(signal.SIG_BLOCK, {signal.SIGINT}) if hold else None
+    try:
+        yield
+    finally:
+        if hold:
+            hold(signal.SIG_SETMASK, before)
 
 
 def follow_parent():

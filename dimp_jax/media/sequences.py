@@ -73,13 +73,6 @@ def load_folder(directory, *, limit=None, box=None) -> list[Sequence]:
         )
     if box is not None:
         raise InputError(f"--box is for one sequence, and {directory} holds {len(children)}")
-    names = {child.name for child in children}
-    for name in sorted(names):
-        if f"{name}_time" in names:
-            raise InputError(
-                f"{directory}: the results of {name!r} and {name + '_time'!r} would have the same "
-                "file names: rename one of the folders"
-            )
     return [load_sequence(child, limit=limit) for child in children]
 
 

@@ -2,8 +2,11 @@
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,8 @@ import numpy as np
 from dimp_jax.media.images import InputError
 from dimp_jax.media.opencv import cv2
 from dimp_jax.media.video_file import Header, read_frames, read_header
+
+LEAST_FREE_BYTES = 1 << 20  # a disk with less is taken for full
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,14 +86,16 @@ def video_writer(path, frame_rate):
     """Gives `write(rgb)`; the mp4 appears under `path` only when the block ends without an error.
 
     Raises:
-      InputError: this OpenCV cannot encode mp4.
+      InputError: this OpenCV cannot encode mp4. OSError: the disk is full, or anything else that
+        keeps the file from being whole; OpenCV itself does not say so.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.part.mp4")
-    writer = None
+    # Another process may write a video of the same name.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part.mp4")
+    writer, written = None, 0
 
     def write(rgb):
-        nonlocal writer
+        nonlocal writer, written
         height, width = rgb.shape[:2]
         # The codec cuts odd sizes; a repeated last row or column keeps the whole frame.
         bgr = cv2.copyMakeBorder(
@@ -100,13 +107,26 @@ def video_writer(path, frame_rate):
             if not writer.isOpened():
                 raise InputError(f"{path}: this OpenCV build cannot write mp4 (mp4v) videos")
         writer.write(bgr)
+        written += 1
 
     try:
         yield write
         if writer is not None:
             writer.release()
+            _check_written(temporary, path, written)
             os.replace(temporary, path)
     finally:
         if writer is not None:
             writer.release()
         temporary.unlink(missing_ok=True)
+
+
+def _check_written(temporary, path, count: int):
+    """Raises OSError, in the name of `path`, unless `temporary` is a video of `count` frames."""
+    written = cv2.VideoCapture(str(temporary))
+    found = int(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else 0
+    written.release()
+    if found != count:
+        free = shutil.disk_usage(path.parent).free
+        cause = errno.ENOSPC if free < LEAST_FREE_BYTES else errno.EIO
+        raise OSError(cause, os.strerror(cause), str(path))

@@ -1,19 +1,22 @@
 """python -m dimp_jax.studies NAME --out DIR ...; `NAME --help` shows a study's options."""
 
 import difflib
+import functools
 import importlib
 import sys
 
 import tyro
 
-from dimp_jax.media.images import InputError
+from dimp_jax.host import command_line, compilation, terminal
 
 # Each is a folder here with `Arguments`, `run(args, argv, console)` and, where the defaults of its
 # options come from a config, `parse(argv, prog)`.
 NAMES = ("convergence", "metagradient", "learned_loss", "ablation", "online", "refinement")
-INTERRUPTED = 130
 
 
+@command_line.command(
+    "studies", ValueError, OSError, stopped="the same command goes on with what is missing"
+)
 def main(argv=None, prog="python -m dimp_jax.studies") -> int:
     """Exit status: 0 done, 1 it cannot go on, 2 wrong input, 130 stopped (goes on next time)."""
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -27,33 +30,17 @@ def main(argv=None, prog="python -m dimp_jax.studies") -> int:
         print(f"studies: no study {name!r}; did you mean: {', '.join(near)}?", file=sys.stderr)
         return 2
     study = importlib.import_module(f"dimp_jax.studies.{name}")
-    parse = lambda argv, prog: tyro.cli(study.Arguments, args=argv, prog=prog)
-    parse = getattr(study, "parse", parse)
-    try:
-        args = parse(rest, f"{prog} {name}")
-    except (FileNotFoundError, ValueError) as error:
-        return _fail(error)
-    # After the options are checked: these take seconds.
-    from rich.console import Console
-
-    from dimp_jax.host import compilation
-
-    compilation.enable_cache()
-    console = Console(stderr=True)
-    try:
-        study.run(args, argv, console)
-    except (InputError, FileNotFoundError, ValueError) as error:
-        return _fail(error)
-    except KeyboardInterrupt:
-        print(f"stopped; the same command goes on in {args.out}", file=sys.stderr)
-        return INTERRUPTED
-    console.print(f"{args.out / 'report.md'}")
+    parse = getattr(study, "parse", None) or functools.partial(_parse, study.Arguments)
+    args = parse(rest, f"{prog} {name}")
+    compilation.enable_cache()  # after the options are checked: jax takes seconds
+    console = terminal.console(stderr=True)
+    study.run(args, argv, console)
+    terminal.print_line(console, f"{args.out / 'report.md'}")
     return 0
 
 
-def _fail(error) -> int:
-    print(f"studies: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return 2
+def _parse(arguments, argv, prog):
+    return tyro.cli(arguments, args=argv, prog=prog)
 
 
 if __name__ == "__main__":

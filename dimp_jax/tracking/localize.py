@@ -15,6 +15,12 @@ class Verdict(enum.IntEnum):
     UNCERTAIN = 2  # two equal peaks: follow the first, do not learn
     NOT_FOUND = 3
 
+    def __str__(self):
+        return self.name
+
+    def __format__(self, spec):
+        return format(self.name, spec)
+
 
 class Localization(NamedTuple):
     """The peak that is followed."""

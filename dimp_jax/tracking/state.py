@@ -30,6 +30,13 @@ class TrackerState:
     key: jax.Array
     frame: int = struct.field(pytree_node=False, default=1)  # the first frame is 1
 
+    def __repr__(self):
+        # Inside a transformation, or after a tree_map, the leaves may be anything.
+        pose = getattr(self.pose, "center_yx", None), getattr(self.pose, "size_hw", None)
+        known = all(isinstance(v, np.ndarray) and v.shape == (2,) for v in pose)
+        box = ", ".join(f"{v:.2f}" for v in box_of(self.pose)) if known else "..."
+        return f"TrackerState(frame={self.frame}, box_xywh=[{box}])"
+
 
 @struct.dataclass
 class TrackResult:

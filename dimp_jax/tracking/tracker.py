@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dimp_jax.config import Config
+from dimp_jax.host import compilation
 from dimp_jax.models.dimp import fold
 from dimp_jax.tracking import online, programs, weights
 from dimp_jax.tracking.online import Network
@@ -21,6 +22,14 @@ class Tracker:
     network: Network
     notice: str | None = None  # what the user should know about the weights
 
+    def __repr__(self):
+        model = self.config.model
+        count = sum(leaf.size for leaf in jax.tree.leaves(self.network.params))
+        return (
+            f"Tracker({model.backbone}, {count / 1e6:.1f} M parameters, "
+            f"checkpoint={self.config.checkpoint!r}, notice={self.notice!r})"
+        )
+
     def init(self, image, box_xywh, seed: int = 0) -> TrackerState:
         """See `online.init`; `seed` is the only source of randomness."""
         return online.init(self.network, self.config.tracker, image, box_xywh, jax.random.key(seed))
@@ -32,8 +41,10 @@ class Tracker:
     def warmup(self) -> None:
         """Compiles every program this tracker can need, on a blank image.
 
-        Shapes depend on the config alone, so nothing is compiled in any sequence after this.
+        Shapes depend on the config alone, so nothing is compiled in any sequence after this. It is
+        kept for the next process (`compilation.enable_cache`).
         """
+        compilation.enable_cache()
         config, network = self.config.tracker, self.network
         image = np.zeros((64, 64, 3), np.uint8)
         state = self.init(image, (16, 16, 32, 32))

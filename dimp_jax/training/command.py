@@ -8,9 +8,9 @@ from typing import Annotated
 import tyro
 
 from dimp_jax import config as configs
-from dimp_jax.host import command_line, compilation
+from dimp_jax.host import command_line, compilation, interrupts, terminal
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED = 1
 STAND_IN = "debug"  # whose defaults --help shows when no CONFIG is given
 
 
@@ -63,11 +63,9 @@ def run(args: Arguments, prog) -> int:
 
     compilation.enable_cache()
     distributed.initialize_distributed(**dataclasses.asdict(args.distributed))
-    from rich.console import Console
-
     from dimp_jax.training import log, loop
 
-    console = Console(quiet=jax.process_index() != 0)
+    console = terminal.console(quiet=jax.process_index() != 0)
     try:
         outcome = loop.train(args.settings, args.workdir, console)
     except log.NonFiniteLoss as error:
@@ -79,20 +77,21 @@ def run(args: Arguments, prog) -> int:
         return FAILED
     if outcome.signal is not None:
         name = signal.Signals(outcome.signal).name
-        log.tell(console, f"{name}: saved step {outcome.step}; the same command goes on from it")
+        terminal.print_line(
+            console, f"{name}: saved step {outcome.step}; the same command goes on from it"
+        )
     else:
-        log.tell(console, f"step {outcome.step}: evaluate with --checkpoint {args.workdir}")
-    return INTERRUPTED if outcome.signal == signal.SIGINT else 0
+        terminal.print_line(
+            console, f"step {outcome.step}: evaluate with --checkpoint {args.workdir}"
+        )
+    return interrupts.STATUS if outcome.signal == signal.SIGINT else 0
 
 
 def main(argv=None, prog="train.py") -> int:
     """Exit status: 0, also after SIGTERM; 1 when the loss is not finite; 2 if the input cannot be
     used, after a line on stderr; 130 after Ctrl-C."""
-    try:
-        return run(parse(sys.argv[1:] if argv is None else argv, prog), prog)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:  # before the first step, or a second one
-        print(f"{prog}: stopped; the same command goes on", file=sys.stderr)
-        return INTERRUPTED
+    # Ctrl-C before the first step, or a second one: after it the loop ends in good order.
+    answered = command_line.command(
+        prog, ValueError, OSError, ImportError, stopped="the same command goes on"
+    )
+    return answered(lambda: run(parse(sys.argv[1:] if argv is None else argv, prog), prog))()

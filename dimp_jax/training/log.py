@@ -6,9 +6,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dimp_jax.config import Config
+from dimp_jax.host import terminal
 from dimp_jax.training import figures, optim, writers
 from dimp_jax.training.steps import first_non_finite
 
@@ -17,16 +17,10 @@ class NonFiniteLoss(Exception):
     """A loss or a gradient is infinite or NaN: the parameters are no longer of use."""
 
 
-def tell(console, text: str) -> None:
-    """Prints plain text; the terminal, not rich, wraps it."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
 @contextlib.contextmanager
 def counted(console, what: str):
     """A progress bar; yields a function of (done, in all) and, if it is new, what is being done."""
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+    with terminal.Progress(console=console) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total, what=None: progress.update(
             task, completed=done, total=total, description=what
@@ -119,7 +113,7 @@ class RunLog:
         self.progress(step, training.total_steps, f"training, loss {values['loss']:.4g}")
         if validation:
             shown = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
-            tell(self.console, f"step {step}: {shown}")
+            terminal.print_line(self.console, f"step {step}: {shown}")
 
     def draw(self, step: int, params, initial):
         """Pictures of the learned functions of the loss, and of the metrics so far."""

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import operator
 import signal
 from pathlib import Path
@@ -13,9 +14,10 @@ from jax.experimental import multihost_utils
 from dimp_jax.checkpoints.run import RunCheckpoints
 from dimp_jax.config import Config
 from dimp_jax.data import loader
+from dimp_jax.host import terminal
 from dimp_jax.training import data_parallel as parallel
 from dimp_jax.training import feature_pool, signals, steps, validation, workdir, writers
-from dimp_jax.training.log import RunLog, Window, counted, tell
+from dimp_jax.training.log import RunLog, Window, counted
 from dimp_jax.training.start import start_variables
 
 COUNTS = (
@@ -76,7 +78,8 @@ def train(config: Config, directory, console) -> Outcome:
         first = int(host_state.step)
         if main:
             origin = start_name if restored is None else f"step {first}"
-            tell(console, f"{directory}: from {origin} to step {training.total_steps}")
+            begins = f"{directory}: from {origin} to step {training.total_steps}"
+            terminal.print_line(console, begins)
         if first >= training.total_steps:
             return Outcome(first, None)
 
@@ -156,7 +159,14 @@ def _pooled_batches(config, variables, directory, start_step, console):
     with contextlib.ExitStack() as stack:
         with counted(console, "features") as progress:
             pool = stack.enter_context(
-                feature_pool.opened(config, variables, directory, progress=progress, **place)
+                feature_pool.opened(
+                    config,
+                    variables,
+                    directory,
+                    progress=progress,
+                    tell=functools.partial(terminal.print_line, console),
+                    **place,
+                )
             )
         yield feature_pool.batches(pool, config, start_step=start_step, **_processes())
 

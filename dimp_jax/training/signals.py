@@ -3,6 +3,8 @@
 import contextlib
 import signal
 
+from dimp_jax.host import interrupts
+
 
 class StopRequest:
     """Which signal has asked for an end; None while there was none."""
@@ -30,6 +32,7 @@ def noted(*numbers):
     for number in numbers:
         signal.signal(number, note)
     try:
-        yield request
+        with interrupts.suspended():
+            yield request
     finally:
         restore()

@@ -54,8 +54,8 @@ def test_folder_of_sequences(evaluate, tmp_path, capsys):
     assert evaluate.main(["--data", "data"]) == 0
     out = tmp_path / "results" / "dimp_lite0-data"
     names = [f"{name}{end}.txt" for name in "ab" for end in ("", "_decode_time", "_time")]
-    names += ["config.json", "input.json"]
-    assert sorted(p.name for p in out.iterdir()) == [*names, "summary.json"]
+    names += ["config.json", "input.json", "sequences.json", "summary.json"]
+    assert sorted(p.name for p in out.iterdir()) == names
     summary = json.loads((out / "summary.json").read_text())
     assert summary["mean"]["precision_20"] == 1.0
     printed = " ".join(capsys.readouterr().out.split())
@@ -239,7 +239,8 @@ def test_interrupted(evaluate, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(FakeTracker, "step", interrupted)
     assert evaluate.main(["--data", "s", "--out", "o"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
-    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["config.json", "input.json"]
+    notes = ["config.json", "input.json", "sequences.json"]
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == notes
 
 
 def test_missing_graphics_library_is_explained(tmp_path):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import runpy
 import subprocess
 import sys
 
@@ -68,7 +69,7 @@ def exported(tmp_path_factory):
 @pytest.mark.slow
 def test_a_clean_process_gives_the_boxes_of_the_tracker(exported, tmp_path):
     tracker, out = exported
-    assert len((out / "run.py").read_text().splitlines()) <= 60
+    assert len((out / "run.py").read_text().splitlines()) <= 72
     np.save(tmp_path / "frames.npy", FRAMES)
     given = (out / "run.py", tmp_path / "frames.npy", ",".join(str(v) for v in BOX), "3")
     code = CLEAN_PROCESS.format(refused=set(REFUSED))
@@ -113,8 +114,33 @@ def test_the_runner_refuses_what_it_cannot_track(exported):
         run.init(FRAMES[0], (1, 2, 0, 4))
     with pytest.raises(ValueError, match="finite x, y"):
         run.init(FRAMES[0], (np.nan, 2, 3, 4))
+    with pytest.raises(ValueError, match=f"outside the {FRAMES[0].shape[1]} x "):
+        run.init(FRAMES[0], (5000, 2, 3, 4))
     with pytest.raises(ValueError, match=r"image of \(100, "):
         run.step({"image_hw": np.float32(FRAMES[0].shape[:2])}, FRAMES[1][:100])
+
+
+def test_the_runner_answers_wrong_input_in_one_line(tmp_path, monkeypatch):
+    command.write(means_tracker("iou", "inside", "2019", 4), tmp_path / "out", ("cpu",))
+    files = {"frames.npy": FRAMES[:2], "gray.npy": FRAMES[:2, ..., 0], "float.npy": FRAMES[:2] / 2}
+    for name, frames in files.items():
+        np.save(tmp_path / name, frames)
+    (tmp_path / "text.npy").write_text("no array")
+    monkeypatch.chdir(tmp_path)
+    for argv, said in (
+        (["none.npy", "1,2,3,4"], "none.npy: No such file or directory"),
+        (["text.npy", "1,2,3,4"], "text.npy: "),
+        (["gray.npy", "1,2,3,4"], r"gray.npy: uint8 .*expected uint8 \[N, H, W, 3\]"),
+        (["float.npy", "1,2,3,4"], "float.npy: float64 .*expected uint8"),
+        (["frames.npy", "1,2,3"], r"1,2,3: expected X,Y,W,H \[SEED\]"),
+        (["frames.npy", "1,2,3,x"], r"1,2,3,x: expected X,Y,W,H \[SEED\]"),
+        (["frames.npy", "1,2,3,-4"], "1,2,3,-4: expected X,Y,W,H .*positive w, h"),
+        (["frames.npy", "1,2,3,4", "x"], "1,2,3,4 x: expected X,Y,W,H"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["run.py", *argv])
+        with pytest.raises(SystemExit, match=f"^run.py: error: {said}") as caught:
+            runpy.run_path(str(tmp_path / "out" / "run.py"), run_name="__main__")
+        assert "\n" not in caught.value.code
 
 
 def means_network(uses_iou, filter_size_cells):

@@ -1,14 +1,18 @@
 """The online tracker on a small random network: replay, seeds, compilations, refusals, extremes."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
 import pytest
 
+from dimp_jax.config import Config, ModelConfig
 from dimp_jax.tracking import online
 from dimp_jax.tracking.localize import Verdict
-from dimp_jax.tracking.state import box_of, initial_pose
+from dimp_jax.tracking.online import Network
+from dimp_jax.tracking.state import TrackerState, box_of, initial_pose
+from dimp_jax.tracking.tracker import Tracker
 from tests.support import small_tracker
 from tests.support.golden_files import inputs
 
@@ -36,6 +40,20 @@ def assert_same_bits(one, other):
     assert jax.tree.structure(one) == jax.tree.structure(other)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_representations_are_short():
+    pose, base = initial_pose(BOX, 288, 5.0)
+    state = TrackerState(pose, base, np.array([4, 5]), FRAMES[0], FRAMES[0], None, FRAMES[0], 3)
+    shown = ", ".join(f"{v:.2f}" for v in BOX)
+    assert repr(state) == f"TrackerState(frame=3, box_xywh=[{shown}])"
+    assert repr(jax.tree.map(lambda leaf: 0, state)) == "TrackerState(frame=3, box_xywh=[...])"
+    config = Config(model=ModelConfig(backbone="resnet18"))
+    tracker = Tracker(config, Network({"a": np.zeros(1_500_000)}, *[None] * 3))
+    assert "1.5 M parameters" in repr(tracker) and len(repr(tracker)) < 200
+    found = Verdict.HARD_NEGATIVE
+    assert f"{found}" == str(found) == found.name == "HARD_NEGATIVE"
+    assert found == 1 and Verdict.NORMAL < found and json.dumps(found) == "1"
 
 
 def test_nothing_compiles_after_warmup():

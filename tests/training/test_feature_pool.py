@@ -213,6 +213,18 @@ def test_a_resumed_rolling_pool_gives_the_same_batches(
     assert min(made, default=first_made) == first_made
 
 
+def test_what_has_to_be_made_is_said_before(pool_dir, tmp_path):
+    variables, told = small_training.variables(small_training.TINY), []
+    more = {"first_step": 0, "progress": lambda done, total: None, "tell": told.append, **PROCESS}
+    with feature_pool.opened(settings(), variables, pool_dir, **more):
+        assert told == []  # all of it is there
+    with feature_pool.opened(settings(), variables, tmp_path, **more) as pool:
+        (line,) = told
+    size = sum(array.nbytes for array in pool.maps.values()) / 1e9
+    assert line.startswith(f"before the first step: features of 32 samples, {size:.2g} GB in ")
+    assert str(tmp_path) in line and re.search(r"about \S+ minutes here", line)
+
+
 def test_another_pool_is_refused(pool_dir):
     other = settings(data=dataclasses.replace(DATA, part_probability=0.5))
     with pytest.raises(ValueError, match="features of another data: choose another"):

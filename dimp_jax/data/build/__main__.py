@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
-from rich.markup import escape
 
-from dimp_jax.host import command_line
+from dimp_jax.host import command_line, terminal
 from dimp_jax.media.images import InputError
 
 Builder = Literal[
@@ -88,14 +86,14 @@ def build(args, console):
             raise InputError(f"{option} {value!r}: expected letters, digits and underscores")
     request = make_request(args)
     directory = args.out / name / args.split
-    with console.status(f"listing {escape(str(args.source))}"):
+    with terminal.status(console, f"listing {args.source}"):
         plan = parts.make_plan(builder_class(args.builder), request, directory, args.part_frames)
     finished = records_index.split_directory(args.out, name, args.split)
     if finished:
         before = records_index.read_metadata(finished).get("made_from", {})
         parts.check_same_build(plan.made_from, before, directory)
         shutil.rmtree(plan.work, ignore_errors=True)  # left if stopped at the very end
-        console.print(f"{directory}: built already, nothing to do", markup=False, soft_wrap=True)
+        terminal.print_line(console, f"{directory}: built already, nothing to do")
         return
     with alone(plan):
         parts.start(plan)
@@ -159,21 +157,20 @@ def alone(plan):
 
 def _sum_up(plan, index, problems, console):
     visible = index.visible(0)
-    console.print(
+    terminal.print_line(
+        console,
         f"{plan.directory}: {len(index.names)} sequences, {len(visible)} frames "
         f"({int(visible.sum())} with a visible target), {int(index.masked.sum())} sequences with "
         "masks",
-        markup=False,
-        soft_wrap=True,
     )
     if not problems:
         return
     for problem in problems[:SHOWN_PROBLEMS]:
-        console.print(f"  {problem.where}: {problem.why}", markup=False, soft_wrap=True)
+        terminal.print_line(console, f"  {problem.where}: {problem.why}")
     if len(problems) > SHOWN_PROBLEMS:
         console.print(f"  ... and {len(problems) - SHOWN_PROBLEMS} more")
     path = next(plan.directory.glob("*/problems.json"))
-    console.print(f"{len(problems)} problems, all of them in {path}", markup=False, soft_wrap=True)
+    terminal.print_line(console, f"{len(problems)} problems, all of them in {path}")
 
 
 @command_line.command(
@@ -186,7 +183,7 @@ def main(argv=None, prog="python -m dimp_jax.data.build") -> int:
     """Exit status: 0; 1 if a process died; 2 for input that cannot be used; 130 if stopped."""
     args = tyro.cli(Arguments, args=argv, prog=prog)
     try:
-        build(args, Console(stderr=True))
+        build(args, terminal.console(stderr=True))
     except BrokenProcessPool:
         print(
             "build: error: a worker process died, for want of memory perhaps: the same command "

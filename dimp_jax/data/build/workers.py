@@ -3,11 +3,8 @@
 import multiprocessing
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from dimp_jax.data.build import parts
-from dimp_jax.host import processes
+from dimp_jax.host import processes, terminal
 
 _shared = None  # in a worker: (frames done by all workers, "stop" event)
 
@@ -25,16 +22,9 @@ def build_missing(plan: parts.Plan, workers: int, console):
     """
     missing = plan.missing()
     left = sum(footage.num_frames for number in missing for footage in plan.parts[number])
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("frames"),
-        TimeRemainingColumn(),
-    )
     name = f"{plan.directory.parent.name}:{plan.directory.name}"
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(escape(name), total=plan.num_frames)
+    with terminal.Progress("frames", console=console) as progress:
+        task = progress.add_task(name, total=plan.num_frames)
         progress.update(task, completed=plan.num_frames - left)
         on_frames = lambda count: progress.advance(task, count)
         workers = min(workers, len(missing))

@@ -16,7 +16,7 @@ import tyro
 
 from dimp_jax.evaluation import datasets, inputs, results, summary
 from dimp_jax.evaluation.exchange import layouts
-from dimp_jax.host import command_line
+from dimp_jax.host import command_line, terminal
 from dimp_jax.host.files import whole
 from dimp_jax.media.images import InputError
 from dimp_jax.media.text import first_names, read_rows
@@ -184,14 +184,12 @@ def _write(args, sequences, found):
 @command_line.command("imported", InputError)
 def main(argv=None, prog="python -m dimp_jax.evaluation.imported") -> int:
     """Exit status: 0; 1 if sequences are missing; 2 after one line on stderr."""
-    from rich.console import Console
-
     args = tyro.cli(Arguments, args=argv, prog=prog)
     report = import_results(args)
-    console = Console()
+    console = terminal.console()
     console.print(summary.table(report.summary))
     for notice in report.notices:
-        console.print(notice, markup=False, soft_wrap=True, highlight=False)
+        terminal.print_line(console, notice)
     counts = {"sequences": len(report.summary["sequences"]), "runs": report.summary["runs"]}
     print(f"{args.out}: " + ", ".join(f"{what}: {count}" for what, count in counts.items()))
     return int(bool(report.summary["failed"]))

@@ -131,7 +131,9 @@ def _sequences(args):
                 f"{args.out}: made with {option}, so it is a part of {wanted} only: give the "
                 f"evaluate.py command without {option}"
             )
-    return datasets.load(wanted, args.dataset_dir or described["data_dir"])
+    sequences = datasets.load(wanted, args.dataset_dir or described["data_dir"])
+    results.check_unchanged(args.out, sequences)
+    return sequences
 
 
 def _got10k_files(out, sequences):

@@ -1,6 +1,6 @@
 """Writes one HTML page, and its plots as PNG and PDF, from results of evaluate.py.
 
-python -m dimp_jax.evaluation.report results/dimp50 results/dimp18
+python -m dimp_jax.evaluation.report results/dimp50 results/dimp18 --out compared/report.html
 python -m dimp_jax.evaluation.report results/baselines-dev --out compare.html --rule visible
 """
 
@@ -25,7 +25,8 @@ class Arguments:
     scores of the first one."""
 
     out: Path | None = None
-    """The page. Default: OUT/report.html, or report.html in this folder for several OUT."""
+    """The page, FOLDER/NAME.html; its plots lie beside it. Default: OUT/report.html; several OUT
+    need it."""
 
     rule: str | None = None
     """Metric rule. Default: the official one of the data set."""
@@ -47,7 +48,11 @@ def write(args: Arguments) -> list[Path]:
         raise InputError("no results: expected OUT..., folders written by evaluate.py")
     if args.clips < 0:
         raise InputError(f"--clips {args.clips}: expected 0 or more")
-    out = args.out or (args.results[0] if len(args.results) == 1 else Path()) / "report.html"
+    if args.out is None and len(args.results) > 1:
+        raise InputError(
+            "several OUT: say where the page and its plots go: --out FOLDER/report.html"
+        )
+    out = args.out or args.results[0] / "report.html"
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--out {out}: expected the name of an .html file")
 
@@ -106,7 +111,10 @@ def make_clips(comparison, count: int) -> list:
 def main(argv=None, prog="python -m dimp_jax.evaluation.report") -> int:
     """Exit status: 0; 2 if the input cannot be used, after a line on stderr; 130 if stopped."""
     written = write(tyro.cli(Arguments, args=argv, prog=prog))
-    print(f"report in {written[0]}, plots beside it: {', '.join(p.name for p in written[1:])}")
+    print(
+        f"report in {written[0].absolute()}, plots beside it: "
+        f"{', '.join(p.name for p in written[1:])}"
+    )
     return 0
 
 

@@ -204,6 +204,8 @@ def _load_sequences(folders):
         seen.append(only)
         loaded = inputs.reload(folder)
         found |= {sequence.name: sequence for sequence in loaded.sequences}
+    for folder in folders:
+        results.check_unchanged(folder, found.values())
     return list(found.values()), loaded.name or "the demo", loaded.rule
 
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dimp_jax.evaluation import jobs, results
 from dimp_jax.evaluation.jobs import Options, Tracked
+from dimp_jax.host import terminal
 from dimp_jax.media import draw, window
 from dimp_jax.media.images import InputError
 from dimp_jax.media.video import video_writer
@@ -200,11 +200,4 @@ def drawn_frames(options: Options, path, frame_rate: float | None):
 
 def progress_of_frames(console):
     """A progress display whose tasks have a total and a field `fps`."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[fps]} fps"),
-        TimeRemainingColumn(),
-        console=console,
-    )
+    return terminal.Progress("{task.fields[fps]} fps", console=console)

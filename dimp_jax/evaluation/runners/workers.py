@@ -7,6 +7,7 @@ import os
 
 from dimp_jax.evaluation import jobs
 from dimp_jax.evaluation.runners import one_by_one
+from dimp_jax.host import processes
 from dimp_jax.media.images import InputError
 
 _tracker = None  # of a worker process, built with its first job
@@ -38,12 +39,14 @@ def in_processes(build, todo, *, workers: int, options: jobs.Options, console):
         )
         # Not waited for: what is queued would still be tracked after Ctrl-C.
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        stack.push(_end_workers)
         progress = stack.enter_context(one_by_one.progress_of_frames(console))
         total = sum(job.sequence.frames.count or 0 for job in todo)
         task = progress.add_task(
             f"{len(todo)} sequences, {workers} processes", total=total, fps="-"
         )
-        started = {pool.submit(_work, build, job, options.seed + job.run): job for job in todo}
+        with processes.interrupts_held():
+            started = {pool.submit(_work, build, job, options.seed + job.run): job for job in todo}
         for future in concurrent.futures.as_completed(started):
             job = started[future]
             try:
@@ -59,8 +62,16 @@ def in_processes(build, todo, *, workers: int, options: jobs.Options, console):
             yield job, outcome
 
 
+def _end_workers(kind, *_):
+    """After Ctrl-C, which they do not see, nobody waits for the sequences they are at."""
+    if kind is KeyboardInterrupt:
+        for child in multiprocessing.active_children():
+            child.terminate()
+
+
 def _start_worker(numbers, workers):
     """Divides what the processes share before JAX is imported."""
+    processes.follow_parent()
     number = numbers.get()
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from dimp_jax import config as configs
@@ -21,7 +20,7 @@ from dimp_jax.evaluation import inputs, results
 from dimp_jax.evaluation.vot import analysis
 from dimp_jax.evaluation.vot import toolkit as toolkits
 from dimp_jax.evaluation.vot import workspace as workspaces
-from dimp_jax.host import command_line
+from dimp_jax.host import command_line, terminal
 from dimp_jax.media.images import InputError
 
 DEFAULT_STACK = "vot2018/shortterm"
@@ -139,7 +138,7 @@ def evaluate(args: Arguments, console) -> dict:
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
     show(summary, console)
-    console.print(f"numbers in {out}", markup=False, soft_wrap=True, highlight=False)
+    terminal.print_line(console, f"numbers in {out}")
     return summary
 
 
@@ -158,7 +157,7 @@ def show(summary, console):
         table.add_row(f"{name} x {values['repetitions']}", *cells)
     console.print(table)
     for line in notes(summary):
-        console.print(line, markup=False, soft_wrap=True, highlight=False)
+        terminal.print_line(console, line)
 
 
 def notes(summary) -> list[str]:
@@ -236,13 +235,11 @@ def _last_message(said):
     return lines[-1] if lines else "it said nothing"
 
 
-@command_line.command(
-    "vot", ValueError, FileNotFoundError, stopped="the same command goes on where it was"
-)
+@command_line.command("vot", ValueError, OSError, stopped="the same command goes on where it was")
 def main(argv=None, prog="python -m dimp_jax.evaluation.vot") -> int:
     args = tyro.cli(Arguments, args=argv, prog=prog)
     try:
-        evaluate(args, Console())
+        evaluate(args, terminal.console())
     except Failed as error:
         print(f"vot: error: {error}", file=sys.stderr)
         return 1

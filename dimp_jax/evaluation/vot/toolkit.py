@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dimp_jax.host import environments
+from dimp_jax.host import environments, files
 from dimp_jax.host.environments import Environment
 from dimp_jax.media.images import InputError
 
@@ -139,7 +139,7 @@ def numbers(version) -> tuple[int, ...]:
 
 
 def _own_environment(console):
-    folder = environments.cache_folder("vot-toolkit")
+    folder = files.cache_folder("vot-toolkit")
     what = "the VOT toolkit"
     environment = Environment(folder, requirements(), MARKER, what, OPTION)
     found = describe(environment.python)

@@ -9,6 +9,7 @@ import numpy as np
 from dimp_jax import config as config_files
 from dimp_jax.checkpoints import CheckpointError, weights_file
 from dimp_jax.checkpoints.publish import without_folders
+from dimp_jax.host import terminal
 from dimp_jax.host.machine import machine
 from dimp_jax.media.images import InputError
 from dimp_jax.studies.ablation import cost, data, fit, report, score, train
@@ -112,7 +113,7 @@ def publish(out, groups, states, base, console) -> None:
             try:
                 weights_file.save(path, train.member_variables(state, index), card, "float16")
             except CheckpointError as error:  # a training that diverged
-                console.print(f"{member.name}: no file of its weights: {error}", markup=False)
+                terminal.print_line(console, f"{member.name}: no file of its weights: {error}")
 
 
 def setup(args, groups, base) -> str:

@@ -8,6 +8,7 @@ import dataclasses
 from pathlib import Path
 
 from dimp_jax import config as configs
+from dimp_jax.host import terminal
 from dimp_jax.host.machine import busy_notice, machine
 from dimp_jax.studies import accuracy
 from dimp_jax.studies import study as studies
@@ -62,7 +63,7 @@ def run(args: Arguments, argv, console) -> None:
     study = studies.open_study("online", args, made_from, argv)
     busy = busy_notice(machine())
     if busy:
-        console.print(busy, markup=False)
+        terminal.print_line(console, busy)
     measure.measure(
         study,
         config,

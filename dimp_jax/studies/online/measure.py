@@ -10,6 +10,7 @@ import time
 import numpy as np
 
 from dimp_jax import config as configs
+from dimp_jax.host import terminal
 from dimp_jax.host.machine import machine
 from dimp_jax.media.images import InputError
 from dimp_jax.studies import accuracy
@@ -94,7 +95,7 @@ def build(name: str, config: configs.Config, told: set, console):
         raise InputError(f"{name}: {error}") from error
     if built.notice and built.notice not in told:
         told.add(built.notice)
-        console.print(built.notice, markup=False)
+        terminal.print_line(console, built.notice)
     return built
 
 

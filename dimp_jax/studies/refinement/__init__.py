@@ -13,7 +13,7 @@ from rich.table import Table
 
 from dimp_jax import config as configs
 from dimp_jax.evaluation import results
-from dimp_jax.host import command_line
+from dimp_jax.host import command_line, terminal
 from dimp_jax.media import sequences
 from dimp_jax.studies import study as studies
 from dimp_jax.studies.refinement import measure
@@ -72,13 +72,13 @@ def run(args: Arguments, argv, console) -> None:
     from dimp_jax.tracking.tracker import build  # jax: not before all input is checked
 
     tracker = build(config)
-    with console.status("refining (the first calls compile)"):
+    with terminal.status(console, "refining (the first calls compile)"):
         measured = measure.measure(tracker, found, options, args.seed)
     written = {"data": str(args.data.resolve()), **made_from, **measured}
     text = json.dumps(written, indent=2, allow_nan=False) + "\n"
     results.write_atomically(study.folder / "refinement.json", text)
     shown = tables(measured)
-    Console().print(*shown)
+    terminal.console().print(*shown)
     study.report("The box refinement alone", [f"```\n{plain(table)}\n```" for table in shown])
 
 

@@ -85,6 +85,7 @@ def opened(
     process_index: int,
     process_count: int,
     progress,
+    tell=lambda text: None,
 ):
     """This process's `FeaturePool`, ready for step `first_step`; makes what is missing of it.
 
@@ -92,6 +93,7 @@ def opened(
       variables: {"params", "batch_stats"}, numpy; the frozen part of the backbone is used.
       workdir: of the run; the pool's place unless `feature_pool.dir` names another.
       progress: called with (samples done, samples needed to begin) now and then.
+      tell: called with what has to be made before the first step, if anything.
 
     Raises:
       ValueError: there is a pool made from something else, the disk is too small, or a feature is
@@ -105,7 +107,16 @@ def opened(
     ring = maker.open_ring(config, variables, folder / f"{process_index}-of-{process_count}", slots)
     shares = {"process_index": process_index, "process_count": process_count}
     with maker.Maker(ring, config, variables, kept=kept, **shares) as made:
-        made.wait_for(_first_in_use(config.training, first_step, process_count), samples, progress)
+        first = _first_in_use(config.training, first_step, process_count)
+        missing = samples - (ring.done - first if ring.holds(first) else 0)
+        if missing > 0:
+            size = sum(array.nbytes for array in ring.maps.values()) / slots * missing
+            tell(
+                f"before the first step: features of {missing} samples, {size / 1e9:.2g} GB in "
+                f"{folder}, about {made.seconds_for(missing) / 60:.2g} minutes here; they are kept "
+                "(fewer: --training.feature-pool.samples, none: 0)"
+            )
+        made.wait_for(first, samples, progress)
         wait_for = lambda first: made.wait_for(first, samples)
         yield FeaturePool(ring.maps, ring.box_xywh, samples, wait_for)
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 from concurrent import futures
 
 import jax
@@ -35,7 +36,7 @@ class Maker:
     ):
         """`kept`: samples older than those waited for that are not overwritten; None: no one is."""
         self._ring, self._kept = ring, kept
-        self._config, self._variables = config, variables
+        self._config, self._extract = config, extractor(config, variables)
         self._shares = {"process_index": process_index, "process_count": process_count}
         self._changed = threading.Condition()
         self._first = None  # the oldest sample in use
@@ -50,6 +51,17 @@ class Maker:
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
+
+    def seconds_for(self, count: int) -> float:
+        """About how long `count` samples take here, from a blank crop; compiles the extractor."""
+        side, frames = self._config.training.data.crop.size_px, self._ring.box_xywh.shape[1]
+        crop, brightness = np.zeros((1, side, side, 3), np.uint8), np.ones(1, np.float32)
+        took_s = []
+        for _ in range(4):  # the first compiles
+            began = time.perf_counter()
+            jax.block_until_ready(self._extract(crop, brightness))
+            took_s.append(time.perf_counter() - began)
+        return min(took_s[1:]) * frames * count / (os.cpu_count() or 1)
 
     def wait_for(self, first: int, count: int, progress=lambda done, total: None):
         """Returns when samples `first` to `first + count - 1` are there; older ones may then go.
@@ -84,7 +96,6 @@ class Maker:
             return
         data = pool_data(self._config)
         sampler = loader.open_sampler(data, seed=self._config.seed, training=True)
-        extract = extractor(self._config, self._variables)
         with loader.batches(
             sampler,
             data,
@@ -96,7 +107,7 @@ class Maker:
         ) as chunks:
             with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
                 while self._room():
-                    store(self._ring, next(chunks), extract, threads)
+                    store(self._ring, next(chunks), self._extract, threads)
                     with self._changed:
                         self._ring.written()
                         self._changed.notify_all()
