@@ -2,6 +2,7 @@
 
 import errno
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import cv2
