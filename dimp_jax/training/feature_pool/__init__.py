@@ -108,7 +108,8 @@ def opened(
     shares = {"process_index": process_index, "process_count": process_count}
     with maker.Maker(ring, config, variables, kept=kept, **shares) as made:
         first = _first_in_use(config.training, first_step, process_count)
-        missing = samples - (ring.done - first if ring.holds(first) else 0)
+        there = ring.done - first if kept is None or ring.holds(first) else 0
+        missing = samples - there
         if missing > 0:
             size = sum(array.nbytes for array in ring.maps.values()) / slots * missing
             tell(
