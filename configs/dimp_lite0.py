@@ -6,7 +6,14 @@ python train.py configs/dimp_lite0.py --workdir runs/lite0 --data-dir DATA  # do
 Its training keeps the backbone's ImageNet weights, and so computes the backbone's features once.
 """
 
-from dimp_jax.config import Config, ModelConfig, RefineConfig, TrackerConfig
+from dimp_jax.config import (
+    Config,
+    LocalizeConfig,
+    MemoryConfig,
+    ModelConfig,
+    RefineConfig,
+    TrackerConfig,
+)
 from dimp_jax.config.training import (
     CompositeConfig,
     CropConfig,
@@ -26,6 +33,10 @@ def get_config() -> Config:
         model=ModelConfig(backbone="efficientnet_lite0", clf_channels=128, iou_channels=96),
         # One step of a perfect density of these 0.05 is 0.05 ** 2.
         tracker=TrackerConfig(
+            crop_size_px=256,  # with this search area a target is as large as in training
+            search_area_scale=4.0,
+            memory=MemoryConfig(train_interval=10),
+            localize=LocalizeConfig(motion_prior=0.4),
             refine=RefineConfig(
                 method="iou_relative",
                 step_position=2.5e-3,
@@ -33,7 +44,7 @@ def get_config() -> Config:
                 iterations=3,
                 size_rate=0.25,
                 aspect_prior_std=0.2,
-            )
+            ),
         ),
         checkpoint="dimp_lite0",
         training=TrainingConfig(

@@ -221,3 +221,26 @@ def test_score_filter_sums_a_box():
     assert found.scores.shape == (1, S, S)
     np.testing.assert_allclose(found.scores[0, 9, 8:13], [0.5, 0.5, 0.9, 0.4, 0.4], rtol=1e-6)
     check(found, Verdict.NORMAL, (-16, 16))  # of the equal sums the first row
+
+
+def test_motion_prior_prefers_the_peak_near_the_last_position():
+    """5 cells away, 1.25 target sizes, a peak keeps 1 - 0.4 (1 - exp(-0.78)) = 0.78 of itself."""
+    prior = dataclasses.replace(DEFAULT, motion_prior=0.4)
+    far, near = (9, 14), (9, 9)
+    rival = score_map((*near, 0.60), (*far, 0.70))
+    check(find(rival), Verdict.UNCERTAIN, (0, 80))
+    found = find(rival, config=prior)
+    check(found, Verdict.UNCERTAIN, (0, 0))  # 0.7 * 0.78 < 0.6; the rival is as strong as it is
+    np.testing.assert_allclose(found.max_score, 0.70)
+    weaker = score_map((*near, 0.5), (*far, 0.70))
+    check(find(weaker, config=prior), Verdict.HARD_NEGATIVE, (0, 80))
+    # Where the target was, not the middle of the window, is what counts.
+    moved = {"center": CENTER + np.float32([0, 80]), "sample_pos": [CENTER]}
+    turned = score_map((*near, 0.70), (*far, 0.60))
+    check(find(turned, config=prior, **moved), Verdict.UNCERTAIN, (0, 80))
+
+
+def test_motion_prior_does_not_judge_what_is_found():
+    prior = dataclasses.replace(DEFAULT, motion_prior=0.9)
+    check(find(score_map((0, 18, 0.26)), config=prior), Verdict.NORMAL, (-144, 144))
+    check(find(score_map((0, 18, 0.24)), config=prior), Verdict.NOT_FOUND, (-144, 144))
