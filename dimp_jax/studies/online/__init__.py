@@ -14,7 +14,7 @@ from dimp_jax.studies import accuracy
 from dimp_jax.studies import study as studies
 from dimp_jax.studies.online import figures, measure, results, variants
 
-QUICK_FRAMES = 45  # two regular updates
+QUICK_FRAMES = 45  # a few regular updates
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

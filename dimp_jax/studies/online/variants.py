@@ -35,7 +35,7 @@ GRID = {
     **_each("memory {}", "memory.size", 20, 30, 50, 100),
     **_each("first frame: {} iterations", "memory.init_iterations", 0, 2, 5, 10, 20),
 }
-QUICK = ("no update", "moving average", "update: 4 iterations", "update every 10")
+QUICK = ("no update", "moving average", "update: 4 iterations", "update every 5")
 
 # More, to be named after --only. With a crop of 288 px a search area of 5 shows a target at
 # 58 x 58 px; the first two keep that.
