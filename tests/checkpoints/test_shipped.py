@@ -122,7 +122,7 @@ def test_training_goes_on_from_the_shipped_weights(quick_compilation):
     config = tiny_training()
     trained, name = start.start_variables(config)
     assert name.startswith(NAME) and "fresh" not in name
-    fresh = start._fresh(config, weights.HEADS)
+    fresh = start.fresh(config, weights.HEADS)
     fresh = {g: fresh[g] | {"backbone": trained[g]["backbone"]} for g in fresh}
 
     step = jax.jit(steps.make_train_step(config))
