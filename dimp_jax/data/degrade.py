@@ -16,7 +16,7 @@ def degrade(image: np.ndarray, size_px: float, config, draws: Draws) -> np.ndarr
     Args:
       size_px: geometric mean of the target's sides in it.
       config: a `CropConfig`: `blur_probability`, `coarse_probability`, `contrast_jitter`.
-      draws: two of U and then one to three more for each of the changes made; four of Z.
+      draws: two of U, then one for a coarse and two for a blurred picture; four of Z.
     """
     blurred, coarse = draws.uniforms(2) < (config.blur_probability, config.coarse_probability)
     contrast = draws.normals(4)

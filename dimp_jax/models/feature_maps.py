@@ -33,7 +33,7 @@ def kept_parts(parts, taps, frozen) -> tuple[str, ...]:
 
 def resumed(x, parts):
     """(maps so far, what the next part takes, parts that are done) of images or `FeatureMaps`."""
-    if not isinstance(x, dict):
+    if not isinstance(x, FeatureMaps):
         return {}, x, ()
     last = max(parts.index(name) for name in x)
     return dict(x), x[parts[last]], parts[: last + 1]

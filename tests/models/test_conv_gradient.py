@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dimp_jax.models import layers
+from dimp_jax.models import convolutions
 
 
 def operands(size, inputs, features, kernel):
@@ -18,11 +18,11 @@ def operands(size, inputs, features, kernel):
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (7, 2), (5, 1)])
 def test_gradients(kernel, stride, padding):
     x, weights = operands(12, 3, 4, kernel)
-    pads = layers.pad_amounts(x.shape[1:3], kernel, stride, padding)
+    pads = convolutions.pad_amounts(x.shape[1:3], kernel, stride, padding)
     run = lambda conv: jax.value_and_grad(
         lambda x, w: jnp.sum(jnp.sin(conv(x, w, stride, pads))), argnums=(0, 1)
     )(x, weights)
-    (value, grads), (plain, plain_grads) = run(layers.conv), run(layers._conv_xla)
+    (value, grads), (plain, plain_grads) = run(convolutions.conv), run(convolutions._conv_xla)
     np.testing.assert_allclose(value, plain, rtol=1e-6)
     for got, expected in zip(grads, plain_grads, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
@@ -34,11 +34,13 @@ def test_gradients(kernel, stride, padding):
 def test_gradients_of_depthwise(kernel, stride, padding):
     x, weights = operands(12, 3, 4, kernel)
     weights = weights[:, :, :1, :3]
-    pads = layers.pad_amounts(x.shape[1:3], kernel, stride, padding)
+    pads = convolutions.pad_amounts(x.shape[1:3], kernel, stride, padding)
     run = lambda conv: jax.jit(
         jax.grad(lambda x, w: jnp.sum(jnp.sin(conv(x, w, stride, pads))), argnums=(0, 1))
     )(x, weights)
-    for got, expected in zip(run(layers.depthwise), run(layers._depthwise), strict=True):
+    for got, expected in zip(
+        run(convolutions.depthwise), run(convolutions._depthwise), strict=True
+    ):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -47,7 +49,7 @@ def test_kernel_gradient_by_hand():
     x, weights = operands(6, 2, 3, 3)
     pads = ((1, 1), (1, 1))
     cotangent = jnp.zeros((2, 6, 7, 3)).at[1, 2, 4, 0].set(1.0)
-    grad = layers.kernel_gradient(x, cotangent, 3, 1, pads)
+    grad = convolutions.kernel_gradient(x, cotangent, 3, 1, pads)
     np.testing.assert_array_equal(grad[..., 0], x[1, 1:4, 3:6])
     assert not np.asarray(grad[..., 1:]).any()
 
@@ -56,14 +58,14 @@ def test_over_a_mapped_axis():
     """A kernel that is shared by mapped images gets the sum of their gradients."""
     x, weights = operands(5, 2, 3, 3)
     pads = ((1, 1), (1, 1))
-    together = lambda w: jnp.sum(layers.conv(x, w, 1, pads) ** 2)
-    mapped = lambda w: jnp.sum(jax.vmap(lambda v: layers.conv(v[None], w, 1, pads))(x) ** 2)
+    together = lambda w: jnp.sum(convolutions.conv(x, w, 1, pads) ** 2)
+    mapped = lambda w: jnp.sum(jax.vmap(lambda v: convolutions.conv(v[None], w, 1, pads))(x) ** 2)
     np.testing.assert_allclose(jax.grad(mapped)(weights), jax.grad(together)(weights), rtol=1e-4)
 
 
 def test_the_images_need_no_gradient():
     """What is not differentiated is not computed: one convolution, and matmuls."""
     x, weights = operands(5, 2, 3, 3)
-    loss = lambda w: jnp.sum(layers.conv(x, w, 1, ((1, 1), (1, 1))) ** 2)
+    loss = lambda w: jnp.sum(convolutions.conv(x, w, 1, ((1, 1), (1, 1))) ** 2)
     text = jax.jit(jax.grad(loss)).lower(weights).compile().as_text()
     assert text.count(" convolution(") <= 1

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from dimp_jax.models import layers
-from dimp_jax.models.layers import BatchNorm, Conv, ConvNorm, LinearNorm, Numerics
+from dimp_jax.models import convolutions
+from dimp_jax.models.layers import (
+    BatchNorm,
+    Conv,
+    ConvNorm,
+    LinearNorm,
+    Numerics,
+    fold_batch_norm,
+)
 
 DEVICES = 4  # of conftest.py
 
@@ -35,8 +42,10 @@ def randomized(tree, seed=0):
 @pytest.mark.parametrize("size_hw", [(7, 8), (8, 5)])
 def test_conv1x1(size_hw, stride):
     x, kernel = normal(0, (2, *size_hw, 3)), normal(1, (1, 1, 3, 5))
-    expected = layers.conv(x, kernel, stride, ((0, 0), (0, 0)))
-    np.testing.assert_allclose(layers.conv1x1(x, kernel, stride), expected, rtol=1e-5, atol=1e-5)
+    expected = convolutions.conv(x, kernel, stride, ((0, 0), (0, 0)))
+    np.testing.assert_allclose(
+        convolutions.conv1x1(x, kernel, stride), expected, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -44,10 +53,10 @@ def test_conv1x1(size_hw, stride):
 @pytest.mark.parametrize("k", [3, 5])
 def test_depthwise(k, size_hw, stride):
     x, kernel = normal(0, (2, *size_hw, 4)), normal(1, (k, k, 1, 4))
-    pads = layers.pad_amounts(size_hw, k, stride, "same")
-    fast = jax.jit(layers.depthwise, static_argnums=(2, 3))(x, kernel, stride, pads)
+    pads = convolutions.pad_amounts(size_hw, k, stride, "same")
+    fast = jax.jit(convolutions.depthwise, static_argnums=(2, 3))(x, kernel, stride, pads)
     assert fast.shape == (2, -(-size_hw[0] // stride), -(-size_hw[1] // stride), 4)
-    plain = layers.conv(x, kernel, stride, pads, groups=4)
+    plain = convolutions.conv(x, kernel, stride, pads, groups=4)
     np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-5)
     same = jax.lax.conv_general_dilated(
         x,
@@ -73,14 +82,14 @@ def test_depthwise(k, size_hw, stride):
     ],
 )
 def test_same_padding(size, kernel, stride, expected):
-    assert layers.same_padding(size, kernel, stride) == expected
-    assert layers.pad_amounts((size, 8), kernel, stride, "same")[0] == expected
+    assert convolutions.same_padding(size, kernel, stride) == expected
+    assert convolutions.pad_amounts((size, 8), kernel, stride, "same")[0] == expected
 
 
 def test_other_paddings():
-    assert layers.pad_amounts((8, 9), 3, 2, "torch") == ((1, 1), (1, 1))
-    assert layers.pad_amounts((8, 9), 7, 2, "torch") == ((3, 3), (3, 3))
-    assert layers.pad_amounts((8, 9), 3, 1, "valid") == ((0, 0), (0, 0))
+    assert convolutions.pad_amounts((8, 9), 3, 2, "torch") == ((1, 1), (1, 1))
+    assert convolutions.pad_amounts((8, 9), 7, 2, "torch") == ((3, 3), (3, 3))
+    assert convolutions.pad_amounts((8, 9), 3, 1, "valid") == ((0, 0), (0, 0))
 
 
 @pytest.mark.parametrize(
@@ -98,9 +107,9 @@ def test_conv_module(options):
     module = Conv(4, **options)
     params = randomized(jax.eval_shape(module.init, jax.random.key(0), x)["params"])
     groups = 4 if module.depthwise else 1
-    pads = layers.pad_amounts((6, 7), module.kernel_size, module.stride, module.padding)
+    pads = convolutions.pad_amounts((6, 7), module.kernel_size, module.stride, module.padding)
     assert params["kernel"].shape == (module.kernel_size,) * 2 + (4 // groups, 4)
-    expected = layers.conv(x, params["kernel"], module.stride, pads, groups)
+    expected = convolutions.conv(x, params["kernel"], module.stride, pads, groups)
     expected = expected + np.reshape(params.get("bias", np.zeros(4, np.float32)), (1, 1, 1, 4))
     assert ("bias" in params) == module.use_bias
     out = module.apply({"params": params}, x)
@@ -207,7 +216,7 @@ def small_variables(module):
 def test_folding_keeps_the_output(eps):
     module = Nested(Numerics(norm_eps=eps))
     variables = small_variables(module)
-    params = layers.fold_batch_norm(variables["params"], variables["batch_stats"], eps)
+    params = fold_batch_norm(variables["params"], variables["batch_stats"], eps)
     assert not any("norm" in str(path) for path, _ in jax.tree_util.tree_leaves_with_path(params))
     out = jax.jit(Nested(Numerics(folded=True)).apply)({"params": params}, IMAGES)
     expected = jax.jit(module.apply)(variables, IMAGES)

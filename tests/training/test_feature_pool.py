@@ -49,15 +49,16 @@ def settings(pool=POOL, **changes):
     return small_training.settings(small_training.TINY, feature_pool=pool, **changes)
 
 
-def opened(config, folder, first_step=0, process=PROCESS, progress=lambda done, total: None):
-    variables = small_training.variables(small_training.TINY)
+def opened(config, folder, first_step=0, process=PROCESS, variables=None):
+    variables = variables or small_training.variables(small_training.TINY)
+    progress = lambda done, total: None
     return feature_pool.opened(
         config, variables, folder, first_step=first_step, progress=progress, **process
     )
 
 
-def build(config, folder, process=PROCESS):
-    with opened(config, folder, process=process) as pool:
+def build(config, folder, **changes):
+    with opened(config, folder, **changes) as pool:
         return pool
 
 
@@ -232,7 +233,7 @@ def test_another_pool_is_refused(pool_dir):
     variables = small_training.variables(small_training.TINY)
     changed = jax.tree.map(lambda leaf: leaf + 1, variables)
     with pytest.raises(ValueError, match="features of another weights"):
-        maker.open_ring(settings(), changed, pool_dir / "feature_pool" / "0-of-1", 32)
+        build(settings(), pool_dir, variables=changed)
 
 
 def test_processes_share_the_samples(tmp_path):

@@ -104,9 +104,11 @@ def opened(
     kept = None if pool.uses is None else CHUNK * (1 + math.ceil(_SPARE * samples / CHUNK))
     slots = samples + 2 * (kept or 0)
     folder = Path(pool.dir) if pool.dir else Path(workdir) / FOLDER
-    ring = maker.open_ring(config, variables, folder / f"{process_index}-of-{process_count}", slots)
+    folder = folder / f"{process_index}-of-{process_count}"
+    extract = maker.extractor(config, variables)
+    ring = maker.open_ring(config, variables, extract, folder, slots)
     shares = {"process_index": process_index, "process_count": process_count}
-    with maker.Maker(ring, config, variables, kept=kept, **shares) as made:
+    with maker.Maker(ring, config, extract, kept=kept, **shares) as made:
         first = _first_in_use(config.training, first_step, process_count)
         there = ring.done - first if kept is None or ring.holds(first) else 0
         missing = samples - there

@@ -28,15 +28,18 @@ class Maker:
         self,
         ring: Ring,
         config: Config,
-        variables,
+        extract,
         *,
         kept: int | None,
         process_index: int,
         process_count: int,
     ):
-        """`kept`: samples older than those waited for that are not overwritten; None: no one is."""
+        """`extract`: from `extractor`.
+
+        `kept`: samples older than those waited for that are not overwritten; None: no one is.
+        """
         self._ring, self._kept = ring, kept
-        self._config, self._extract = config, extractor(config, variables)
+        self._config, self._extract = config, extract
         self._shares = {"process_index": process_index, "process_count": process_count}
         self._changed = threading.Condition()
         self._first = None  # the oldest sample in use
@@ -123,12 +126,11 @@ class Maker:
             return not self._closed
 
 
-def open_ring(config: Config, variables, folder, slots: int) -> Ring:
+def open_ring(config: Config, variables, extract, folder, slots: int) -> Ring:
     """The ring of one process in `folder`, with what it holds already; see `Ring`."""
     pool, side = config.training.feature_pool, config.training.data.crop.size_px
-    maps = jax.eval_shape(
-        extractor(config, variables), jnp.zeros((1, side, side, 3), np.uint8), jnp.ones(1)
-    )
+    crop = jax.ShapeDtypeStruct((1, side, side, 3), np.uint8)
+    maps = jax.eval_shape(extract, crop, jax.ShapeDtypeStruct((1,), np.float32))
     maps = {name: jax.ShapeDtypeStruct(m.shape[1:], m.dtype) for name, m in maps.items()}
     frames = pool.train_frames + pool.test_frames
     made_from = _made_from(config, variables) | {"slots": slots}
