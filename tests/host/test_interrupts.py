@@ -27,7 +27,7 @@ def main():
         except KeyboardInterrupt:
             pass
 
-main()
+raise SystemExit(main())
 """
 
 
