@@ -15,11 +15,11 @@ class Sizes:
     A part that does not fit into the time left is left out, so they matter at the end alone.
     """
 
+    groups: tuple[str, ...]  # the most important first
     matrix: int
     networks: tuple[str, ...] = ("dimp_lite0", "dimp18", "dimp50")
     frames: int  # of noise
     batches: tuple[tuple[str, int], ...]  # of the training steps
-    compute_dtypes: tuple[str, ...] = ("float32", "bfloat16")
     rounds: int
     lanes: tuple[int, ...]
     updated_together: tuple[int, ...]
@@ -32,6 +32,7 @@ class Sizes:
 
 
 ACCELERATOR = Sizes(
+    groups=("matrices", "frames", "training", "bfloat16", "loader", "sequences"),
     matrix=8192,
     frames=41,
     batches=(("dimp_lite0", 32), ("dimp18", 26), ("dimp50", 10)),
@@ -46,6 +47,7 @@ ACCELERATOR = Sizes(
     update_s=5,
 )
 CPU = Sizes(
+    groups=("matrices", "frames", "training", "loader", "sequences", "bfloat16"),
     matrix=2048,
     frames=23,  # a regular filter update in each
     batches=(("dimp_lite0", 4), ("dimp18", 2), ("dimp50", 2)),
@@ -60,7 +62,7 @@ CPU = Sizes(
     update_s=5,
 )
 REFERENCE = dataclasses.replace(  # the CPU beside an accelerator
-    CPU, frames=13, compute_dtypes=("float32",), lanes=(), updated_together=(), loader_s=0.0
+    CPU, groups=("matrices", "frames", "training"), frames=13
 )
 
 

@@ -4,6 +4,7 @@ python -m benchmarks accelerator --seconds 240
 """
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -17,10 +18,11 @@ from benchmarks.accelerator import budget, frames, matrices, samples, sequences,
 from benchmarks.cost_model import row_of
 from dimp_jax.host.machine import machine
 
-GROUPS = {  # the most important first
+GROUPS = {
     "matrices": matrices.figures,
     "frames": frames.figures,
-    "training": steps.figures,
+    "training": functools.partial(steps.figures, dtype="float32"),
+    "bfloat16": functools.partial(steps.figures, dtype="bfloat16"),
     "loader": samples.figures,
     "sequences": sequences.figures,
 }
@@ -38,8 +40,10 @@ class Arguments:
     seconds: float = 240
     """What does not fit is left out, and a line says so."""
 
-    groups: tuple[Literal["matrices", "frames", "training", "loader", "sequences"], ...] = ()
-    """Only these, and nothing of the CPU beside an accelerator."""
+    groups: tuple[
+        Literal["matrices", "frames", "training", "bfloat16", "loader", "sequences"], ...
+    ] = ()
+    """Only these (bfloat16: training in it), and nothing of the CPU beside an accelerator."""
 
     reference: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Measure only what an accelerator is compared with."""
@@ -56,7 +60,7 @@ def main(argv) -> int:
     run = budget.Run(sizes, args.seconds, row_of(device.device_kind))
     lines = [described(device, run)]
     show(lines[0])
-    for line in figures(run, args.groups or tuple(GROUPS), compared=not (on_cpu or args.groups)):
+    for line in figures(run, args.groups, compared=not (on_cpu or args.groups)):
         lines.append(line)
         show(line)
     if not args.reference:
@@ -82,8 +86,8 @@ def described(device, run) -> dict:
 
 
 def figures(run: budget.Run, groups, *, compared: bool):
-    """The lines of the groups, and with `compared` the ratios to the CPU of this machine."""
-    for group in (name for name in GROUPS if name in groups):
+    """The lines of the groups, all if empty; with `compared` the ratios to this machine's CPU."""
+    for group in groups or run.sizes.groups:
         yield from GROUPS[group](run)
     if compared:
         yield from run.attempt("ratios to the CPU", REFERENCE_S, lambda: cpu_ratios(run))

@@ -1,13 +1,14 @@
 """Training samples that worker processes make, against what the steps would use."""
 
 import dataclasses
+import functools
 import time
 from pathlib import Path
 
 from benchmarks import loader
 from benchmarks.accelerator import networks
 from benchmarks.accelerator.budget import Run
-from benchmarks.accelerator.steps import title
+from benchmarks.accelerator.steps import TRAINING
 from benchmarks.measure import figure
 from dimp_jax.data.loader import batches, open_sampler
 from dimp_jax.data.sampler import Sampler
@@ -20,14 +21,12 @@ START_S = 15  # of the workers, about
 
 
 def figures(run: Run):
-    if run.sizes.loader_s:
-        workers = max(machine()["cores"] - RESERVED_CORES, 1)
-        name = f"loader, {workers} workers"
-        yield from run.attempt(
-            name, START_S + run.sizes.loader_s, lambda: _rate(run, name, workers)
-        )
-        if name in run.values:
-            yield from _waiting(run, name)
+    workers = max(machine()["cores"] - RESERVED_CORES, 1)
+    name = f"loader, {workers} workers"
+    need_s = START_S + run.sizes.loader_s
+    yield from run.attempt(name, need_s, functools.partial(_rate, run, name, workers))
+    if name in run.values:
+        yield from _waiting(run, name)
 
 
 def _rate(run, name, workers):
@@ -60,9 +59,6 @@ def _sampler(data):
 
 
 def _waiting(run, name):
-    for network, _ in run.sizes.batches:
-        for dtype in run.sizes.compute_dtypes:
-            trained = run.values.get(title(network, dtype))
-            if trained is not None:
-                share = max(0.0, 1 - run.values[name] / trained)
-                yield figure(f"waiting in {title(network, dtype)}", share, f"of the time, {name}")
+    trained = {key: rate for key, rate in run.values.items() if key.startswith(TRAINING)}
+    for key, rate in trained.items():
+        yield figure(f"waiting in {key}", max(0.0, 1 - run.values[name] / rate), f"of time, {name}")

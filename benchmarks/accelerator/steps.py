@@ -13,27 +13,29 @@ from benchmarks.cost_model import ACCELERATORS, least_s, sample_shapes
 from benchmarks.measure import figure, program_bytes, program_flops
 from dimp_jax.training import steps
 
+TRAINING = "training of"  # the first words of these figures' names
 
-def figures(run: Run):
+
+def figures(run: Run, dtype: str):
+    """Steps of all networks, computed in `dtype`."""
     sizes = run.sizes
-    for dtype in sizes.compute_dtypes:
-        jobs = {
-            name: functools.partial(_compile, networks.training_config(name, dtype), batch)
-            for name, batch in sizes.batches
-        }
-        ready = functools.cache(functools.partial(compiled, jobs, sizes.compiled_at_once))
-        for name, batch in sizes.batches:
-            step = lambda name=name, ready=ready: ready()[name]()
-            fits = False
-            while batch and not fits:
-                measure = functools.partial(_training, run, name, dtype, batch, step)
-                fits = yield from run.attempt(title(name, dtype), sizes.step_s[name], measure)
-                batch //= 2
-                step = functools.partial(_compile, networks.training_config(name, dtype), batch)
+    jobs = {
+        name: functools.partial(_compile, networks.training_config(name, dtype), batch)
+        for name, batch in sizes.batches
+    }
+    ready = functools.cache(lambda: compiled(jobs, sizes.compiled_at_once))
+    for name, batch in sizes.batches:
+        step = lambda name=name: ready()[name]()
+        fits = False
+        while batch and not fits:
+            measure = functools.partial(_training, run, name, dtype, batch, step)
+            fits = yield from run.attempt(title(name, dtype), sizes.step_s[name], measure)
+            batch //= 2
+            step = functools.partial(_compile, networks.training_config(name, dtype), batch)
 
 
 def title(name: str, dtype: str) -> str:
-    return f"training of {name}, {dtype}"
+    return f"{TRAINING} {name}, {dtype}"
 
 
 def _compile(config, batch):
@@ -62,9 +64,8 @@ def _training(run, name, dtype, batch, step):
         jax.block_until_ready((state, metrics))
         seconds.append(time.perf_counter() - started)
     step_s = statistics.median(seconds[1:])
-    if not np.isfinite(float(metrics["loss"])):
-        raise ValueError(f"{title(name, dtype)}: the loss is {metrics['loss']}")
-    detail = {}
+    loss = float(metrics["loss"])
+    detail = {"loss": loss if np.isfinite(loss) else str(loss)}  # JSON has no NaN
     if run.model is not None:
         in_bfloat16, in_float32, memory, _ = ACCELERATORS[run.model]
         peak = in_bfloat16 if dtype == "bfloat16" else in_float32

@@ -90,8 +90,8 @@ def test_training_takes_a_smaller_batch_where_memory_ends(run, monkeypatch):
         return out_of_memory() if batch == 2 else iter([{"name": "it", "value": 5.0}])
 
     monkeypatch.setattr(training_steps, "_training", step)
-    lines = list(training_steps.figures(run))
-    assert tried == [("float32", 2), ("float32", 1), ("bfloat16", 2), ("bfloat16", 1)]
+    lines = list(training_steps.figures(run, "float32"))
+    assert tried == [("float32", 2), ("float32", 1)]
     assert lines[0] == {
         "name": "training of small, float32",
         "error": "RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes",
@@ -111,7 +111,7 @@ def test_training_step(run, monkeypatch):
     monkeypatch.setattr(networks, "variables", lambda config: {"weight": np.ones(4, np.float32)})
     monkeypatch.setattr(training_steps.steps, "init_state", lambda variables, config: variables)
     monkeypatch.setattr(training_steps.steps, "make_train_step", lambda config: step)
-    line, _ = training_steps.figures(run)
+    (line,) = training_steps.figures(run, "bfloat16")
     assert line["batch"] == 2 and line["value"] == pytest.approx(2e3 / line["step_ms"], rel=1e-2)
     assert line["gflop_a_sample"] >= 0 and line["scratch_mib"] >= 0
 
@@ -208,6 +208,12 @@ def test_table(capsys):
     assert head.split() == "figure value unit x CPU of model compile s peak MiB".split()
     assert row.split() == ["a", "12", "frames/s", "3.0", "0.5", "3"]
     assert missing == "b: takes long"
+
+
+def test_groups_are_known():
+    for sizes in (budget.ACCELERATOR, budget.CPU, budget.REFERENCE):
+        assert set(sizes.groups) <= set(command.GROUPS)
+        assert set(sizes.networks) == set(sizes.frame_s) == set(sizes.step_s)
 
 
 def test_rows_of_the_model():
