@@ -1,4 +1,7 @@
-"""Prints one JSON line a figure. Names of groups as arguments choose some: gemm backbones ..."""
+"""Prints one JSON line a figure. Names of groups as arguments choose some: gemm backbones ...
+
+python -m benchmarks accelerator    # on its own: any backend, in four minutes, with a table
+"""
 
 import itertools
 import json
@@ -15,6 +18,7 @@ from benchmarks import (
     start_up,
     training,
 )
+from benchmarks.accelerator import command as accelerator
 from benchmarks.measure import figure, gemm_flops_per_s, print_figures
 from dimp_jax.host.machine import machine
 
@@ -38,6 +42,8 @@ GROUPS = {
 
 
 def main(names) -> int:
+    if names[:1] == ["accelerator"]:
+        return accelerator.main(names[1:])
     unknown = sorted(set(names) - set(GROUPS))
     if unknown:
         print(

@@ -27,11 +27,28 @@ EFFICIENCY = 0.35  # of peak; an assumption, typical of convolution networks of 
 ACCELERATORS = {
     "NVIDIA A100 80 GB": (312e12, 156e12, 2.0e12, 600e9),
     "NVIDIA H100 SXM": (989e12, 495e12, 3.35e12, 900e9),
+    "NVIDIA H200": (989e12, 495e12, 4.8e12, 900e9),
     "NVIDIA RTX 4090": (165e12, 82e12, 1.0e12, 32e9),
     "TPU v4": (275e12, 275e12, 1.2e12, 300e9),
     "TPU v5e": (197e12, 197e12, 0.82e12, 200e9),
     "TPU v5p": (459e12, 459e12, 2.77e12, 600e9),
 }
+
+KINDS = {  # a part of what jax calls the device
+    "A100": "NVIDIA A100 80 GB",
+    "H100": "NVIDIA H100 SXM",
+    "H200": "NVIDIA H200",
+    "RTX 4090": "NVIDIA RTX 4090",
+    "TPU v4": "TPU v4",
+    "TPU v5 lite": "TPU v5e",
+    "TPU v5e": "TPU v5e",
+    "TPU v5p": "TPU v5p",
+}
+
+
+def row_of(device_kind: str) -> str | None:
+    """The row of `ACCELERATORS` of a `jax.Device.device_kind`, None where there is none."""
+    return next((row for part, row in KINDS.items() if part in device_kind), None)
 
 
 def sample_shapes(config: configs.Config, batch: int) -> Sample:

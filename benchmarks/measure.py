@@ -64,8 +64,13 @@ def count_flops(fn, *args) -> int:
     Counted in the traced program, before XLA removes what no result needs: give functions that
     return all that they compute.
     """
+    return program_flops(jax.make_jaxpr(fn)(*args).jaxpr)
+
+
+def program_flops(jaxpr) -> int:
+    """`count_flops` of a program that is traced already."""
     total = 0
-    for eqn, times in equations(jax.make_jaxpr(fn)(*args).jaxpr):
+    for eqn, times in equations(jaxpr):
         name, params = eqn.primitive.name, eqn.params
         size = times * sum(math.prod(v.aval.shape) for v in eqn.outvars[:1])  # a check has none
         if name == "dot_general":
@@ -86,9 +91,14 @@ def count_bytes(fn, *args, itemsize: int) -> int:
 
     Those of depthwise convolutions, which are multiply-adds here, are not among them.
     """
+    return program_bytes(jax.make_jaxpr(fn)(*args).jaxpr, itemsize=itemsize)
+
+
+def program_bytes(jaxpr, *, itemsize: int) -> int:
+    """`count_bytes` of a program that is traced already."""
     return sum(
         times * itemsize * math.prod(v.aval.shape)
-        for eqn, times in equations(jax.make_jaxpr(fn)(*args).jaxpr)
+        for eqn, times in equations(jaxpr)
         if eqn.primitive.name in ("dot_general", "conv_general_dilated")
         for v in (*eqn.invars, *eqn.outvars)
     )
