@@ -20,3 +20,7 @@ class ModelConfig:
     filter_init: Literal["normal", "zero"] = "normal"
     predictor: PredictorConfig = PredictorConfig()
     compute_dtype: Literal["float32", "bfloat16"] = "float32"  # parameters stay float32
+    # Of the network's products and convolutions in float32. "default": as jax is set, which is
+    # bfloat16 on TPUs and TF32 on GPUs; "highest": float32. The predictor, target maps and pooling
+    # are always exact (predictor/precision.py). Makes no difference on a CPU.
+    matmul_precision: Literal["default", "high", "highest"] = "default"

@@ -28,6 +28,7 @@ class ClassifierFeatures(nn.Module):
         """[N, H, W, C'] backbone features of stride 16 -> [N, H, W, features] float32."""
         for index in range(self.num_blocks):
             x = BasicBlock(x.shape[-1], self.numerics, name=f"block{index}")(x, train)
-        x = Conv(self.features, dtype=self.numerics.dtype, name="conv")(x)
+        numerics = self.numerics
+        x = Conv(self.features, dtype=numerics.dtype, precision=numerics.precision, name="conv")(x)
         scale = (self.features * self.filter_size_cells**2) ** -0.5
         return instance_l2_norm(full_precision(x), scale)

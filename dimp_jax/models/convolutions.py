@@ -31,9 +31,10 @@ def pad_amounts(shape_hw, kernel: int, stride: int, padding: Literal["torch", "s
     return ((0, 0), (0, 0))
 
 
-def conv1x1(x, kernel, stride: int = 1):
+def conv1x1(x, kernel, stride: int = 1, precision=None):
     """[N, H, W, I] by [1, 1, I, O] as one matmul; a stride slices first."""
-    return jnp.einsum("nhwi,io->nhwo", x[:, ::stride, ::stride], kernel[0, 0])
+    x = x[:, ::stride, ::stride]
+    return jnp.einsum("nhwi,io->nhwo", x, kernel[0, 0], precision=precision)
 
 
 def depthwise(x, kernel, stride: int, pads):
@@ -94,14 +95,14 @@ def _depthwise_cpu_backward(stride, pads, residuals, cotangent):
 _depthwise_cpu.defvjp(_depthwise_cpu_forward, _depthwise_cpu_backward)
 
 
-def conv(x, kernel, stride: int, pads, groups: int = 1):
+def conv(x, kernel, stride: int, pads, groups: int = 1, precision=None):
     """Plain NHWC convolution by XLA."""
     if groups == 1 and jax.default_backend() == "cpu":
-        return _conv_cpu(x, kernel, stride, tuple(map(tuple, pads)))
-    return _conv_xla(x, kernel, stride, pads, groups)
+        return _conv_cpu(x, kernel, stride, tuple(map(tuple, pads)), precision)
+    return _conv_xla(x, kernel, stride, pads, precision, groups)
 
 
-def _conv_xla(x, kernel, stride, pads, groups=1):
+def _conv_xla(x, kernel, stride, pads, precision=None, groups=1):
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -109,33 +110,35 @@ def _conv_xla(x, kernel, stride, pads, groups=1):
         padding=pads,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
+        precision=precision,
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _conv_cpu(x, kernel, stride, pads):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv_cpu(x, kernel, stride, pads, precision):
     """XLA's convolution with another gradient of the kernel; no forward-mode derivative.
 
     XLA's CPU backend runs that gradient as a convolution with a kernel of the image's size, 1.4 to
     3 times slower than the matmul a kernel tap that it also is (docs/performance.md).
     """
-    return _conv_xla(x, kernel, stride, pads)
+    return _conv_xla(x, kernel, stride, pads, precision)
 
 
-def _conv_cpu_forward(x, kernel, stride, pads):
-    return _conv_xla(x, kernel, stride, pads), (x, kernel)
+def _conv_cpu_forward(x, kernel, stride, pads, precision):
+    return _conv_xla(x, kernel, stride, pads, precision), (x, kernel)
 
 
-def _conv_cpu_backward(stride, pads, residuals, cotangent):
+def _conv_cpu_backward(stride, pads, precision, residuals, cotangent):
     x, kernel = residuals
-    (grad_x,) = jax.linear_transpose(lambda v: _conv_xla(v, kernel, stride, pads), x)(cotangent)
-    return grad_x, kernel_gradient(x, cotangent, kernel.shape[0], stride, pads)
+    forward = lambda v: _conv_xla(v, kernel, stride, pads, precision)
+    (grad_x,) = jax.linear_transpose(forward, x)(cotangent)
+    return grad_x, kernel_gradient(x, cotangent, kernel.shape[0], stride, pads, precision)
 
 
 _conv_cpu.defvjp(_conv_cpu_forward, _conv_cpu_backward)
 
 
-def kernel_gradient(x, cotangent, k: int, stride: int, pads):
+def kernel_gradient(x, cotangent, k: int, stride: int, pads, precision=None):
     """Gradient of `conv` for its kernel [k, k, I, O], one matmul a tap."""
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     rows, cols, features = cotangent.shape[1:]
@@ -147,6 +150,7 @@ def kernel_gradient(x, cotangent, k: int, stride: int, pads):
             x[:, a : a + height : stride, b : b + width : stride].reshape(-1, x.shape[-1]),
             flat,
             contract_cells,
+            precision,
         )
         for a in range(k)
         for b in range(k)

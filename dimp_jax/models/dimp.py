@@ -51,7 +51,11 @@ class DiMP(nn.Module):
     def setup(self):
         config = self.config
         dtype = jnp.dtype(config.compute_dtype)
-        numerics = Numerics(self.folded, dtype, norm_axis=self.norm_axis, frozen=self.frozen)
+        chosen = config.matmul_precision
+        precision = None if chosen == "default" else chosen
+        numerics = Numerics(
+            self.folded, dtype, precision, norm_axis=self.norm_axis, frozen=self.frozen
+        )
         in_backbone = dataclasses.replace(numerics, remat=self.remat_backbone)
         if config.backbone == "efficientnet_lite0":
             in_backbone = dataclasses.replace(
@@ -70,6 +74,7 @@ class DiMP(nn.Module):
             STRIDE_PX,
             zero_init=config.filter_init == "zero",
             pool_first=self.pool_first,
+            precision=precision,
         )
         self.predictor = LossParameters(config.predictor)
         self.iou = IoUNet(config.iou_channels, numerics)

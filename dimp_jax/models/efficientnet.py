@@ -101,5 +101,7 @@ class EfficientNetLite0(nn.Module):
         maps |= {name: maps[part] for name, part in TAPS.items() if part in maps}
         if self.num_classes is not None:
             x = ConvNorm(1280, self.numerics, 1, activation=nn.relu6, name="head")(x, train)
-            maps["logits"] = nn.Dense(self.num_classes, name="fc")(jnp.mean(x, (1, 2)))
+            maps["logits"] = nn.Dense(
+                self.num_classes, precision=self.numerics.precision, name="fc"
+            )(jnp.mean(x, (1, 2)))
         return maps

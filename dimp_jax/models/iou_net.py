@@ -52,7 +52,7 @@ class IoUNet(nn.Module):
         self.conv3_1t, self.conv3_2t = block(full), block(full)
         self.conv4_1t, self.conv4_2t = block(full), block(full)
         self.fc3_rt, self.fc4_rt = linear(), linear()
-        self.iou_predictor = nn.Dense(1, kernel_init=fan_in_init)
+        self.iou_predictor = nn.Dense(1, precision=self.numerics.precision, kernel_init=fan_in_init)
 
     def modulation(self, layer2, layer3, box_xywh, train: bool = False):
         """Modulation vectors of reference images: Levels of [N, features_out], non-negative.

@@ -26,6 +26,7 @@ class Numerics:
 
     folded: bool = False  # batch norms are already folded into the convolutions
     dtype: jnp.dtype = jnp.float32  # of activations; parameters are float32
+    precision: str | None = None  # of products and convolutions; None: jax's own setting
     norm_eps: float = 1e-5
     norm_momentum: float = 0.9  # share of the running statistics that is kept
     norm_axis: str | None = None  # pmap axis over which batch statistics are averaged
@@ -55,6 +56,7 @@ class Conv(nn.Module):
     use_bias: bool = False
     depthwise: bool = False
     dtype: jnp.dtype = jnp.float32
+    precision: str | None = None
     kernel_init: Callable = fan_out_init
 
     @nn.compact
@@ -69,9 +71,9 @@ class Conv(nn.Module):
         if self.depthwise:
             x = depthwise(x, kernel, self.stride, pads)
         elif self.kernel_size == 1:
-            x = conv1x1(x, kernel, self.stride)
+            x = conv1x1(x, kernel, self.stride, self.precision)
         else:
-            x = conv(x, kernel, self.stride, pads)
+            x = conv(x, kernel, self.stride, pads, precision=self.precision)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
             x = x + bias.astype(self.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
@@ -142,6 +144,7 @@ class ConvNorm(nn.Module):
             self.use_bias or self.numerics.folded,
             self.depthwise,
             self.numerics.dtype,
+            self.numerics.precision,
             self.kernel_init,
             name="conv",
         )(x)
@@ -160,7 +163,11 @@ class LinearNorm(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool = False):
         x = nn.Dense(
-            self.features, dtype=self.numerics.dtype, kernel_init=fan_in_init, name="linear"
+            self.features,
+            dtype=self.numerics.dtype,
+            precision=self.numerics.precision,
+            kernel_init=fan_in_init,
+            name="linear",
         )(x)
         if not self.numerics.folded:
             x = BatchNorm(self.numerics, self.scale_init, name="norm")(x, train)

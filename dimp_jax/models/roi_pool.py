@@ -6,6 +6,8 @@ exact and differentiable in the map and in the box.
 
 import jax.numpy as jnp
 
+from dimp_jax.predictor.precision import EXACT
+
 
 def hat_integral(start, end):
     """Integral of the hat function max(0, 1 - |t|) from `start` to `end` >= `start`.
@@ -57,9 +59,13 @@ def roi_pool(feat, box_xyxy, num_bins: int, scale: float):
     along_y = axis_weights(box[:, 1], box[:, 3], num_bins, height)
     along_x = axis_weights(box[:, 0], box[:, 2], num_bins, width)
     num_boxes = box.shape[0]
-    rows = along_y.reshape(num_boxes * num_bins, height) @ feat.reshape(height, width * channels)
+    rows = jnp.matmul(
+        along_y.reshape(num_boxes * num_bins, height),
+        feat.reshape(height, width * channels),
+        precision=EXACT,
+    )
     rows = rows.reshape(num_boxes, num_bins, width, channels)
-    return jnp.einsum("pjx,pixc->pijc", along_x, rows)
+    return jnp.einsum("pjx,pixc->pijc", along_x, rows, precision=EXACT)
 
 
 def xywh_to_xyxy(box_xywh):

@@ -8,6 +8,7 @@ convolution: the oracle of the tests.
 import jax
 import jax.numpy as jnp
 
+from dimp_jax.predictor.precision import EXACT
 from dimp_jax.predictor.shapes import check_shape
 
 
@@ -38,7 +39,10 @@ def correlate(filt, feat):
     # Every tap of the filter times every cell.
     contract_channels = (((1,), (1,)), ((), ()))
     taps = jax.lax.dot_general(
-        filt.reshape(k * k, c), feat.reshape(n * h * w, c), contract_channels
+        filt.reshape(k * k, c),
+        feat.reshape(n * h * w, c),
+        contract_channels,
+        precision=EXACT,
     ).reshape(k, k, n, h, w)
     # Shifted sums, along one axis after the other: 2 k of them instead of k k.
     rows, cols = score_size(h, k), score_size(w, k)
@@ -57,6 +61,6 @@ def correlate_conv(filt, feat):
         window_strides=(1, 1),
         padding=((pad, pad), (pad, pad)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=jax.lax.Precision.HIGHEST,
+        precision=EXACT,
     )
     return scores[..., 0]

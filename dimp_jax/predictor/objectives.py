@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from dimp_jax.predictor.correlation import correlate, score_size
-from dimp_jax.predictor.solve import Local, squared_norm
+from dimp_jax.predictor.solve import Local, squared_norm, vdot
 from dimp_jax.predictor.target_maps import (
     distance_basis,
     gaussian_label,
@@ -195,10 +195,10 @@ def kl(params, samples: Samples, config):
         def curvature(direction):
             along = jvp(direction)
             each = jnp.maximum(jnp.sum(along * bend(along), axis=(1, 2)), 0.0)
-            return jnp.vdot(samples.weight, each) + reg * squared_norm(direction)
+            return vdot(samples.weight, each) + reg * squared_norm(direction)
 
         return Local(
-            loss=jnp.vdot(samples.weight, divergence) + reg * squared_norm(filt),
+            loss=vdot(samples.weight, divergence) + reg * squared_norm(filt),
             grad=vjp(weight * (predicted - density))[0] + reg * filt,
             product=lambda v: vjp(weight * bend(jvp(v)))[0] + reg * v,
             curvature=curvature,

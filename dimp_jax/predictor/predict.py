@@ -163,18 +163,19 @@ def optimize_filter(
     samples = Samples(feat, box_xywh, sample_weight, stride_px, filt.shape[0])
     solver = parts.find("solver", config.solver, parts.SOLVERS)
     params = effective_params(params, config)
-    objective = objective_of(params, samples, config)
     given = {name: params[name] for name, _ in config.solver_parameters}
     _check_arguments(config.solver, solver, given)
-    return solver(
-        objective,
-        filt,
-        num_iter,
-        step_length=jnp.exp(params["log_step_length"]),
-        damping=config.alpha_eps,
-        adjoint=_adjoint(config),
-        **given,
-    )
+    # Ours name their precision; this is for parts of other packages.
+    with jax.default_matmul_precision("highest"):
+        return solver(
+            objective_of(params, samples, config),
+            filt,
+            num_iter,
+            step_length=jnp.exp(params["log_step_length"]),
+            damping=config.alpha_eps,
+            adjoint=_adjoint(config),
+            **given,
+        )
 
 
 def _adjoint(config):

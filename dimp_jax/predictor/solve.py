@@ -4,11 +4,14 @@ A solver is an update rule (solvers/), what is minimised an objective (objective
 gradient passes back through the iterations an adjoint (adjoints.py); none knows the others.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from dimp_jax.predictor.precision import EXACT
 
 
 class Local(NamedTuple):
@@ -98,7 +101,8 @@ def squared_norm(tree):
 
 def vdot(a, b):
     """Inner product of two pytrees."""
-    return sum(jax.tree.leaves(jax.tree.map(jnp.vdot, a, b)))
+    exact = functools.partial(jnp.vdot, precision=EXACT)
+    return sum(jax.tree.leaves(jax.tree.map(exact, a, b)))
 
 
 def norm(tree):

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dimp_jax.predictor.precision import EXACT
+
 
 class TargetMaps(NamedTuple):
     """The parts of the loss on the score grid, each [N, S, S]."""
@@ -59,7 +61,8 @@ def target_maps(params, basis, sample_weight, *, mask_activation: str = "sigmoid
     Raises:
       ValueError: unknown `mask_activation`.
     """
-    label, mask, weight = (basis @ params[name] for name in ("label", "mask", "weight"))
+    evaluate = lambda values: jnp.matmul(basis, values, precision=EXACT)
+    label, mask, weight = (evaluate(params[name]) for name in ("label", "mask", "weight"))
     if mask_activation == "sigmoid":
         mask = jax.nn.sigmoid(mask)
     elif mask_activation != "linear":

@@ -19,6 +19,8 @@ from dimp_jax.models.dimp import STRIDE_PX, DiMP
 from dimp_jax.predictor import predict
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.predictor.objectives import Samples
+from dimp_jax.predictor.precision import EXACT
+from dimp_jax.predictor.solve import vdot
 from dimp_jax.predictor.target_maps import target_center_yx
 from dimp_jax.tracking import online
 from dimp_jax.tracking.state import initial_pose
@@ -63,7 +65,7 @@ class Extractor:
         def initial_filter(feat, box_xywh, weight):
             """The initialiser takes a mean over samples; here it is a weighted one."""
             each = jax.vmap(lambda f, b: apply(f[None], b[None], method="initial_filter"))
-            return jnp.tensordot(weight, each(feat, box_xywh), 1)
+            return jnp.tensordot(weight, each(feat, box_xywh), 1, precision=EXACT)
 
         self.features = jax.jit(features)
         self.initial_filter = jax.jit(initial_filter)
@@ -86,7 +88,7 @@ def quality(filt, problem: Problem) -> Quality:
     hit = jnp.take_along_axis(near.reshape(count, -1), peak[:, None], 1)[:, 0]
     best = lambda where: jnp.max(jnp.where(where, scores, -jnp.inf), (1, 2))
     margin = best(near) - best(outside)
-    mean = lambda values: jnp.vdot(problem.test_weight, values) / problem.test_weight.sum()
+    mean = lambda values: vdot(problem.test_weight, values) / problem.test_weight.sum()
     return Quality(mean(hit.astype(scores.dtype)), mean(margin))
 
 

@@ -155,6 +155,8 @@ def test_default_folders_say_what_differs(evaluate, tmp_path):
     named = lambda *argv: session.default_name(command.parse(list(argv), "evaluate.py"), None)
     assert named("--checkpoint", "runs/mine") == "dimp_lite0-checkpoint=mine"
     assert named("mine.py", "--checkpoint", "runs/other") == "mine"
+    highest = named("--model.matmul-precision", "highest")
+    assert highest == "dimp_lite0-matmul_precision=highest"
     many = ["--tracker.augment.rotations-deg", *map(str, range(50))]
     assert len(named(*many)) == len("dimp_lite0-") + 8
 

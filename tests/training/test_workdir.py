@@ -50,6 +50,11 @@ def test_a_work_directory_of_other_modules_goes_on(tmp_path):
     config = configs.from_dict(configs.Config, former["config"])
     assert config.model == CONFIG.model and config.training.optim == CONFIG.training.optim
     workdir.check(tmp_path, config)
+    # A field that did not exist is as its default is.
+    assert "matmul_precision" not in former["config"]["model"]
+    exact = dataclasses.replace(config.model, matmul_precision="highest")
+    with pytest.raises(WorkdirError, match="model.matmul_precision='default', now it is 'highest'"):
+        workdir.check(tmp_path, dataclasses.replace(config, model=exact))
 
 
 def test_longer_and_faster_is_the_same_run(made):

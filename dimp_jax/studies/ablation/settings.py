@@ -58,7 +58,8 @@ def base_config(args) -> Config:
 def check_arms(arms, arm_configs) -> None:
     """Raises InputError for arms that cannot share features and box network with the base."""
     base = arm_configs[arms[0].name]
-    shared = ("backbone", "iou_channels", "compute_dtype", "filter_size_cells")
+    numerics = ("compute_dtype", "matmul_precision")
+    shared = ("backbone", "iou_channels", "filter_size_cells", *numerics)
     values = lambda config: {name: getattr(config.model, name) for name in shared}
     for arm in arms:
         config = arm_configs[arm.name]

@@ -1,11 +1,14 @@
 """Eigenvalues and spectral density of a symmetric operator that is known by its products only."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+
+from dimp_jax.predictor.precision import EXACT
 
 REORTHOGONALISATIONS = 2  # "twice is enough" (Parlett, The Symmetric Eigenvalue Problem, 6.9)
 
@@ -39,18 +42,20 @@ def lanczos(product, start, num_steps: int):
     # What rounding leaves of a vector that lies in the space already.
     exhausted = 10 * jnp.finfo(flat.dtype).eps * jnp.sqrt(float(flat.size))
 
+    exact = functools.partial(jnp.matmul, precision=EXACT)
+
     def step(carry, index):
         basis, vector = carry
         basis = basis.at[index].set(vector)
         image, _ = ravel_pytree(product(unravel(vector)))
         rest = image
         for _ in range(REORTHOGONALISATIONS):
-            rest = rest - (basis @ rest) @ basis
+            rest = rest - exact(exact(basis, rest), basis)
         length = jnp.linalg.norm(rest)
         goes_on = length > exhausted * jnp.linalg.norm(image)
         length = jnp.where(goes_on, length, 0.0)
         vector = jnp.where(goes_on, rest / jnp.where(goes_on, length, 1.0), 0.0)
-        return (basis, vector), (jnp.vdot(basis[index], image), length)
+        return (basis, vector), (exact(basis[index], image), length)
 
     basis = jnp.zeros((num_steps, flat.size), flat.dtype)
     first = (basis, flat / jnp.linalg.norm(flat))
