@@ -58,11 +58,11 @@ def versus_gemm(fn, *args, flops: int, rounds: int = 11) -> tuple[float, float]:
     return statistics.median(ratios), statistics.median(seconds)
 
 
-def count_flops(fn, *args) -> int:
+def count_flops(fn, *args, counts=lambda eqn: True) -> int:
     """Operations of `fn`: matmuls and convolutions as 2 a multiply-add, multiplies and adds as 1.
 
     Counted in the traced program, before XLA removes what no result needs: give functions that
-    return all that they compute.
+    return all that they compute. Equations for which `counts` is false are left out.
     """
     return program_flops(jax.make_jaxpr(fn)(*args).jaxpr)
 
@@ -72,6 +72,8 @@ def program_flops(jaxpr) -> int:
     total = 0
     for eqn, times in equations(jaxpr):
         name, params = eqn.primitive.name, eqn.params
+        if not counts(eqn):
+            continue
         size = times * sum(math.prod(v.aval.shape) for v in eqn.outvars[:1])  # a check has none
         if name == "dot_general":
             contracted = params["dimension_numbers"][0][0]

@@ -12,7 +12,7 @@ from jax.extend.core import ClosedJaxpr, Literal, jaxprs_in_params
 from benchmarks.measure import equations
 
 PRODUCTS = ("dot_general", "conv_general_dilated")
-MANTISSA_BITS = {"bfloat16": 7, "tf32": 10}  # kept of 23
+MANTISSA_BITS = {"tf32": 10, "bfloat16": 7}  # kept of 23
 # Programs inside a program that run once and are not differentiated again: evaluated in place.
 CALLS = ("jit", "pjit", "closed_call", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call")
 
@@ -20,13 +20,17 @@ CALLS = ("jit", "pjit", "closed_call", "checkpoint", "remat2", "custom_jvp_call"
 def products(fn, *args) -> list:
     """The equations of all matrix products and convolutions in `fn`, nothing of which is run."""
     found = equations(jax.make_jaxpr(fn)(*args).jaxpr)
-    return [eqn for eqn, _ in found if eqn.primitive.name in PRODUCTS]
+    return [eqn for eqn, _ in found if is_product(eqn)]
+
+
+def is_product(eqn) -> bool:
+    return eqn.primitive.name in PRODUCTS
 
 
 def is_exact(eqn) -> bool:
-    """Does a product name the precision HIGHEST for both operands?"""
+    """Is it a product that names the precision HIGHEST for both operands?"""
     highest = jax.lax.Precision.HIGHEST
-    return eqn.params["precision"] == (highest, highest)
+    return is_product(eqn) and eqn.params["precision"] == (highest, highest)
 
 
 def rounded(fn, mantissa_bits: int, *, exact_too: bool = False):
@@ -74,7 +78,7 @@ def _apply(eqn, operands, change):
         inner = params["call_jaxpr" if "call_jaxpr" in params else "jaxpr"]
         consts = inner.consts if isinstance(inner, ClosedJaxpr) else ()
         return _evaluate(getattr(inner, "jaxpr", inner), consts, operands, change)
-    if name in PRODUCTS:
+    if is_product(eqn):
         operands = change(eqn, operands)
     elif any(True for _ in jaxprs_in_params(params)):  # a loop, a branch, a linear solve
         is_program = lambda value: isinstance(value, ClosedJaxpr)

@@ -4,8 +4,8 @@ By default TPUs round the operands of a float32 product to bfloat16, and GPUs (A
 TF32: 7 and 10 of the 23 bits of the mantissa. The policy of this project:
 
 * The predictor (objectives, solvers, adjoints), target and label maps, the exact pooling of boxes,
-  and what the studies compute of them: `EXACT`, always. They are a few per cent of the operations,
-  and step lengths, gradients and `Solve.optimality` mean nothing without it.
+  and what the studies compute of them: `EXACT`, always. They are few of the operations, and step
+  lengths, gradients and `Solve.optimality` are not what they claim without it.
 * The network: as `model.matmul_precision` of the config says (`models/layers.Numerics`).
 * Boxes and losses are arithmetic by elements, which every device does in float32.
 

@@ -9,6 +9,7 @@ import pytest
 
 import dimp_jax
 from benchmarks.cost_model import sample_shapes
+from benchmarks.precision import rounding
 from benchmarks.rounded_products import is_exact, products
 from dimp_jax.models.dimp import init_variables
 from dimp_jax.tracking import programs
@@ -96,6 +97,16 @@ def test_tracker_without_iou_network():
     _, look, learn = tracked("default", "scale_search", "moving_average")
     assert_policy(look, "default", {"correlation.py"}, {"convolutions.py"})
     assert_policy(learn, "default", SOLVE | {"roi_pool.py"}, {"convolutions.py"})
+
+
+def test_a_tracker_with_rounded_products():
+    """Its filter is found in other features, by the same exact products."""
+    tracker = small_tracker.make(small_tracker.settings("scale_search"))
+    image = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    start = lambda bits: rounding(tracker, bits).init(image, (40, 30, 32, 24)).filt
+    filt = tracker.init(image, (40, 30, 32, 24)).filt
+    off = lambda got: np.abs(got - filt).max() / np.abs(filt).max()
+    assert off(start(23)) < 1e-4 < off(start(7)) < 0.5
 
 
 @pytest.mark.parametrize(
