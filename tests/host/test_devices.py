@@ -82,9 +82,7 @@ def test_a_plugin_that_does_not_start(smi, monkeypatch):
     assert said.endswith(": jax_cuda13_plugin is installed, but does not start; jax has said why")
 
 
-@pytest.mark.parametrize(
-    ("text", "status"), [("NVIDIA-SMI failed\\n", 9), ("No devices\\n", 0)]
-)
+@pytest.mark.parametrize(("text", "status"), [("NVIDIA-SMI failed\\n", 9), ("No devices\\n", 0)])
 def test_an_nvidia_smi_without_cards(smi, monkeypatch, text, status):
     monkeypatch.setattr(devices.Path, "glob", lambda *_: iter(()))
     smi(text, status)
