@@ -1,5 +1,6 @@
 """Placement, mapping and refusals of both backends; equal results on 1, 4 and 8 devices."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from flax import struct
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from dimp_jax.host import distributed
+from dimp_jax.host import distributed, machine
 from dimp_jax.training import data_parallel
 
 WORKER = ("-m", "tests.support.parallel_worker")  # from ROOT
@@ -160,6 +161,7 @@ def initialized(monkeypatch):
     monkeypatch.setattr(jax.distributed, "initialize", lambda *args: calls.append(args))
     for name in ("TPU_WORKER_HOSTNAMES", "SLURM_NTASKS", "SLURM_STEP_NODELIST"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(machine, "has_tpu", lambda: False)
     return calls
 
 
@@ -180,6 +182,26 @@ def test_clusters_are_found(initialized, monkeypatch, environment, expected):
     assert distributed.initialize_distributed() is expected
     assert initialized == ([()] if expected else [])
     assert not distributed.initialize_distributed(auto=False)
+
+
+@pytest.mark.parametrize(
+    ("environment", "packages", "asked"),
+    [
+        ({}, ["libtpu"], True),  # the metadata server knows, and jax asks it
+        ({"JAX_PLATFORMS": "tpu,cpu"}, ["libtpu"], True),
+        ({"JAX_PLATFORMS": "cpu"}, ["libtpu"], False),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, ["libtpu"], False),
+        ({}, [], False),
+    ],
+)
+def test_a_host_with_tpus_asks(initialized, monkeypatch, environment, packages, asked):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name in packages)
+    monkeypatch.setattr(machine, "has_tpu", lambda: True)
+    assert not distributed.initialize_distributed()  # this one is alone
+    assert initialized == ([()] if asked else [])
 
 
 def test_explicit_arguments(initialized):
