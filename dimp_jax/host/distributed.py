@@ -34,7 +34,7 @@ def initialize_distributed(
             return False
         import jax  # takes seconds
 
-        jax.distributed.initialize()
+        jax.distributed.initialize(**_all_gpus_of_the_node())
         return several or jax.process_count() > 1
     if missing:
         present = [f"{name}={value}" for name, value in given.items() if value is not None]
@@ -56,6 +56,15 @@ def initialize_distributed(
 
     jax.distributed.initialize(coordinator, num_processes, process_id)
     return num_processes > 1
+
+
+def _all_gpus_of_the_node() -> dict:
+    """For the only task of a SLURM job step on its node: jax gives a task one GPU, its own."""
+    tasks, nodes = (os.environ.get(f"SLURM_STEP_NUM_{what}") for what in ("TASKS", "NODES"))
+    gpus = os.environ.get("SLURM_GPUS_ON_NODE", "")
+    if tasks is None or tasks != nodes or not gpus.isdigit() or int(gpus) < 2:
+        return {}
+    return {"local_device_ids": range(int(gpus))}
 
 
 def _on_tpu_vm() -> bool:

@@ -158,9 +158,13 @@ def test_global_batch_accepted():
 def initialized(monkeypatch):
     """Calls of `jax.distributed.initialize`, on a machine that is part of no cluster."""
     calls = []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *args: calls.append(args))
-    for name in ("TPU_WORKER_HOSTNAMES", "SLURM_NTASKS", "SLURM_STEP_NODELIST"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(
+        jax.distributed,
+        "initialize",
+        lambda *args, **options: calls.append((*args, *options.items())),
+    )
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "TPU_"))]:
+        monkeypatch.delenv(name)
     monkeypatch.setattr(machine, "has_tpu", lambda: False)
     return calls
 
@@ -182,6 +186,16 @@ def test_clusters_are_found(initialized, monkeypatch, environment, expected):
     assert distributed.initialize_distributed() is expected
     assert initialized == ([()] if expected else [])
     assert not distributed.initialize_distributed(auto=False)
+
+
+@pytest.mark.parametrize(("tasks", "ids"), [("2", range(8)), ("16", None)])
+def test_the_only_task_of_a_node_has_all_its_gpus(initialized, monkeypatch, tasks, ids):
+    environment = {"NTASKS": tasks, "STEP_NODELIST": "n[1-2]", "GPUS_ON_NODE": "8"}
+    environment |= {"STEP_NUM_TASKS": tasks, "STEP_NUM_NODES": "2"}
+    for name, value in environment.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert distributed.initialize_distributed()
+    assert initialized == ([(("local_device_ids", ids),)] if ids else [()])
 
 
 @pytest.mark.parametrize(
