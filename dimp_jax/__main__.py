@@ -28,6 +28,7 @@ COMMANDS = {
     "export": ("dimp_jax.export.__main__", "write a tracker as StableHLO programs"),
     "studies": (STUDIES, "study the predictor and its learned loss"),
     "refinement": (STUDIES, "measure the box refinement of a network alone"),
+    "devices": ("dimp_jax.host.devices", "show what jax computes on, and whether it does"),
 }
 
 

@@ -24,6 +24,7 @@ OPTIONS = {
     "export": ("python -m dimp_jax.export", "--platforms"),
     "studies": ("python -m dimp_jax.studies", "ablation,online,refinement"),
     "refinement": ("python -m dimp_jax.studies refinement", "--drift-starts"),
+    "devices": ("python -m dimp_jax.host.devices", "--distributed.coordinator"),
 }
 LIGHT = set(sys.stdlib_module_names) | {"dimp_jax"}
 

@@ -6,7 +6,9 @@ workers, hosts and devices changes nothing, and a run resumes at any step withou
 
 import functools
 import os
+import signal
 import weakref
+from contextlib import nullcontext
 
 import grain
 import numpy as np
@@ -21,6 +23,8 @@ from dimp_jax.data.sources import open_sources
 from dimp_jax.host import processes
 from dimp_jax.media.opencv import cv2
 
+# Answered by the training, which needs its workers until it has saved.
+PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MAX_THREADS = 8  # with num_workers=0; beyond that Python's lock leaves them waiting
 _MAX_STEPS = 2**40
 
@@ -71,7 +75,10 @@ class _Reader:
 
     def read(self) -> Sample:
         try:
-            batch = next(self.iterator)
+            # Grain starts its workers in threads, which it starts here.
+            starts = processes.held(*PARENTS_SIGNALS) if self.unseen_workers else nullcontext()
+            with starts:
+                batch = next(self.iterator)
         except BaseException:
             self.unseen_workers = 0  # none is waited for in `close`
             raise
@@ -160,6 +167,7 @@ def batches(
 
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # grain reads its own flags, which nobody gives here
+    processes.kill_at_exit()
     dataset = dataset.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
     dataset = dataset.mp_prefetch(
         grain.MultiprocessingOptions(num_workers=data.num_workers, per_worker_buffer_size=1),
@@ -177,7 +185,7 @@ def _sample(position: int, *, first: int, local_batch, global_batch, seed, make)
 def _start_worker(worker_index: int, worker_count: int):
     del worker_index, worker_count
     cv2.setNumThreads(0)  # the workers are the parallelism
-    processes.follow_parent()
+    processes.follow_parent(*PARENTS_SIGNALS)
 
 
 def _check(data, seed, global_batch, start_step, process_index, process_count):

@@ -8,6 +8,7 @@ import functools
 import json
 import math
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,7 @@ def _shards(directory, num_records):
     return tuple(map(str, paths)), starts
 
 
+_IMPORTING = threading.Lock()
 # What array_record and protobuf raise for damaged files.
 _READ_ERRORS = (ValueError, IndexError, RuntimeError, OSError)
 
@@ -169,6 +171,8 @@ def _reader(path, process):
 
 @functools.cache
 def _example():
-    from tensorflow_datasets.proto import tf_example_pb2  # half a second
+    # By one thread: modules that are loaded when they are used make several wait for each other.
+    with _IMPORTING:
+        from tensorflow_datasets.proto import tf_example_pb2  # half a second
 
-    return tf_example_pb2.Example
+        return tf_example_pb2.Example

@@ -19,6 +19,12 @@ def machine() -> dict:
     }
 
 
+def has_tpu() -> bool:
+    """Are there devices by which TPUs are reached? With /dev/vfio it may be something else."""
+    devices = Path("/dev")
+    return any(devices.glob("accel*")) or any(devices.glob("vfio/[0-9]*"))
+
+
 def busy_notice(here: dict) -> str | None:
     """A warning if other programs were running when `here` was taken by `machine`."""
     if here["load"] is None or here["load"] < 0.5:

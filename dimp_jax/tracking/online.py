@@ -132,6 +132,9 @@ def first_boxes(config: TrackerConfig, pose: Pose, window: Pose, transforms) -> 
 def step(network: Network, config: TrackerConfig, state: TrackerState, image):
     """Tracks one frame: returns (next state, `TrackResult`).
 
+    `state` stays valid, so its memory is not donated: a frame that stores a sample copies it.
+    `many.lanes` stores in place, and its states can be used once.
+
     Raises:
       ValueError: the image is not uint8 RGB of the first frame's size.
     """

@@ -9,7 +9,6 @@ import signal
 from pathlib import Path
 
 import jax
-from jax.experimental import multihost_utils
 
 from dimp_jax.checkpoints.run import RunCheckpoints
 from dimp_jax.config import Config
@@ -71,7 +70,7 @@ def train(config: Config, directory, console) -> Outcome:
     with contextlib.ExitStack() as stack:
         if main:
             workdir.prepare(directory, config, start_name)
-        _barrier("workdir")
+        workdir.check_shared(directory)
         checkpoints = stack.enter_context(RunCheckpoints(directory, keep_last=training.keep_last))
         restored = checkpoints.restore(template)
         host_state = template if restored is None else restored[0]
@@ -197,11 +196,6 @@ def _stopped(stop, checkpoints, step) -> bool:
     if jax.process_count() > 1:
         return checkpoints.reached_preemption(step)
     return bool(stop)
-
-
-def _barrier(name):
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
 
 
 def _check_schedule(training):

@@ -1,9 +1,14 @@
 """Ending in good order: the first SIGTERM or Ctrl-C is noted, not obeyed at once."""
 
 import contextlib
+import os
 import signal
+import time
 
 from dimp_jax.host import interrupts
+
+# `timeout` and SLURM send SIGTERM to a process and then to its group: twice for the process.
+TOGETHER_S = 5.0
 
 
 class StopRequest:
@@ -17,17 +22,27 @@ class StopRequest:
 
 @contextlib.contextmanager
 def noted(*numbers):
-    """Within it the first of these signals sets the `StopRequest`; a second one acts as usual."""
+    """Within it the first of these signals sets the `StopRequest`; a second one acts as usual.
+
+    SIGTERM again within `TOGETHER_S` is still the first one.
+    """
     request = StopRequest()
     before = {number: signal.getsignal(number) for number in numbers}
+    began_s = 0.0
 
-    def restore():
+    def restore(*kept):
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if number not in kept:
+                signal.signal(number, handler)
 
     def note(number, _):
-        request.number = number
-        restore()
+        nonlocal began_s
+        if request.number is None:
+            request.number, began_s = number, time.monotonic()
+            restore(signal.SIGTERM)
+        elif request.number != number or time.monotonic() - began_s > TOGETHER_S:
+            restore()
+            os.kill(os.getpid(), number)
 
     for number in numbers:
         signal.signal(number, note)

@@ -9,7 +9,14 @@ WORKDIR/checkpoints/    checkpoints/run.py
 
 import importlib.metadata
 import json
+import secrets
+import socket
+import time
 from pathlib import Path
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from dimp_jax import config as configs
 from dimp_jax.checkpoints import card_config, run, store
@@ -38,6 +45,10 @@ MAY_CHANGE = (
     "training.parallel.remat_solver",
     "training.parallel.remat_backbone",
 )
+
+
+APPEARS_S = 20.0  # a new file, on another host
+HOST_BYTES = 64  # of a host's name, in messages
 
 
 class WorkdirError(ValueError):
@@ -95,6 +106,54 @@ def prepare(workdir, config: Config, start_name: str) -> None:
         start = start if start is not None and Path(start).is_dir() else None
         store.start_run(workdir, card(config, start_name), start=start)
     store.write_json(workdir / "config.json", configs.to_dict(config))
+
+
+def check_shared(workdir) -> None:
+    """Several processes: refuses a directory that is not one folder for all of them.
+
+    Every process calls it, after process 0 has made the directory, and gets the same answer. On
+    disks of their own each host but the first would wait for checkpoints that it never sees.
+
+    Raises:
+      WorkdirError: in every process; it names those that see another folder, and their hosts.
+    """
+    if jax.process_count() == 1:
+        return
+    workdir = Path(workdir).absolute()
+    # The same number in every process, and another one in every run.
+    token = int(multihost_utils.broadcast_one_to_all(np.int32(secrets.randbits(31))))
+    path = workdir / f".shared_{token:08x}"
+    main = jax.process_index() == 0
+    if main:
+        path.touch()
+    multihost_utils.sync_global_devices("workdir: written")
+    seen = _appears(path)
+    host = socket.gethostname().encode()[:HOST_BYTES].ljust(HOST_BYTES)
+    told = np.concatenate([[seen], np.frombuffer(host, np.uint8)]).astype(np.uint8)
+    answers = multihost_utils.process_allgather(told)
+    if main:
+        path.unlink()
+    blind = [
+        f"process {process} on {bytes(answer[1:]).decode(errors='replace').strip()}"
+        for process, answer in enumerate(answers)
+        if not answer[0]
+    ]
+    if blind:
+        first = bytes(answers[0][1:]).decode(errors="replace").strip()
+        raise WorkdirError(
+            f"--workdir {workdir}: {', '.join(blind)} cannot see what process 0 on {first} writes "
+            "there: give a folder that all hosts share"
+        )
+
+
+def _appears(path) -> bool:
+    """Network file systems may show a new file late."""
+    until = time.monotonic() + APPEARS_S
+    while not path.exists():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def card(config: Config, start_name: str) -> dict:

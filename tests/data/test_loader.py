@@ -199,6 +199,46 @@ if __name__ == "__main__":
 """
 
 
+# Its process group gets SIGTERM all the time while the workers start, and a few times later.
+SIGTERMS = """
+import os, signal, sys, threading, time
+sys.path.insert(0, {root!r})
+from tests.data.test_loader import open_batches, with_workers
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    ended = threading.Event()
+
+    def send():
+        while not ended.wait(0.005):
+            os.killpg(0, signal.SIGTERM)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        with open_batches(None, with_workers(2)) as batches:
+            for _ in range(4):
+                next(batches)
+    finally:
+        ended.set()
+        thread.join()
+    print("four batches")
+"""
+
+
+def test_sigterm_is_the_parents_matter_from_the_first_moment(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SIGTERMS.format(root=str(ROOT)))
+    done = subprocess.run(
+        [sys.executable, "-Werror", str(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "four batches\n", "")
+
+
 def is_running(pid):
     try:
         os.kill(pid, 0)

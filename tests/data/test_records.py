@@ -13,6 +13,7 @@ from dimp_jax.data import records, records_index
 from dimp_jax.data.build import __main__ as build
 from dimp_jax.data.records_index import SequenceIndex
 from dimp_jax.data.source import BrokenFrame
+from tests.support import ROOT
 from tests.support import data_trees as trees
 
 
@@ -158,3 +159,34 @@ def test_workers_start_without_jax():
     loaded = set(done.stdout.split())
     assert "dimp_jax.data.builders.davis" in loaded
     assert not {"jax", "flax", "tensorflow", "torch"} & loaded
+
+
+THREADS = """
+import os, sys, threading, time
+sys.path.insert(0, {root!r})
+from dimp_jax.data import records
+
+def first_use(delay_s):
+    time.sleep(delay_s)
+    records._example()
+
+threads = [threading.Thread(target=first_use, args=(0.02 * k,), daemon=True) for k in range(60)]
+for thread in threads:
+    thread.start()
+until = time.monotonic() + 60
+for thread in threads:
+    thread.join(max(0, until - time.monotonic()))
+print(sum(thread.is_alive() for thread in threads), flush=True)
+os._exit(0)
+"""
+
+
+def test_threads_that_read_their_first_record_do_not_wait_for_each_other():
+    """Without a lock one process in three hung: the library's modules are loaded at first use."""
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS.format(root=str(ROOT))],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "0\n", done.stderr

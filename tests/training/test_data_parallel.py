@@ -1,5 +1,6 @@
 """Placement, mapping and refusals of both backends; equal results on 1, 4 and 8 devices."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from flax import struct
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from dimp_jax.host import distributed
+from dimp_jax.host import distributed, machine
 from dimp_jax.training import data_parallel
 
 WORKER = ("-m", "tests.support.parallel_worker")  # from ROOT
@@ -157,9 +158,14 @@ def test_global_batch_accepted():
 def initialized(monkeypatch):
     """Calls of `jax.distributed.initialize`, on a machine that is part of no cluster."""
     calls = []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *args: calls.append(args))
-    for name in ("TPU_WORKER_HOSTNAMES", "SLURM_NTASKS", "SLURM_STEP_NODELIST"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(
+        jax.distributed,
+        "initialize",
+        lambda *args, **options: calls.append((*args, *options.items())),
+    )
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "TPU_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(machine, "has_tpu", lambda: False)
     return calls
 
 
@@ -180,6 +186,36 @@ def test_clusters_are_found(initialized, monkeypatch, environment, expected):
     assert distributed.initialize_distributed() is expected
     assert initialized == ([()] if expected else [])
     assert not distributed.initialize_distributed(auto=False)
+
+
+@pytest.mark.parametrize(("tasks", "ids"), [("2", range(8)), ("16", None)])
+def test_the_only_task_of_a_node_has_all_its_gpus(initialized, monkeypatch, tasks, ids):
+    environment = {"NTASKS": tasks, "STEP_NODELIST": "n[1-2]", "GPUS_ON_NODE": "8"}
+    environment |= {"STEP_NUM_TASKS": tasks, "STEP_NUM_NODES": "2"}
+    for name, value in environment.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert distributed.initialize_distributed()
+    assert initialized == ([(("local_device_ids", ids),)] if ids else [()])
+
+
+@pytest.mark.parametrize(
+    ("environment", "packages", "asked"),
+    [
+        ({}, ["libtpu"], True),  # the metadata server knows, and jax asks it
+        ({"JAX_PLATFORMS": "tpu,cpu"}, ["libtpu"], True),
+        ({"JAX_PLATFORMS": "cpu"}, ["libtpu"], False),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, ["libtpu"], False),
+        ({}, [], False),
+    ],
+)
+def test_a_host_with_tpus_asks(initialized, monkeypatch, environment, packages, asked):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name in packages)
+    monkeypatch.setattr(machine, "has_tpu", lambda: True)
+    assert not distributed.initialize_distributed()  # this one is alone
+    assert initialized == ([()] if asked else [])
 
 
 def test_explicit_arguments(initialized):

@@ -56,7 +56,7 @@ def records(workdir):
     return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
 
 
-def start_until(environment, workdir, step, *options):
+def start_until(environment, workdir, step, *options, start_new_session=False):
     """Starts a run and waits until it has logged `step`."""
     process = subprocess.Popen(
         command(workdir, *options),
@@ -64,6 +64,7 @@ def start_until(environment, workdir, step, *options):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=start_new_session,
     )
     deadline = time.monotonic() + PATIENCE_S
     while not any(r["step"] >= step for r in records(workdir)):
@@ -133,8 +134,12 @@ def test_killed_and_resumed_is_uninterrupted_bit_for_bit(environment, straight, 
 
 @pytest.mark.slow
 def test_sigterm_saves_and_exits_with_0(environment, straight, tmp_path):
-    process = start_until(environment, tmp_path, 2, "--training.total-steps", "100000")
+    """As `timeout` and SLURM send it: to the process, and to its group with the workers."""
+    options = ("--training.total-steps", "100000", "--training.data.num-workers", "2")
+    process = start_until(environment, tmp_path, 2, *options, start_new_session=True)
     process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)  # so that both arrive
+    os.killpg(process.pid, signal.SIGTERM)
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, output
     step = max(int(p.name) for p in (tmp_path / run.FOLDER).iterdir() if p.name.isdecimal())

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import signal
 
 from dimp_jax.evaluation import jobs
 from dimp_jax.evaluation.runners import one_by_one
@@ -45,7 +46,7 @@ def in_processes(build, todo, *, workers: int, options: jobs.Options, console):
         task = progress.add_task(
             f"{len(todo)} sequences, {workers} processes", total=total, fps="-"
         )
-        with processes.interrupts_held():
+        with processes.held(signal.SIGINT):
             started = {pool.submit(_work, build, job, options.seed + job.run): job for job in todo}
         for future in concurrent.futures.as_completed(started):
             job = started[future]
