@@ -64,10 +64,10 @@ def count_flops(fn, *args, counts=lambda eqn: True) -> int:
     Counted in the traced program, before XLA removes what no result needs: give functions that
     return all that they compute. Equations for which `counts` is false are left out.
     """
-    return program_flops(jax.make_jaxpr(fn)(*args).jaxpr)
+    return program_flops(jax.make_jaxpr(fn)(*args).jaxpr, counts)
 
 
-def program_flops(jaxpr) -> int:
+def program_flops(jaxpr, counts=lambda eqn: True) -> int:
     """`count_flops` of a program that is traced already."""
     total = 0
     for eqn, times in equations(jaxpr):
