@@ -29,7 +29,9 @@ def figures(run: Run, dtype: str):
         fits = False
         while batch and not fits:
             measure = functools.partial(_training, run, name, dtype, batch, step)
-            fits = yield from run.attempt(title(name, dtype), sizes.step_s[name], measure)
+            need_s = sizes.step_s[name]
+            need_s += 0.0 if ready.cache_info().currsize else sizes.steps_compile_s
+            fits = yield from run.attempt(title(name, dtype), need_s, measure)
             batch //= 2
             step = functools.partial(_compile, networks.training_config(name, dtype), batch)
 
