@@ -83,6 +83,7 @@ class RefineConfig:
     # Standard deviation of log(w / h) around the first frame's, as a prior on top of the network's
     # output; None as published. Meant for "iou_relative", where that output is a log density.
     aspect_prior_std: float | None = None
+    aspect_prior_dof: float | None = None  # of Student's t in its place; None: the prior is normal
     # scale_search only: every factor is one more crop through the backbone.
     scale_step: float = 1.03
     scale_penalty: float = 0.97  # a changed scale must beat the present one by this factor

@@ -29,7 +29,8 @@ def refine_pose(iou_fn, pose, base_size_hw, sample_pos_yx, sample_scale, uniform
     box = target_box_in_crop(center, size, sample_pos_yx, sample_scale, crop_px)
     boxes = jittered_boxes(box, uniforms, config.jitter_position, config.jitter_size)
     if config.aspect_prior_std is not None:
-        iou_fn = with_aspect_prior(iou_fn, base_size_hw, config.aspect_prior_std)
+        prior = config.aspect_prior_std, config.aspect_prior_dof
+        iou_fn = with_aspect_prior(iou_fn, base_size_hw, *prior)
     boxes, iou = ascend(iou_fn, boxes, config)
     best, any_valid = mean_of_best(boxes, iou, config.top_k, config.max_aspect_ratio)
     new_center, new_size = crop_box_to_image(best, sample_pos_yx, sample_scale, crop_px)
@@ -40,12 +41,15 @@ def refine_pose(iou_fn, pose, base_size_hw, sample_pos_yx, sample_scale, uniform
     return keep(new_center, center), keep(new_size, size), keep(new_scale, scale)
 
 
-def with_aspect_prior(log_density, size_hw, std: float):
-    """A log density of boxes, times a normal one of log(w / h) around that of a size.
+def with_aspect_prior(log_density, size_hw, std: float, dof: float | None = None):
+    """A log density of boxes, times one of log(w / h) around that of a size.
 
     Args:
       log_density: [P, 4] x, y, w, h -> [P], up to a constant.
-      size_hw: [2]. std: of log(w / h).
+      size_hw: [2].
+      std: of log(w / h), where the prior is normal.
+      dof: degrees of freedom of Student's t of that scale; None: normal. It hardly draws a target
+        back that has changed its proportions for good.
     """
     expected = jnp.log(size_hw[1] / size_hw[0])
     tiny = 1e-6  # sides of boxes that diverge may become negative
@@ -53,7 +57,9 @@ def with_aspect_prior(log_density, size_hw, std: float):
     def posterior(boxes):
         sides = jnp.maximum(boxes[:, 2:], tiny)
         deviation = (jnp.log(sides[:, 0] / sides[:, 1]) - expected) / std
-        return log_density(boxes) - 0.5 * deviation**2
+        if dof is None:
+            return log_density(boxes) - 0.5 * deviation**2
+        return log_density(boxes) - 0.5 * (dof + 1) * jnp.log1p(deviation**2 / dof)
 
     return posterior
 

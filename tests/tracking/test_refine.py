@@ -211,3 +211,17 @@ def test_aspect_prior_is_a_posterior_of_two_normals():
     np.testing.assert_allclose(jax.grad(lambda b: posterior(b)[0])(box), 0, atol=2e-5)
     lost = jax.grad(lambda b: posterior(b)[0])(jnp.asarray([[10.0, 10.0, -5.0, 20.0]]))
     assert not np.isnan(lost[0, 3])
+
+
+def test_aspect_prior_of_student_lets_go():
+    """Near the size's proportions it pulls as its curvature says, far off hardly at all."""
+    pull = lambda ratio, dof: float(
+        jax.grad(
+            lambda log_ratio: refine.with_aspect_prior(
+                lambda b: jnp.zeros(len(b)), jnp.asarray([30.0, 30.0]), 0.2, dof
+            )(jnp.asarray([[0.0, 0.0, 1.0, 1.0]]).at[0, 2].set(jnp.exp(log_ratio)))[0]
+        )(jnp.float32(ratio))
+    )
+    np.testing.assert_allclose(pull(0.01, 3.0), -(4 / 3) * 0.01 / 0.2**2, rtol=2e-3)
+    np.testing.assert_allclose(pull(1.4, None), -1.4 / 0.2**2, rtol=1e-3)
+    np.testing.assert_allclose(pull(1.4, 3.0), -4 * 1.4 / (3 * 0.2**2 + 1.4**2), rtol=1e-3)

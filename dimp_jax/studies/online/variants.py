@@ -48,6 +48,7 @@ LISTED = GRID | {
     **_each("size rate {:g}", "refine.size_rate", 0.25, 0.5, 1.0),
     "no aspect prior": {"refine.aspect_prior_std": None},
     **_each("aspect prior {:g}", "refine.aspect_prior_std", 0.1, 0.2, 0.4),
+    "normal aspect prior": {"refine.aspect_prior_dof": None},
     **_each("{} random boxes", "refine.num_random_boxes", 5, 9),
     "mean of 1 box": {"refine.top_k": 1},
     **_each("mean of {} boxes", "refine.top_k", 3, 5),
