@@ -24,7 +24,8 @@ class StopRequest:
 def noted(*numbers):
     """Within it the first of these signals sets the `StopRequest`; a second one acts as usual.
 
-    SIGTERM again within `TOGETHER_S` is still the first one.
+    SIGTERM again within `TOGETHER_S` is still the first one, also after the block: the process is
+    writing its checkpoint, and about to end.
     """
     request = StopRequest()
     before = {number: signal.getsignal(number) for number in numbers}
@@ -50,4 +51,7 @@ def noted(*numbers):
         with interrupts.suspended():
             yield request
     finally:
-        restore()
+        if request.number == signal.SIGTERM:
+            restore(signal.SIGTERM)
+        else:
+            restore()
