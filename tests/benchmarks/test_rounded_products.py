@@ -69,3 +69,11 @@ def test_trees_keywords_and_other_types():
     tree = {"a": OPERAND.astype(jnp.bfloat16), "n": np.full(2, 1025, np.int32)}
     got = jax.jit(rounded(function, 3), static_argnames="twice")(tree, twice=True)
     assert got["count"] == 2 * 1025**2 and (got["out"] == 4).all()
+
+
+def test_what_cannot_be_rounded_is_refused():
+    mesh = jax.make_mesh((1,), ("x",))
+    spec = jax.sharding.PartitionSpec()
+    function = jax.shard_map(lambda x: x @ x, mesh=mesh, in_specs=spec, out_specs=spec)
+    with pytest.raises(NotImplementedError, match="products inside of shard_map"):
+        rounded(function, 7)(OPERAND)
