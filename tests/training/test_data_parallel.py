@@ -298,3 +298,14 @@ def test_1_4_and_8_devices_agree(tmp_path):
     np.testing.assert_allclose(own[norm("mean")], whole[norm("mean")], rtol=1e-9)
     assert (own[norm("var")] != whole[norm("var")]).all()
     assert (own[norm("mean")] != 0).all()
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_the_other_counts_of_devices_agree(tmp_path):
+    """pmap on 8 and shard_map on 4, for the cases above have them the other way round."""
+    cases = ["cross_replica:jit:1", "cross_replica:pmap:8", "cross_replica:shard_map:4"]
+    states = states_after(tmp_path / "states.npz", 8, *cases)
+    for case in cases[1:]:
+        assert_same(states[cases[0]], states[case])
+        assert states[case]["late compilations"] == 0
