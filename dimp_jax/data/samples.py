@@ -10,8 +10,7 @@ from dimp_jax.data.degrade import degrade
 from dimp_jax.data.draws import Draws
 from dimp_jax.data.sampler import Sampler
 from dimp_jax.data.source import BrokenFrame, Frame, Sample
-from dimp_jax.geometry import search_crops as crops
-from dimp_jax.geometry import training_crops
+from dimp_jax.geometry import search_crops, training_crops
 
 # Sequences with a broken image in a row, after which the data set is taken to be unusable.
 MAX_BROKEN_IN_A_ROW = 100
@@ -37,9 +36,9 @@ def check_config(data: DataConfig):
     crop, boxes = data.crop, data.proposals
     if crop.arithmetic not in ("2019", "2020"):
         raise ValueError(f"crop.arithmetic={crop.arithmetic!r}: expected '2019' or '2020'")
-    if crop.border_mode not in crops.BORDER_MODES:
+    if crop.border_mode not in search_crops.BORDER_MODES:
         raise ValueError(
-            f"crop.border_mode={crop.border_mode!r}: expected one of {crops.BORDER_MODES}"
+            f"crop.border_mode={crop.border_mode!r}: expected one of {search_crops.BORDER_MODES}"
         )
     if crop.arithmetic == "2019" and crop.border_mode != "replicate":
         raise ValueError(

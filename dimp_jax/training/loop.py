@@ -14,8 +14,15 @@ from dimp_jax.checkpoints.run import RunCheckpoints
 from dimp_jax.config import Config
 from dimp_jax.data import loader
 from dimp_jax.host import terminal
-from dimp_jax.training import data_parallel as parallel
-from dimp_jax.training import feature_pool, signals, steps, validation, workdir, writers
+from dimp_jax.training import (
+    data_parallel,
+    feature_pool,
+    signals,
+    steps,
+    validation,
+    workdir,
+    writers,
+)
 from dimp_jax.training.log import RunLog, Window, counted
 from dimp_jax.training.start import start_variables
 
@@ -55,17 +62,17 @@ def train(config: Config, directory, console) -> Outcome:
     main = jax.process_index() == 0
     _check_schedule(training)
     workdir.check(directory, config)
-    parallel.check_global_batch(training.global_batch, training.optim.accumulate)
+    data_parallel.check_global_batch(training.global_batch, training.optim.accumulate)
     feature_pool.check(config, jax.process_count())
     if training.tensorboard:
         writers.check_tensorboard()
     # Everything is opened, and refused, before anything is written.
-    placement = parallel.placement(training.parallel.backend)
+    placement = data_parallel.placement(training.parallel.backend)
     sampler = loader.open_sampler(training.data, seed=config.seed, training=True)
     measure_loss = validation.held_out_loss(config, placement)
     measure_auc = validation.tracking_auc(config)
     variables, start_name = start_variables(config)
-    template = parallel.to_host(steps.init_state(variables, config))
+    template = data_parallel.to_host(steps.init_state(variables, config))
 
     with contextlib.ExitStack() as stack:
         if main:
@@ -98,8 +105,8 @@ def train(config: Config, directory, console) -> Outcome:
         batches = _place_ahead(read, placement, training.data.prefetch_batches)
         log = stack.enter_context(RunLog(config, directory if main else None, first, console))
         stop = stack.enter_context(signals.noted(*_signals()))
-        train_step = parallel.data_parallel(
-            steps.make_train_step(config, parallel.AXIS), training.parallel.backend
+        train_step = data_parallel.data_parallel(
+            steps.make_train_step(config, data_parallel.AXIS), training.parallel.backend
         )
         state, window, due = placement.state(host_state), Window(), None
         in_flight = collections.deque()
@@ -126,7 +133,7 @@ def train(config: Config, directory, console) -> Outcome:
             measured = [m for m in measured if m is not None]
             if last or stopped or measured or step % training.save_every == 0:
                 window.fetch()  # a bad loss ends the run before its state could be saved
-                host_state = parallel.to_host(state)
+                host_state = data_parallel.to_host(state)
                 values = {}
                 for measure in measured:
                     values |= measure(state, host_state)
