@@ -148,7 +148,7 @@ def test_the_installed_command_evaluates(site, tmp_path):
     assert "--save-video" in run([*command, "evaluate", "--help"], **options)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_installed_tracker_tracks_with_its_own_weights(site, tmp_path):
     if not shipped.file_of("dimp_lite0").is_file():
         pytest.skip("there are no trained weights yet: python -m dimp_jax.convert RUN FILE")

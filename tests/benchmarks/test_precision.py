@@ -57,6 +57,7 @@ def test_figures(tmp_path, monkeypatch, capsys):
     assert tracked["bfloat16"]["largest_change"] == 0.3
 
 
+@pytest.mark.long
 def test_share_of_what_is_exact():
     settings = small_training.settings(small_tracker.MODEL)
     share = lambda setting: precision.share_line(

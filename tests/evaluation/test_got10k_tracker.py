@@ -75,7 +75,7 @@ def toolkit(tmp_path, monkeypatch):
     return experiments
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_real_experiment_runs_and_reports_our_tracker(tree, toolkit, tmp_path):
     tracker = Got10kTracker(dimp_jax.load("dimp_lite0"), "dimp_lite0")
     experiment = toolkit.ExperimentGOT10k(str(tree), subset="val")

@@ -74,7 +74,7 @@ def make_vot_sequence(folder, count, rng):
     (folder / "sequence").write_text("channels.color=color/%08d.jpg\nfps=30\n")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_supervised_experiment_of_the_real_toolkit(tmp_path, capfd):
     """One sequence with polygons, vot2018/shortterm, offline; then again without tracking."""
     make_vot_sequence(tmp_path / "vot" / "patch", 150, np.random.default_rng(0))

@@ -68,6 +68,7 @@ def test_a_solve_with_the_parts_of_the_page(page):
     np.testing.assert_allclose(data(2e4) / data(1e4), 2.0, rtol=1e-2)
 
 
+@pytest.mark.long
 def test_a_training_step_with_the_config_of_the_page(page):
     config = configs.load(str(page))
     predictor = dataclasses.replace(config.model.predictor, num_iter=2)

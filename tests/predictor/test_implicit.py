@@ -112,6 +112,7 @@ def test_implicit_agrees_with_optimistix():
             assert_close(ours[index], expected[index], rtol=1e-6)
 
 
+@pytest.mark.long
 def test_training_logs_the_optimality():
     """Next to the implicit gradient, and only there."""
 

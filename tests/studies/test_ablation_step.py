@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import numpy as np
+import pytest
 
 from dimp_jax.config.predictor import LearnedParts
 from dimp_jax.config.training import CropConfig, DataConfig, OptimConfig
@@ -54,6 +55,7 @@ def alone_step(config):
     return jax.jit(step)
 
 
+@pytest.mark.long
 def test_together_as_alone():
     """Two steps of both arms in a loop, and mapped, against those of `make_train_step`."""
     variables = small_training.variables(small_training.TINY)

@@ -224,6 +224,7 @@ def overlap(a, b):
     return area / (a[2] * a[3] + b[2] * b[3] - area)
 
 
+@pytest.mark.long
 def test_the_untrained_tracker_follows_the_clip():
     """ImageNet features alone: mean overlap above 0.6 in 12 frames; staying put gives 0.25."""
     try:

@@ -34,7 +34,7 @@ for leaf in jax.tree.leaves((state.filt, state.memory, tracker.network.params)):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_same_bits_in_a_process_with_x64():
     printed = []
     for enabled in ("0", "1"):

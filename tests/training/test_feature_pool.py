@@ -77,7 +77,13 @@ def equal(first, second):
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
-@pytest.mark.parametrize("frozen", [("backbone",), ("backbone/conv1", "backbone/layer1_0")])
+@pytest.mark.parametrize(
+    "frozen",
+    [
+        pytest.param(("backbone",), marks=pytest.mark.long),
+        ("backbone/conv1", "backbone/layer1_0"),
+    ],
+)
 def test_the_step_is_that_on_crops(frozen, tmp_path):
     """Losses and updates on pooled features are those on the crops that they were made from."""
     optim = OptimConfig(learning_rates=(("default", 1e-3),), frozen=frozen)

@@ -15,7 +15,15 @@ from dimp_jax.models.dimp import DiMP
 from dimp_jax.models.train_forward import Batch, forward
 from dimp_jax.predictor.target_maps import gaussian_label
 from dimp_jax.training.losses import iou_regression, loss_terms
-from tests.support.golden_files import GOLDEN_DIR, LOCAL_DIR, cases, inputs, recording, state_dict
+from tests.support.golden_files import (
+    GOLDEN_DIR,
+    LOCAL_DIR,
+    cases,
+    inputs,
+    long_where,
+    recording,
+    state_dict,
+)
 
 pytestmark = pytest.mark.golden
 
@@ -91,7 +99,7 @@ CASES = cases("g_train", only=lambda c: c.endswith(("_eval", "_train")))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", long_where(CASES, lambda case: case.endswith("_eval")))
 def test_forward_and_loss(case):
     golden = recording("g_train")
     label, total, terms, prediction, _, after = run(case, "float32", gradients=False)

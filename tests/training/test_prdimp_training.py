@@ -36,7 +36,7 @@ def start():
     return steps.init_state(variables | {"params": params}, CONFIG)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_losses_fall_from_a_zero_filter():
     state = start()
     step = jax.jit(steps.make_train_step(CONFIG))

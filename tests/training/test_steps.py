@@ -119,7 +119,7 @@ def test_a_non_finite_term_is_named():
     assert np.isfinite(metrics["loss/final"]) and not np.isfinite(metrics["loss"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_micro_batches_give_the_gradient_of_the_whole():
     """With running statistics everywhere, as the samples then do not meet."""
     frozen = ParallelConfig(batch_norm="frozen")
@@ -251,6 +251,7 @@ def test_running_norms_are_trained_with_running_statistics():
         assert all(leaves) if trained else not any(leaves), part
 
 
+@pytest.mark.long
 def test_types_do_not_depend_on_x64():
     """The variables of a new network, and the state after a step."""
     shapes = []
