@@ -20,7 +20,7 @@ from tests.training.test_loop import CONFIG, digests, environment, records  # no
 from tests.training.test_multihost import free_port
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
-PROCESSES, STEPS = 4, 40
+PROCESSES, STEPS = 4, 24
 PATIENCE_S = 400
 
 
