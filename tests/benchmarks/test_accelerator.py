@@ -57,6 +57,7 @@ def test_matrix_rates(run):
     ]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small_backbone")
 def test_frames_and_lanes(run, monkeypatch, request):
     jax.config.update("jax_disable_most_optimizations", True)

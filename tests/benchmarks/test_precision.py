@@ -20,6 +20,7 @@ AUC = {  # of the sequences a and b
 }
 
 
+@pytest.mark.long
 def test_figures(tmp_path, monkeypatch, capsys):
     for name in "ab":
         make_sequence(tmp_path / "set" / name)

@@ -66,7 +66,7 @@ def exported(tmp_path_factory):
     return dimp_jax.load("dimp_lite0"), out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_clean_process_gives_the_boxes_of_the_tracker(exported, tmp_path):
     tracker, out = exported
     assert len((out / "run.py").read_text().splitlines()) <= 72

@@ -58,6 +58,7 @@ def test_angle_and_size():
     assert measure.norm_ratio(a, 0 * b) is None
 
 
+@pytest.mark.long
 def test_gradients_of_every_adjoint_against_the_exact_one(monkeypatch, tmp_path):
     own = PredictorConfig(num_bins=10, bin_width_cells=0.5)
     model = dataclasses.replace(small_tracker.MODEL, predictor=own)

@@ -62,6 +62,7 @@ def shrunk(pose, factor=0.9):
     return Pose(pose.center_yx, size, pose.scale * np.float32(factor**0.5))
 
 
+@pytest.mark.long
 def test_a_trial_is_what_a_frame_of_the_tracker_does(monkeypatch):
     """With the classifier's displacement taken out, `look` and `refine_all` give the same box."""
     whole = small_tracker.make(small_tracker.settings("iou"))

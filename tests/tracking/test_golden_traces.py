@@ -78,6 +78,7 @@ def nchw(x):
 # Those of tests/goldens that end early, or differ from others in a parameter or in the backbone.
 LONG = (
     "trace_dimp18_det",
+    "trace_prdimp18_det_legacy",
     "trace_dimp50_det",
     "trace_dimp50_det_skip5",
     "trace_dimp18_det_legacy",

@@ -70,7 +70,7 @@ def test_in_lanes(tracker, alone):
             np.testing.assert_allclose(result.score, alone[1][lane, t], rtol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_exported(tracker, alone, tmp_path):
     command.write(tracker, tmp_path / "out", ("cpu",))
     spec = importlib.util.spec_from_file_location("exported", tmp_path / "out" / "run.py")

@@ -186,7 +186,7 @@ def test_two_processes_end_together_and_one_goes_on(environment, straight, tmp_p
         np.testing.assert_equal(digests(tmp_path, 20), digests(straight, 20))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_bad_loss_stops_the_run_and_keeps_the_checkpoint_before(environment, straight, tmp_path):
     shutil.copytree(straight, tmp_path / "run")
     poisoned, _ = restored(tmp_path / "run")

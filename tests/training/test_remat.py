@@ -40,7 +40,7 @@ def backbone_loss(remat, variables, images):
     return loss
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_backbone_remat():
     """The same gradients and statistics; the backward pass gets the blocks' inputs alone.
 
@@ -97,7 +97,7 @@ def temp_bytes(program):
     return program.memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_solver_remat():
     """The same gradients; memory grows with the iterations only by the iterates themselves."""
     (few, _), (many, args) = (solver_gradient(n, "unrolled") for n in (5, 20))

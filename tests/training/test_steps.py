@@ -144,7 +144,7 @@ def test_micro_batches_do_not_depend_on_the_number_of_devices():
     np.testing.assert_array_equal(whole[0], [0, 3, 6, 9])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_bfloat16_is_near_float32():
     state, step = compiled(heads())
     low = dataclasses.replace(TINY, compute_dtype="bfloat16")
@@ -233,6 +233,7 @@ def test_refused():
         traced(heads(frozen=("bakbone",)), BATCH)
 
 
+@pytest.mark.long
 def test_running_norms_are_trained_with_running_statistics():
     optimizer = OptimConfig(
         learning_rates=RATES, frozen=("iou", "backbone/conv1"), running_norms=("backbone",)
