@@ -77,6 +77,7 @@ def equal(first, second):
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "frozen",
     [
