@@ -3,7 +3,8 @@
 python evaluate.py
 python train.py configs/dimp_lite0.py --workdir runs/lite0 --data-dir DATA  # docs/models
 
-Its training keeps the backbone's ImageNet weights, and so computes the backbone's features once.
+The training below is the first of three, on a CPU: it keeps the backbone's ImageNet weights, and so
+computes the backbone's features once. docs/models/dimp_lite0.md has the others.
 """
 
 from dimp_jax.config import (
@@ -33,7 +34,7 @@ def get_config() -> Config:
         model=ModelConfig(backbone="efficientnet_lite0", clf_channels=128, iou_channels=96),
         # One step of a perfect density of these 0.05 is 0.05 ** 2.
         tracker=TrackerConfig(
-            crop_size_px=256,  # with this search area a target is as large as in training
+            crop_size_px=256,  # with this search area a target is 64 px, as in the last training
             search_area_scale=4.0,
             memory=MemoryConfig(train_interval=10),
             localize=LocalizeConfig(motion_prior=0.4),

@@ -23,9 +23,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
-import jax  # noqa: E402  (the flag above must come first)
-import pytest  # noqa: E402  (as above)
-from jax._src import compiler  # noqa: E402  (as above)
+import jax  # the flag above must come first
+import pytest
+from jax._src import compiler
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Rooms whose tests compile for longer than they run.

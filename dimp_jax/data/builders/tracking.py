@@ -49,7 +49,7 @@ class Annotated(NamedTuple):
 
     image_paths: list[Path]  # L
     targets: list[Target]
-    problems: list[Problem] = []  # noqa: RUF012  never changed
+    problems: list[Problem] = []  # never changed
     # L of (height, width) that the annotation says its images have, or None; empty: it says nothing
     sizes_hw: Sequence[tuple[int, int] | None] = ()
 
