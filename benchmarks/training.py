@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.cost_model import sample_shapes
 from benchmarks.measure import count_flops, figure, median_s, versus_gemm
 from benchmarks.predictor import problem
 from dimp_jax import config as configs
@@ -14,20 +15,25 @@ from dimp_jax.models import dimp, efficientnet
 from dimp_jax.predictor import predict
 from dimp_jax.training import steps
 
-CROP_PX, FRAMES, PROPOSALS = 288, 3, 8
+FRAMES, PROPOSALS = 3, 8
 MIB = 2**20
 
 
-def samples(count: int) -> Sample:
-    """`count` sequences of 3 + 3 crops of noise."""
+def noise_samples(config: Config, batch: int) -> Sample:
+    """A batch for the training of `config`: crops of noise, the same boxes in all of them."""
     rng = np.random.default_rng(0)
-    frames = (count, FRAMES)
-    crops = lambda: jnp.asarray(rng.integers(0, 255, (*frames, CROP_PX, CROP_PX, 3), np.uint8))
-    box = np.broadcast_to(np.float32([110, 120, 60, 50]), (*frames, 4))
-    proposals = np.broadcast_to(box[:, :, None], (*frames, PROPOSALS, 4))
-    ones = np.ones(frames, np.float32)
-    value = np.full((*frames, PROPOSALS), 0.6, np.float32)
-    return Sample(crops(), box, ones, crops(), box, ones, proposals, value, 0 * value)
+    samples = sample_shapes(config, batch)
+    box = np.float32([100, 110, 60, 50])
+
+    def fill(name, leaf):
+        if name.endswith("crops"):
+            return rng.integers(0, 255, leaf.shape, np.uint8)
+        if name.endswith("box") or name == "proposals":
+            return np.broadcast_to(box, leaf.shape)
+        return np.full(leaf.shape, 1.0 if name.endswith("brightness") else 0.5, np.float32)
+
+    filled = {name: fill(name, leaf) for name, leaf in samples._asdict().items()}
+    return samples._replace(**filled)
 
 
 def training(name: str, **optim) -> Config:
@@ -37,8 +43,9 @@ def training(name: str, **optim) -> Config:
     return configs.changed(config, {"training.optim": optim})
 
 
-def stepper(config: Config, batch: Sample):
+def stepper(config: Config, batch_size: int):
     """(function of nothing that does the next step, operations of a step)."""
+    batch = jax.tree.map(jnp.asarray, noise_samples(config, batch_size))
     state = steps.init_state(dimp.init_variables(config.model, jax.random.key(0)), config)
     step = steps.make_train_step(config)
     flops = count_flops(step, state, batch)
@@ -70,7 +77,7 @@ def solve_temp_bytes(num_iter: int, remat: bool) -> int:
 
 
 def figures():
-    run, flops = stepper(training("dimp18"), samples(2))
+    run, flops = stepper(training("dimp18"), 2)
     ratio, measured_s = versus_gemm(run, flops=flops, rounds=5)
     yield figure(
         "training step of dimp18, 2 sequences of 3 + 3 crops",
@@ -81,7 +88,10 @@ def figures():
     )
     up_to_stride_8 = tuple(f"backbone/{part}" for part in efficientnet.PARTS[:6])
     for what, frozen in (("heads", ("backbone",)), ("heads and stride 16", up_to_stride_8)):
-        run, flops = stepper(training("dimp_lite0", frozen=frozen), samples(8))
+        config = configs.changed(
+            training("dimp_lite0", frozen=frozen), {"training.data.proposals.count": PROPOSALS}
+        )
+        run, flops = stepper(config, 8)
         yield figure(
             f"training step of the {what} of dimp_lite0, 8 sequences of 3 + 3 crops",
             median_s(run, repeats=5),

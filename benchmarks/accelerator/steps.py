@@ -11,6 +11,7 @@ from benchmarks.accelerator import networks
 from benchmarks.accelerator.budget import Run, compiled, peak_mib
 from benchmarks.cost_model import ACCELERATORS, least_s, sample_shapes
 from benchmarks.measure import figure, program_bytes, program_flops
+from benchmarks.training import noise_samples
 from dimp_jax.training import steps
 
 TRAINING = "training of"  # the first words of these figures' names
@@ -88,20 +89,3 @@ def _training(run, name, dtype, batch, step):
         compiled_at_once=run.sizes.compiled_at_once,
         **detail,
     )
-
-
-def noise_samples(config, batch: int):
-    """Crops of noise with the same boxes in all of them."""
-    rng = np.random.default_rng(0)
-    samples = sample_shapes(config, batch)
-    box = np.float32([100, 110, 60, 50])
-
-    def fill(name, leaf):
-        if name.endswith("crops"):
-            return rng.integers(0, 255, leaf.shape, np.uint8)
-        if name.endswith("box") or name == "proposals":
-            return np.broadcast_to(box, leaf.shape)
-        return np.full(leaf.shape, 1.0 if name.endswith("brightness") else 0.5, np.float32)
-
-    filled = {name: fill(name, leaf) for name, leaf in samples._asdict().items()}
-    return samples._replace(**filled)
