@@ -97,7 +97,7 @@ def unused_accelerator(platforms: str | None) -> str | None:
       platforms: what JAX_PLATFORMS says, as jax has read it.
     """
     gpus, driver = nvidia_gpus()
-    tpu = any(Path("/dev").glob("accel*"))
+    tpu = any(Path("/dev").glob("accel*"))  # not vfio, which may be something else
     if not gpus and not tpu:
         return None
     what = ", ".join(sorted(set(gpus))) or "a TPU"

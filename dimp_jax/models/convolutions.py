@@ -140,18 +140,11 @@ _conv_cpu.defvjp(_conv_cpu_forward, _conv_cpu_backward)
 
 def kernel_gradient(x, cotangent, k: int, stride: int, pads, precision=None):
     """Gradient of `conv` for its kernel [k, k, I, O], one matmul a tap."""
-    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    rows, cols, features = cotangent.shape[1:]
-    height, width = (rows - 1) * stride + 1, (cols - 1) * stride + 1
+    shifted, features = _shifted(x, k, stride, pads), cotangent.shape[-1]
     flat = cotangent.reshape(-1, features)
     contract_cells = (((0,), (0,)), ((), ()))
     taps = [
-        jax.lax.dot_general(
-            x[:, a : a + height : stride, b : b + width : stride].reshape(-1, x.shape[-1]),
-            flat,
-            contract_cells,
-            precision,
-        )
+        jax.lax.dot_general(shifted(a, b).reshape(-1, x.shape[-1]), flat, contract_cells, precision)
         for a in range(k)
         for b in range(k)
     ]
