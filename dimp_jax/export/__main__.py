@@ -134,7 +134,7 @@ def main(argv=None, prog="python -m dimp_jax.export") -> int:
     check_arguments(args.out, args.platforms)
     from dimp_jax.tracking.tracker import build  # jax takes seconds: not before the checks
 
-    tracker = build(args.settings)
+    tracker = build(args.settings, portable=set(args.platforms) != {"cpu"})
     if tracker.notice:
         print(tracker.notice, file=sys.stderr)
     show(write(tracker, args.out, args.platforms), args.out)

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dimp_jax.models.convolutions import full_precision
 from dimp_jax.models.layers import Conv, Numerics
+from dimp_jax.models.mixed_precision import full_precision
 from dimp_jax.models.resnet import BasicBlock
 
 

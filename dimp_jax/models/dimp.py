@@ -16,14 +16,13 @@ from dimp_jax.models.layers import Numerics, fold_batch_norm
 from dimp_jax.predictor import predict
 
 STRIDE_PX = 16
-RESNET_DEPTHS = {"resnet18": 18, "resnet50": 50}
 
 
 def backbone_parts(backbone: str):
     """(names of its parts in order, the parts behind `layer2` and `layer3`)."""
     if backbone == "efficientnet_lite0":
         return efficientnet.PARTS, efficientnet.TAPS
-    depth = RESNET_DEPTHS[backbone]
+    depth = resnet.DEPTHS[backbone]
     return resnet.parts(depth), resnet.taps(depth)
 
 
@@ -65,7 +64,7 @@ class DiMP(nn.Module):
             )
             self.backbone = efficientnet.EfficientNetLite0(in_backbone)
         else:
-            self.backbone = resnet.ResNet(RESNET_DEPTHS[config.backbone], in_backbone)
+            self.backbone = resnet.ResNet(resnet.DEPTHS[config.backbone], in_backbone)
         self.clf = ClassifierFeatures(
             config.clf_channels, config.clf_blocks, config.filter_size_cells, numerics
         )

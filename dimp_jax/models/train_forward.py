@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dimp_jax.models.convolutions import full_precision
 from dimp_jax.models.dimp import STRIDE_PX, DiMP
 from dimp_jax.models.feature_maps import FeatureMaps
+from dimp_jax.models.mixed_precision import full_precision
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.predictor.predict import optimize_filter
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from dimp_jax.config import Config
 from dimp_jax.host import compilation
+from dimp_jax.models import winograd_layers
 from dimp_jax.models.dimp import fold
 from dimp_jax.tracking import online, programs, weights
 from dimp_jax.tracking.online import Network
@@ -24,10 +25,9 @@ class Tracker:
 
     def __repr__(self):
         model = self.config.model
-        count = sum(leaf.size for leaf in jax.tree.leaves(self.network.params))
         return (
-            f"Tracker({model.backbone}, {count / 1e6:.1f} M parameters, "
-            f"checkpoint={self.config.checkpoint!r}, notice={self.notice!r})"
+            f"Tracker({model.backbone}, checkpoint={self.config.checkpoint!r}, "
+            f"notice={self.notice!r})"
         )
 
     def init(self, image, box_xywh, seed: int = 0) -> TrackerState:
@@ -63,10 +63,11 @@ class Tracker:
             )
 
 
-def build(config: Config) -> Tracker:
+def build(config: Config, *, portable: bool = False) -> Tracker:
     """Loads the weights that `config` names and readies a tracker.
 
     Without a trained IoU network the tracker compares scales instead, and says so in `notice`.
+    `portable`: see `make_network`.
 
     Raises:
       FileNotFoundError, ValueError: no weights, or weights of another architecture.
@@ -77,12 +78,18 @@ def build(config: Config) -> Tracker:
         config = dataclasses.replace(
             config, tracker=dataclasses.replace(config.tracker, refine=refine)
         )
-    return Tracker(config, make_network(config, variables), notice)
+    return Tracker(config, make_network(config, variables, portable=portable), notice)
 
 
-def make_network(config: Config, variables) -> Network:
-    """Folds the batch norms and binds the programs."""
-    params = jax.tree.map(jnp.asarray, fold(config.model, variables)["params"])
+def make_network(config: Config, variables, *, portable: bool = False) -> Network:
+    """Folds the batch norms, gives kernels the form that is fast here, and binds the programs.
+
+    `portable` keeps the form that every backend runs well: for programs that run elsewhere.
+    """
+    params = fold(config.model, variables)["params"]
+    if not portable:
+        params = winograd_layers.transformed(config.model, params)
+    params = jax.tree.map(jnp.asarray, params)
     return Network(
         params,
         programs.build(config.model, config.tracker),

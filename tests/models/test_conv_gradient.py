@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dimp_jax.models import convolutions
+from dimp_jax.models.convolutions import depthwise, plain, window
 
 
 def operands(size, inputs, features, kernel):
@@ -18,14 +18,14 @@ def operands(size, inputs, features, kernel):
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (7, 2), (5, 1)])
 def test_gradients(kernel, stride, padding):
     x, weights = operands(12, 3, 4, kernel)
-    pads = convolutions.pad_amounts(x.shape[1:3], kernel, stride, padding)
+    pads = window.pad_amounts(x.shape[1:3], kernel, stride, padding)
     run = lambda conv: jax.value_and_grad(
         lambda x, w: jnp.sum(jnp.sin(conv(x, w, stride, pads))), argnums=(0, 1)
     )(x, weights)
-    (value, grads), (plain, plain_grads) = run(convolutions.conv), run(convolutions._conv_xla)
-    np.testing.assert_allclose(value, plain, rtol=1e-6)
-    for got, expected in zip(grads, plain_grads, strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+    (value, grads), (expected, expected_grads) = run(plain.convolve), run(plain.convolve_xla)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    for got, wanted in zip(grads, expected_grads, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,11 @@ def test_gradients(kernel, stride, padding):
 def test_gradients_of_depthwise(kernel, stride, padding):
     x, weights = operands(12, 3, 4, kernel)
     weights = weights[:, :, :1, :3]
-    pads = convolutions.pad_amounts(x.shape[1:3], kernel, stride, padding)
+    pads = window.pad_amounts(x.shape[1:3], kernel, stride, padding)
     run = lambda conv: jax.jit(
         jax.grad(lambda x, w: jnp.sum(jnp.sin(conv(x, w, stride, pads))), argnums=(0, 1))
     )(x, weights)
-    for got, expected in zip(
-        run(convolutions.depthwise), run(convolutions._depthwise), strict=True
-    ):
+    for got, expected in zip(run(depthwise.convolve), run(depthwise.multiply_add), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -49,7 +47,7 @@ def test_kernel_gradient_by_hand():
     x, weights = operands(6, 2, 3, 3)
     pads = ((1, 1), (1, 1))
     cotangent = jnp.zeros((2, 6, 7, 3)).at[1, 2, 4, 0].set(1.0)
-    grad = convolutions.kernel_gradient(x, cotangent, 3, 1, pads)
+    grad = plain.kernel_gradient(x, cotangent, 3, 1, pads)
     np.testing.assert_array_equal(grad[..., 0], x[1, 1:4, 3:6])
     assert not np.asarray(grad[..., 1:]).any()
 
@@ -58,14 +56,14 @@ def test_over_a_mapped_axis():
     """A kernel that is shared by mapped images gets the sum of their gradients."""
     x, weights = operands(5, 2, 3, 3)
     pads = ((1, 1), (1, 1))
-    together = lambda w: jnp.sum(convolutions.conv(x, w, 1, pads) ** 2)
-    mapped = lambda w: jnp.sum(jax.vmap(lambda v: convolutions.conv(v[None], w, 1, pads))(x) ** 2)
+    together = lambda w: jnp.sum(plain.convolve(x, w, 1, pads) ** 2)
+    mapped = lambda w: jnp.sum(jax.vmap(lambda v: plain.convolve(v[None], w, 1, pads))(x) ** 2)
     np.testing.assert_allclose(jax.grad(mapped)(weights), jax.grad(together)(weights), rtol=1e-4)
 
 
 def test_the_images_need_no_gradient():
     """What is not differentiated is not computed: one convolution, and matmuls."""
     x, weights = operands(5, 2, 3, 3)
-    loss = lambda w: jnp.sum(convolutions.conv(x, w, 1, ((1, 1), (1, 1))) ** 2)
+    loss = lambda w: jnp.sum(plain.convolve(x, w, 1, ((1, 1), (1, 1))) ** 2)
     text = jax.jit(jax.grad(loss)).lower(weights).compile().as_text()
     assert text.count(" convolution(") <= 1

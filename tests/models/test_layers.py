@@ -1,4 +1,4 @@
-"""Fast forms of convolutions, batch norm, folding, several devices, bfloat16."""
+"""Batch norm, folding, several devices, bfloat16."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from dimp_jax.models import convolutions
 from dimp_jax.models.layers import (
     BatchNorm,
     Conv,
@@ -15,105 +14,9 @@ from dimp_jax.models.layers import (
     Numerics,
     fold_batch_norm,
 )
+from tests.models.random_arrays import normal, randomized
 
 DEVICES = 4  # of conftest.py
-
-
-def normal(seed, shape):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def randomized(tree, seed=0):
-    """Every leaf random; scales and variances positive."""
-    rng = np.random.default_rng(seed)
-
-    def leaf(path, value):
-        noise = rng.standard_normal(value.shape).astype(np.float32)
-        positive = path[-1].key in ("scale", "var")
-        return np.exp(np.float32(0.3) * noise) if positive else np.float32(0.4) * noise
-
-    return jax.tree_util.tree_map_with_path(leaf, tree)
-
-
-# --------------------------------------------------------------------------------- convolutions
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size_hw", [(7, 8), (8, 5)])
-def test_conv1x1(size_hw, stride):
-    x, kernel = normal(0, (2, *size_hw, 3)), normal(1, (1, 1, 3, 5))
-    expected = convolutions.conv(x, kernel, stride, ((0, 0), (0, 0)))
-    np.testing.assert_allclose(
-        convolutions.conv1x1(x, kernel, stride), expected, rtol=1e-5, atol=1e-5
-    )
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size_hw", [(7, 8), (8, 5), (2, 1)])
-@pytest.mark.parametrize("k", [3, 5])
-def test_depthwise(k, size_hw, stride):
-    x, kernel = normal(0, (2, *size_hw, 4)), normal(1, (k, k, 1, 4))
-    pads = convolutions.pad_amounts(size_hw, k, stride, "same")
-    fast = jax.jit(convolutions.depthwise, static_argnums=(2, 3))(x, kernel, stride, pads)
-    assert fast.shape == (2, -(-size_hw[0] // stride), -(-size_hw[1] // stride), 4)
-    plain = convolutions.conv(x, kernel, stride, pads, groups=4)
-    np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-5)
-    same = jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        "SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=4,
-    )
-    np.testing.assert_allclose(fast, same, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("size", "kernel", "stride", "expected"),
-    [
-        (8, 3, 1, (1, 1)),
-        (8, 3, 2, (0, 1)),  # even: the odd pixel goes to the end
-        (7, 3, 2, (1, 1)),
-        (8, 5, 2, (1, 2)),
-        (7, 5, 2, (2, 2)),
-        (8, 1, 2, (0, 0)),  # never negative
-        (288, 3, 2, (0, 1)),
-    ],
-)
-def test_same_padding(size, kernel, stride, expected):
-    assert convolutions.same_padding(size, kernel, stride) == expected
-    assert convolutions.pad_amounts((size, 8), kernel, stride, "same")[0] == expected
-
-
-def test_other_paddings():
-    assert convolutions.pad_amounts((8, 9), 3, 2, "torch") == ((1, 1), (1, 1))
-    assert convolutions.pad_amounts((8, 9), 7, 2, "torch") == ((3, 3), (3, 3))
-    assert convolutions.pad_amounts((8, 9), 3, 1, "valid") == ((0, 0), (0, 0))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"kernel_size": 1, "stride": 2},
-        {"kernel_size": 3, "use_bias": True},
-        {"kernel_size": 3, "stride": 2, "padding": "same", "depthwise": True, "use_bias": True},
-        {"kernel_size": 3, "padding": "valid"},
-    ],
-)
-def test_conv_module(options):
-    """The module picks a form and adds the bias; XLA's convolution is the oracle."""
-    x = normal(0, (2, 6, 7, 4))
-    module = Conv(4, **options)
-    params = randomized(jax.eval_shape(module.init, jax.random.key(0), x)["params"])
-    groups = 4 if module.depthwise else 1
-    pads = convolutions.pad_amounts((6, 7), module.kernel_size, module.stride, module.padding)
-    assert params["kernel"].shape == (module.kernel_size,) * 2 + (4 // groups, 4)
-    expected = convolutions.conv(x, params["kernel"], module.stride, pads, groups)
-    expected = expected + np.reshape(params.get("bias", np.zeros(4, np.float32)), (1, 1, 1, 4))
-    assert ("bias" in params) == module.use_bias
-    out = module.apply({"params": params}, x)
-    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
 
 
 # ----------------------------------------------------------------------------------- batch norm
