@@ -11,6 +11,9 @@ from dimp_jax.models.convolutions.winograd import transform_kernel
 # Side of a tile by the stride of the map, as measured on two cores (docs/performance.md). Tiles of
 # 4 would save more at stride 16 too, but their kernels are twice as large, and read for few cells.
 TILES = {4: 4, 8: 4, 16: 2}
+# Multiplications a tap and pixel of the crop from which it pays: the ResNets' have 256, dimp_lite0's
+# 144 at most, and its frame would take 1 ms more.
+LEAST_WORK = 200
 
 
 def convolutions(model: ModelConfig) -> dict[tuple[str, ...], int]:
@@ -30,14 +33,16 @@ def convolutions(model: ModelConfig) -> dict[tuple[str, ...], int]:
 def transformed(model: ModelConfig, params):
     """Folded parameters (`dimp.fold`) with the kernels of `convolutions` in Winograd's form.
 
-    They stay as they are where that form does not pay: on other backends than the CPU, whose own
-    convolutions are fast, and in bfloat16, for which it is not exact enough.
+    They stay as they are where that form does not pay: small ones, on other backends than the CPU,
+    whose own convolutions are fast, and in bfloat16, for which it is not exact enough.
     """
     if jax.default_backend() != "cpu" or model.compute_dtype != "float32":
         return params
     flat = traverse_util.flatten_dict(params)
     for path, stride in convolutions(model).items():
         if (*path, "kernel") in flat:  # heads may be missing
-            kernel = np.asarray(flat.pop((*path, "kernel")))
-            flat[*path, "winograd"] = transform_kernel(kernel, TILES[stride])
+            kernel = np.asarray(flat[*path, "kernel"])
+            if kernel.shape[2] * kernel.shape[3] >= LEAST_WORK * stride**2:
+                del flat[*path, "kernel"]
+                flat[*path, "winograd"] = transform_kernel(kernel, TILES[stride])
     return traverse_util.unflatten_dict(flat)

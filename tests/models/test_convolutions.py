@@ -142,11 +142,12 @@ def test_kernels_of_a_tracker_for_winograd(name):
 
 def test_a_network_in_winograds_form(monkeypatch):
     """The same output; left as it is on other backends and in bfloat16."""
-    model = config.ModelConfig(backbone="resnet18", clf_blocks=1, clf_channels=16, iou_channels=8)
+    model = config.ModelConfig(backbone="resnet18", clf_channels=256, iou_channels=8)
     shapes = jax.eval_shape(lambda: dimp.init_variables(model, jax.random.key(0)))
     params = dimp.fold(model, randomized(shapes))["params"]
     fast = winograd_layers.transformed(model, params)
     assert "kernel" not in fast["clf"]["conv"]
+    assert "winograd" not in fast["iou"]["conv3_1t"]["conv"], "too small to pay"
     net = dimp.DiMP(model, folded=True)
     run = jax.jit(lambda p, x: net.apply({"params": p}, x, method="features"))
     images = normal(0, (1, 64, 80, 3))
