@@ -3,6 +3,7 @@
 import numpy as np
 
 from dimp_jax.data.draws import Draws
+from dimp_jax.data.sparse_filter import filter_sparse
 from dimp_jax.media.opencv import cv2
 
 BLUR_SIDES = (0.05, 0.35)  # length of a motion blur, in sides of the target
@@ -27,9 +28,8 @@ def degrade(image: np.ndarray, size_px: float, config, draws: Draws) -> np.ndarr
         image = motion_blur(image, length, draws.random() * np.pi)
     if config.contrast_jitter > 0:
         gains = np.exp(config.contrast_jitter * (contrast[0] + TINT * contrast[1:]))
-        middle = image.mean()
-        table = np.clip(middle + (np.arange(256)[:, None] - middle) * gains, 0, 255)
-        image = cv2.LUT(image, np.rint(table).astype(np.uint8)[:, None])
+        middle = np.mean(cv2.mean(image)[:3])
+        image = cv2.transform(image, np.column_stack([np.diag(gains), middle * (1 - gains)]))
     return image
 
 
@@ -49,7 +49,7 @@ def motion_blur(image: np.ndarray, length_px: float, angle_rad: float) -> np.nda
     columns = np.rint(half + along * np.cos(angle_rad)).astype(int)
     rows = np.rint(half + along * np.sin(angle_rad)).astype(int)
     np.add.at(kernel, (rows, columns), 1)
-    return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+    return filter_sparse(image, kernel / kernel.sum())
 
 
 def _log_uniform(low, high, draws):

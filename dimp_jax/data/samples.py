@@ -1,5 +1,6 @@
 """One training sample from draws: frames, crops, their random changes, proposals (behaviour 4)."""
 
+import functools
 import logging
 
 import numpy as np
@@ -107,22 +108,23 @@ def make_sample(
     images = {id(frame.image): frame.image for frame in (*train, *test)}
     if draws.random() < crop.grayscale_probability:
         images = {key: jitter.to_grayscale(image) for key, image in images.items()}
-    mirrored = draws.random() < crop.flip_probability
+    frames = [(images[id(frame.image)], frame.box_xywh) for frame in (*train, *test)]
+    if draws.random() < crop.flip_probability:
+        frames = [jitter.flip(*frame) for frame in frames]
 
-    def prepared(frames):
-        pairs = [(images[id(frame.image)], frame.box_xywh) for frame in frames]
-        if crop.aspect_jitter > 0:
-            stretches = draws.normals(len(pairs)) * crop.aspect_jitter
-            pairs = [jitter.stretch(*p, s) for p, s in zip(pairs, stretches, strict=True)]
-        return [jitter.flip(*pair) for pair in pairs] if mirrored else pairs
-
-    train_jitter = (crop.train_center_jitter, crop.train_scale_jitter)
-    test_jitter = (crop.test_center_jitter, crop.test_scale_jitter)
     train_crops, train_box, train_brightness = _crop_frames(
-        prepared(train), crop, *train_jitter, draws, training
+        frames[: len(train)],
+        crop,
+        (crop.train_center_jitter, crop.train_scale_jitter),
+        draws,
+        training,
     )
     test_crops, test_box, test_brightness = _crop_frames(
-        prepared(test), crop, *test_jitter, draws, training
+        frames[len(train) :],
+        crop,
+        (crop.test_center_jitter, crop.test_scale_jitter),
+        draws,
+        training,
     )
     drawn = [propose(box, data.proposals, draws) for box in test_box]
     boxes, value, target = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
@@ -194,9 +196,19 @@ def _check_box(box_xywh, source, sequence, frame_id):
         )
 
 
-def _crop_frames(frames, crop: CropConfig, center_jitter, scale_jitter, draws, training):
-    """Crops [F, S, S, 3] uint8, boxes [F, 4] and brightness [F] of (image, box) pairs."""
-    extracts = [jitter.jitter_box(box, center_jitter, scale_jitter, draws) for _, box in frames]
+def _crop_frames(frames, crop: CropConfig, jitters, draws, training):
+    """Crops [F, S, S, 3] uint8, boxes [F, 4] and brightness [F] of (image, box) pairs.
+
+    `jitters` are those of the centre and of the log of the size.
+    """
+    stretches = np.ones((len(frames), 2))
+    if crop.aspect_jitter > 0:
+        log_aspects = draws.normals(len(frames)) * crop.aspect_jitter
+        stretches = np.exp(np.outer(log_aspects, (0.5, -0.5)))
+    extracts = [
+        jitter.jitter_box(box, *jitters, draws, stretch)
+        for (_, box), stretch in zip(frames, stretches, strict=True)
+    ]
     brightness, flips = np.ones(len(frames), np.float32), np.zeros(len(frames), bool)
     if training:
         brightness = jitter.brightness_factors(len(frames), crop.brightness_jitter, draws)
@@ -205,18 +217,22 @@ def _crop_frames(frames, crop: CropConfig, center_jitter, scale_jitter, draws, t
     size_px = crop.size_px
     images = np.empty((len(frames), size_px, size_px, 3), np.uint8)
     boxes = np.empty((len(frames), 4), np.float32)
-    for index, ((image, box), extract) in enumerate(zip(frames, extracts, strict=True)):
-        cut, box_crop = _cut(image, extract, box, crop)
+    degrading = crop.blur_probability or crop.coarse_probability or crop.contrast_jitter
+    for index, (image, box) in enumerate(frames):
+        cut, box_crop = _cut(image, extracts[index], box, crop, stretches[index], images[index])
         if flips[index]:
             cut, box_crop = jitter.flip(cut, box_crop)
-        if training and (crop.blur_probability or crop.coarse_probability or crop.contrast_jitter):
+        if training and degrading:
             cut = degrade(cut, float(np.sqrt(box_crop[2] * box_crop[3])), crop, draws)
-        images[index], boxes[index] = cut, box_crop
+        if cut is not images[index]:
+            images[index] = cut
+        boxes[index] = box_crop
     return images, boxes, brightness
 
 
-def _cut(image, extract_xywh, box_xywh, crop: CropConfig):
-    args = (image, extract_xywh, box_xywh, crop.search_area_scale, crop.size_px)
+def _cut(image, extract_xywh, box_xywh, crop: CropConfig, stretch_wh, out):
+    resize = functools.partial(training_crops.resized_window_fast, out=out)
+    args = (image, extract_xywh, box_xywh, crop.search_area_scale, crop.size_px, stretch_wh, resize)
     if crop.arithmetic == "2019":
         return training_crops.crop_2019(*args)
     return training_crops.crop_2020(

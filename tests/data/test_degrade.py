@@ -3,7 +3,7 @@
 import numpy as np
 
 from dimp_jax.config.training import CropConfig
-from dimp_jax.data.degrade import degrade, enlarged, motion_blur
+from dimp_jax.data.degrade import TINT, degrade, enlarged, motion_blur
 from dimp_jax.data.draws import sample_draws
 
 
@@ -37,6 +37,13 @@ def test_contrast_keeps_the_mean_and_draws_decide():
     assert max(abs(c.mean() - image.mean()) for c in changed) < 4
     spreads = np.array([c.std() for c in changed]) / image.std()
     assert spreads.min() < 0.8 and spreads.max() > 1.25
+    draws = sample_draws(0, 3)
+    draws.uniforms(2)
+    numbers = draws.normals(4)
+    gains = np.exp(0.3 * (numbers[0] + TINT * numbers[1:]))
+    by_hand = np.rint(np.clip(image.mean() + (image - image.mean()) * gains, 0, 255))
+    assert np.abs(by_hand - changed[3]).max() <= 1
+    assert np.mean(by_hand != changed[3]) < 1e-3
     again = degrade(image, 10.0, config, sample_draws(0, 3))
     np.testing.assert_array_equal(again, changed[3])
 

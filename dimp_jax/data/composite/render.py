@@ -12,6 +12,7 @@ from dimp_jax.data.composite import sprites
 from dimp_jax.data.composite.layers import Layer
 from dimp_jax.data.composite.stock import ObjectEntry
 from dimp_jax.data.source import Frame
+from dimp_jax.data.sparse_filter import filter_sparse
 from dimp_jax.media.opencv import cv2
 
 _NOISE_MEAN, _NOISE_SIGMA = 128.0, 16.0
@@ -194,7 +195,7 @@ def _blur_along(image, step_xy_px):
         8,
     )
     weights = kernel.astype(np.float32)
-    return cv2.filter2D(image, -1, weights / weights.sum(), borderType=cv2.BORDER_REPLICATE)
+    return filter_sparse(image, weights / weights.sum())
 
 
 def _cast_shadow(frame, patch, cast):
