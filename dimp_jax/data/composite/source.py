@@ -11,6 +11,7 @@ import numpy as np
 from dimp_jax.data.composite import objects as composite_objects
 from dimp_jax.data.composite import render, sprites, stock
 from dimp_jax.data.composite import scene as composite_scene
+from dimp_jax.data.composite.object_file import ObjectFile
 from dimp_jax.data.composite.stock import Origin
 from dimp_jax.data.picture_cache import BoundedCache
 from dimp_jax.data.source import check_index
@@ -18,8 +19,8 @@ from dimp_jax.media.images import InputError, read_image
 
 _SEED = 20_190_416
 _NOISE_IMAGES = 4
-# Bytes of decoded pictures that are kept in a process: backgrounds, objects, pictures of a scene.
-_BACKGROUND_BYTES, _OBJECT_BYTES, _SCENE_BYTES = 64 << 20, 48 << 20, 48 << 20
+# Bytes of decoded pictures that are kept in a process: backgrounds, pictures of a scene.
+_BACKGROUND_BYTES, _SCENE_BYTES = 64 << 20, 48 << 20
 _PLANS = 64
 
 
@@ -44,16 +45,19 @@ def open_source(config, data_dir, *, min_box_px=2.0, seed=0) -> "CompositeSource
     names = tuple(dict.fromkeys((*config.objects_from, *config.videos_from)))
     data_sets = tuple(_open_data_set(data_dir, name, min_box_px) for name in names)
 
+    object_file = ObjectFile()
     object_groups, background_groups = [], []
     folder = _folder(config.cutouts_dir, data_dir, "cutouts", bool(config.objects_from))
     if folder is not None:
         paths = stock.list_images(folder, "images with alpha")
-        found = composite_objects.catalogue([Origin(p) for p in paths], data_sets, folder)
+        found = composite_objects.catalogue(
+            [Origin(p) for p in paths], data_sets, folder, object_file
+        )
         object_groups.append(found)
     for name in config.objects_from:
         index = names.index(name)
         origins = composite_objects.object_origins(index, data_sets[index])
-        object_groups.append(composite_objects.catalogue(origins, data_sets, name))
+        object_groups.append(composite_objects.catalogue(origins, data_sets, name, object_file))
     folder = _folder(config.backgrounds_dir, data_dir, "backgrounds", bool(config.videos_from))
     if folder is not None:
         paths = stock.list_images(folder, "images")
@@ -69,6 +73,7 @@ def open_source(config, data_dir, *, min_box_px=2.0, seed=0) -> "CompositeSource
         min_box_px=min_box_px,
         data_sets=data_sets,
         objects=stock.stock(object_groups),
+        object_file=object_file,
         backgrounds=stock.stock(background_groups),
     )
 
@@ -103,23 +108,24 @@ class CompositeSource:
     """Composed sequences, drawn when they are read; see `open_source`.
 
     Where there are several folders or data sets, each is used in proportion to the square root of
-    its number of pictures. A process keeps up to about 180 MB of decoded pictures.
+    its number of pictures. A process keeps up to about 130 MB of decoded pictures; those of the
+    objects lie in a file that all processes share.
     """
 
     name = "composite"
     is_video = True
 
-    def __init__(self, config, *, seed, min_box_px, data_sets, objects, backgrounds):
+    def __init__(self, config, *, seed, min_box_px, data_sets, objects, object_file, backgrounds):
         self.config = config
         self.seed = seed
         self.min_box_px = min_box_px
         self.objects = objects
         self.backgrounds = backgrounds
         self._data_sets = data_sets
+        self._object_file = object_file
         self._plans = BoundedCache(_PLANS, in_bytes=False)
         self._drawn_from = BoundedCache(_SCENE_BYTES)
         self._images = BoundedCache(_BACKGROUND_BYTES)
-        self._cut_outs = BoundedCache(_OBJECT_BYTES)
         self._noise = BoundedCache(_NOISE_IMAGES, in_bytes=False)
 
     def __len__(self):
@@ -178,10 +184,7 @@ class CompositeSource:
                 made.append(render.piece_sprite(canvas, layer))
                 continue
             entry = self.objects.entries[layer.entry]
-            rgba = self._cut_outs.get(
-                entry.origin,
-                lambda o=entry.origin: composite_objects.load_object(o, self._data_sets),
-            )
+            rgba = self._object_file.read(entry.place, entry.size_hw)
             made.append(render.object_sprite(rgba, entry, layer, canvas_gray))
         moving = self._is_moving(self.backgrounds.entries[scene.background].origin)
         part = None
