@@ -1,5 +1,7 @@
 """What cameras do to single frames: motion blur, few pixels on the target, flat or tinted light."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from dimp_jax.data.draws import Draws
@@ -11,24 +13,44 @@ COARSE_PX = (10, 40)  # the target's size in a small picture that is enlarged
 TINT = 0.25  # of the contrast's jitter, each colour channel on its own
 
 
-def degrade(image: np.ndarray, size_px: float, config, draws: Draws) -> np.ndarray:
-    """Degrades a training crop [S, S, 3] uint8.
+class Degrading(NamedTuple):
+    """What is done to one crop."""
+
+    target_px: float | None  # the target's size in the small picture
+    blur: tuple[float, float] | None  # length in target sizes, angle in radians
+    gains: np.ndarray | None  # [3] contrast of each channel
+
+
+def draw_degrading(config, draws: Draws) -> Degrading:
+    """What happens to a crop.
 
     Args:
-      size_px: geometric mean of the target's sides in it.
       config: a `CropConfig`: `blur_probability`, `coarse_probability`, `contrast_jitter`.
       draws: two of U, then one for a coarse and two for a blurred picture; four of Z.
     """
     blurred, coarse = draws.uniforms(2) < (config.blur_probability, config.coarse_probability)
     contrast = draws.normals(4)
-    if coarse:
-        image = enlarged(image, min(_log_uniform(*COARSE_PX, draws) / size_px, 1.0))
-    if blurred:
-        length = _log_uniform(*BLUR_SIDES, draws) * size_px
-        image = motion_blur(image, length, draws.random() * np.pi)
+    target_px = _log_uniform(*COARSE_PX, draws) if coarse else None
+    blur = (_log_uniform(*BLUR_SIDES, draws), draws.random() * np.pi) if blurred else None
+    gains = None
     if config.contrast_jitter > 0:
         gains = np.exp(config.contrast_jitter * (contrast[0] + TINT * contrast[1:]))
-        middle = np.mean(cv2.mean(image)[:3])
+    return Degrading(target_px, blur, gains)
+
+
+def degrade(image: np.ndarray, size_px: float, degrading: Degrading) -> np.ndarray:
+    """Degrades a training crop [S, S, 3] uint8.
+
+    Args:
+      size_px: geometric mean of the target's sides in it.
+    """
+    if degrading.target_px is not None:
+        image = enlarged(image, min(degrading.target_px / size_px, 1.0))
+    if degrading.blur is not None:
+        sides, angle_rad = degrading.blur
+        image = motion_blur(image, sides * size_px, angle_rad)
+    if degrading.gains is not None:
+        gains, middle = degrading.gains, np.mean(cv2.mean(image)[:3])
         image = cv2.transform(image, np.column_stack([np.diag(gains), middle * (1 - gains)]))
     return image
 

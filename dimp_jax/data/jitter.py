@@ -61,16 +61,15 @@ def to_grayscale(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
-def flip(image: np.ndarray, box_xywh) -> tuple[np.ndarray, np.ndarray]:
-    """Mirrors left and right.
+def flip_box(box_xywh, width_px: int) -> np.ndarray:
+    """The box [4] float32 in an image of this width that is mirrored left and right.
 
-    The box goes to (W - 1) - (x + w), as in the published training of SuperDiMP. That is exact
-    where x + w / 2 counts from the middle of the first pixel (crops of "2019"), and one pixel too
-    far left where it counts from its edge (images, crops of "2020"): kept, as published.
+    It goes to (W - 1) - (x + w), as in the published training of SuperDiMP. That is exact where
+    x + w / 2 counts from the middle of the first pixel (crops of "2019"), and one pixel too far
+    left where it counts from its edge (images, crops of "2020"): kept, as published.
     """
     x, y, width, height = np.asarray(box_xywh, F32)
-    flipped_x = F32(image.shape[1] - 1) - (x + width)
-    return cv2.flip(image, 1), np.array((flipped_x, y, width, height), F32)
+    return np.array((F32(width_px - 1) - (x + width), y, width, height), F32)
 
 
 def brightness_factors(count: int, jitter: float, draws: Draws) -> np.ndarray:

@@ -5,6 +5,7 @@ and the window of 2020 are computed in float32, as the published ones were.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,13 @@ F32 = np.float32
 # with its replicated border: rare jitters of large objects ask for windows of a gigabyte.
 MAX_COPIED_PX = 2048
 UNSTRETCHED = (1.0, 1.0)
+
+
+class Window(NamedTuple):
+    """A rectangle of whole image pixels; may lie partly or fully outside."""
+
+    corner_xy: list[int]
+    size_wh: list[int]
 
 
 def resized_window(image, corner_xy, size_wh, output_px, out=None):
@@ -78,73 +86,85 @@ def resized_window_fast(image, corner_xy, size_wh, output_px, out=None):
     )
 
 
-def crop_2019(
-    image,
-    box_extract_xywh,
-    box_gt_xywh,
-    area_factor,
-    output_px,
-    stretch_wh=UNSTRETCHED,
-    resize=resized_window,
+def crop_2019(image, *placing):
+    """The window of `place_2019`, whose arguments but the first follow the image [H, W, 3] uint8.
+
+    Returns:
+      crop: [output_px, output_px, 3] uint8.
+      box_xywh: [4] float32, crop pixels.
+    """
+    window, box_xywh = place_2019(image.shape[:2], *placing)
+    return resized_window(seen(image), *window, placing[3]), box_xywh
+
+
+def crop_2020(image, *placing, mode, max_scale_change):
+    """The window of `place_2020`; else as `crop_2019`."""
+    window, box_xywh = place_2020(
+        image.shape[:2], *placing, mode=mode, max_scale_change=max_scale_change
+    )
+    return resized_window(seen(image), *window, placing[3]), box_xywh
+
+
+def place_2019(
+    image_size_hw, box_extract_xywh, box_gt_xywh, area_factor, output_px, stretch_wh=UNSTRETCHED
 ):
-    """A crop centred on `box_extract_xywh`, its part outside the image replicated.
+    """The window of a crop centred on `box_extract_xywh`, and a box in the crop.
 
     The box map is the half-pixel convention of the tracker (`boxes.target_box_in_crop`), relative
     to the extract box's centre before the window was rounded to pixels: a target at that centre is
     centred on pixel (output_px - 1) / 2.
 
     Args:
-      image: [H, W, 3] uint8.
+      image_size_hw: [2] pixels; the window is where it is whatever they are.
       box_extract_xywh: [4] box that places the window (the jittered target box).
       box_gt_xywh: [4] box to map into the crop.
       area_factor: side of the window, in units of sqrt(width * height) of the extract box.
       output_px: side of the crop.
       stretch_wh: [2] of product 1, by which the image is to appear wider and higher: the window
         becomes so much narrower and lower.
-      resize: `resized_window`, or what takes its place.
 
     Returns:
-      crop: [output_px, output_px, 3] uint8.
+      window: `Window`.
       box_xywh: [4] float32, crop pixels; may lie partly or wholly outside.
 
     Raises:
       ValueError: the extract box has no positive, finite area.
     """
+    del image_size_hw
     extract = np.asarray(box_extract_xywh, F32)
     side_px = math.sqrt(_area(extract)) * area_factor
     size_wh = [math.ceil(side_px / stretch) for stretch in stretch_wh]
-    crop = resize(_seen(image), _centred_corner(extract, size_wh), size_wh, output_px)
 
     box_gt = np.asarray(box_gt_xywh, F32)
     scale_wh = F32(output_px) / np.array(size_wh, F32)
     offset_xy = _center_xy(box_gt) - _center_xy(extract)
     box_wh = box_gt[2:] * scale_wh
     corner_xy = F32((output_px - 1) / 2) + offset_xy * scale_wh - F32(0.5) * box_wh
-    return crop, np.concatenate([corner_xy, box_wh])
+    window = Window(_centred_corner(extract, size_wh), size_wh)
+    return window, np.concatenate([corner_xy, box_wh])
 
 
-def crop_2020(
-    image,
+def place_2020(
+    image_size_hw,
     box_extract_xywh,
     box_gt_xywh,
     area_factor,
     output_px,
     stretch_wh=UNSTRETCHED,
-    resize=resized_window,
     *,
     mode,
     max_scale_change,
 ):
-    """A crop whose window is shifted into the image as far as it fits, in every mode.
+    """A window that is shifted into the image as far as it fits, in every mode.
 
     The box map has no half-pixel term: a target at the window's centre is centred on pixel
     output_px / 2, half a pixel further than in the tracker.
 
-    Arguments and results are those of `crop_2019`; `mode`, `max_scale_change` and errors those of
+    Arguments and results are those of `place_2019`; `mode`, `max_scale_change` and errors those of
     `search_window_2020`.
     """
     x, y, *size_wh = search_window_2020(
-        image.shape[:2],
+        image_size_hw,
         box_extract_xywh,
         area_factor,
         output_px,
@@ -154,7 +174,7 @@ def crop_2020(
     )
     scale_wh = F32(output_px) / np.array(size_wh, F32)
     box = (np.asarray(box_gt_xywh, F32) - np.array((x, y, 0, 0), F32)) * np.tile(scale_wh, 2)
-    return resize(_seen(image), (x, y), size_wh, output_px), box
+    return Window([x, y], size_wh), box
 
 
 def search_window_2020(
@@ -167,11 +187,11 @@ def search_window_2020(
     mode,
     max_scale_change,
 ):
-    """The window of `crop_2020`: a square, unless the image is to be stretched.
+    """The window of `place_2020`: a square, unless the image is to be stretched.
 
     Args:
       image_size_hw: [2] pixels.
-      box_extract_xywh, area_factor, output_px, stretch_wh: as for `crop_2019`.
+      box_extract_xywh, area_factor, output_px, stretch_wh: as for `place_2019`.
       mode: "replicate", or "inside" / "inside_major": the window is shrunk until it fits along
         both axes / along one.
       max_scale_change: the most by which it is shrunk, or None for no limit.
@@ -224,9 +244,12 @@ def _shift_inside(start, size_px, extent):
     return min(max(start, 0), extent - size_px)
 
 
-def _seen(image):
-    # The published crops pad one pixel more than needed on the right and at the bottom, so the
-    # last row and column of the image are never seen; kept, as the weights were trained so.
+def seen(image):
+    """What crops are made of: the image without its last row and column.
+
+    The published crops pad one pixel more than needed on the right and at the bottom; kept, as the
+    weights were trained so.
+    """
     height, width = (max(extent - 1, 1) for extent in image.shape[:2])
     return image[:height, :width]
 
