@@ -128,6 +128,37 @@ def test_the_target_is_painted_where_the_box_says(source, monkeypatch):
     assert compared > 15
 
 
+def test_a_sketch_is_the_picture_where_it_is_looked_at(source, monkeypatch):
+    """To the bit, but for roundings that the compression then spreads over a block."""
+    monkeypatch.setattr(composite_scene, "plan", with_all_optics(composite_scene.plan))
+    opened = pickle.loads(pickle.dumps(source))
+    rng = np.random.default_rng(0)
+    apart = []
+    for sequence in range(30):
+        (whole,), (sketch,) = opened.read(sequence, [7]), opened.sketch(sequence, [7])
+        np.testing.assert_array_equal(sketch.box_xywh, whole.box_xywh)
+        assert sketch.image.shape == whole.image.shape
+        low = rng.integers(0, (140, 100))
+        high = np.minimum(low + rng.integers(1, 90, 2), SIZE_HW[::-1])
+        seen = np.s_[low[1] : high[1], low[0] : high[0]]
+        drawn = sketch.image.within(low, high)
+        apart.append(np.abs(drawn[seen].astype(int) - whole.image[seen]))
+    assert np.mean([a.max() == 0 for a in apart]) > 0.8
+    assert max(a.max() for a in apart) <= 12 and max(a.mean() for a in apart) < 0.2
+
+
+def with_all_optics(plan):
+    """Plans whose pictures are blurred as far as they can be, and some with shadows."""
+
+    def changed(*args):
+        scene = plan(*args)
+        shadow = np.array((0.1, 0.2, 0.4)) if scene.seed % 2 else None
+        defocus = np.full(len(scene.defocus_px), 1.5)
+        return scene._replace(shutter=0.7, defocus_px=defocus, cast_shadow=shadow)
+
+    return changed
+
+
 def test_visibility_is_that_of_the_drawn_pictures(source):
     """Shares from outlines against shares of drawn pixels; the flags where it is clear."""
     clear = {True: 0, False: 0}

@@ -4,6 +4,7 @@ Everything that a real camera does to a picture (blur, exposure, noise, JPEG) is
 frame, so that what is pasted looks like what was there.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from dimp_jax.media.opencv import cv2
 _NOISE_MEAN, _NOISE_SIGMA = 128.0, 16.0
 _NOISE_TILE_PX = 64  # room for the random place of the noise
 _MAX_BLUR_PX = 21
+_SOFT_REACH_PX = 4  # of the blur that softens a layer
+_BLOCK_PX = 16  # of JPEG files with halved colours
 
 
 class Pictures(NamedTuple):
@@ -95,7 +98,13 @@ def piece_sprite(canvas, layer):
 
 
 def draw(scene, pictures: Pictures, background, t: int, size_hw_px, noise) -> Frame:
-    """Draws frame t, and tells the exact box of the target in it.
+    """`sketch`, with the whole image."""
+    frame = sketch(scene, pictures, background, t, size_hw_px, noise)
+    return frame._replace(image=frame.image.within((0, 0), size_hw_px[::-1]))
+
+
+def sketch(scene, pictures: Pictures, background, t: int, size_hw_px, noise) -> Frame:
+    """Frame t with the exact box of the target, and a `data.source.Sketch` as its image.
 
     The box is the hull of the target's alpha > 0.5 in the frame, at the middle of the exposure;
     what passes in front takes nothing away from it, as in annotations by people. Where nothing of
@@ -105,45 +114,107 @@ def draw(scene, pictures: Pictures, background, t: int, size_hw_px, noise) -> Fr
       scene: a `scene.Scene`. background: [h, w, 4] uint8 canvas in frame t.
       noise: [h, w, 3] uint8 around 128, larger than the frame by at least 64 px.
     """
-    height, width = size_hw_px
-    box = None
-    rng = np.random.default_rng((scene.seed, t))
-    frame = cv2.warpAffine(
-        background, scene.camera[t], (width, height), borderMode=cv2.BORDER_REFLECT_101
-    )
-    frame = cv2.cvtColor(frame, cv2.COLOR_RGBA2RGB)
-    middle = np.array(((width - 1) / 2, (height - 1) / 2))
-    frame = _blur_along(frame, _canvas_step(scene.camera, t, middle) * scene.shutter)
-    for index, layer in enumerate(scene.layers):
-        step = _step(layer.pose[..., 2], t) * scene.shutter
-        margin = int(min(np.abs(step).max(), _MAX_BLUR_PX)) // 2 + 2
-        patch = _warp(scene, pictures.sprites[index], index, t, size_hw_px, margin)
-        if patch is None:
-            continue
-        if index == scene.target:
-            own = patch
-            if pictures.part is not None:
-                own = _warp(scene, pictures.part, index, t, size_hw_px, margin)
-            box = sprites.hull_xywh(own, size_hw_px)
-        rgba = patch.rgba
-        if layer.gain[t] != 1:
-            rgba = _gain(rgba, layer.gain[t])
-        if layer.softness_px:
-            rgba = cv2.GaussianBlur(rgba, (0, 0), layer.softness_px)
-        patch = patch._replace(rgba=rgba)
-        if np.abs(step).max() > 1:
-            patch = _pad(patch, margin)
-            patch = patch._replace(rgba=_blur_along(patch.rgba, step))
-        if scene.cast_shadow is not None and layer.role != "occluder":
-            _cast_shadow(frame, patch, scene.cast_shadow)
-        sprites.paste(frame, patch)
-    image = _expose(frame, scene, t, noise, rng)
+    image = _Sketch(scene, pictures, background, t, size_hw_px, noise)
+    shown = pictures.sprites[scene.target] if pictures.part is None else pictures.part
+    box = sprites.hull_xywh(image.warp(shown, scene.target, None), size_hw_px)
     return Frame(image, scene.box_xywh[t] if box is None else box)
 
 
-def _warp(scene, sprite, index, t, size_hw_px, margin_px):
-    layer = scene.layers[index]
-    return sprites.warp(sprite, layer.pose[t], size_hw_px, margin_px=margin_px, bend=layer.bend[t])
+class _Sketch(NamedTuple):
+    scene: object
+    pictures: Pictures
+    background: np.ndarray
+    t: int
+    size_hw_px: tuple[int, int]
+    noise: np.ndarray
+
+    @property
+    def shape(self):
+        return (*self.size_hw_px, 3)
+
+    def within(self, low_xy, high_xy):
+        """See `data.source.Sketch`; up to 1 from the whole image before it is compressed.
+
+        OpenCV rounds the background's motion differently elsewhere: in a pixel of ten thousand.
+        """
+        low, high, limit = (np.asarray(v) for v in (low_xy, high_xy, self.size_hw_px[::-1]))
+        # Whole blocks of the compression, and a pixel more, from which colours are interpolated.
+        low = np.maximum(low - 1, 0) // _BLOCK_PX * _BLOCK_PX
+        high = np.minimum(-(-(high + 1) // _BLOCK_PX) * _BLOCK_PX, limit)
+        # Around them, what the lens's blur brings in.
+        reach_px = math.ceil(4 * self.scene.defocus_px[self.t]) + 1
+        outer_low, outer_high = np.maximum(low - reach_px, 0), np.minimum(high + reach_px, limit)
+
+        frame = self._ground(outer_low, outer_high)
+        for index in range(len(self.scene.layers)):
+            self._add(frame, index, outer_low, outer_high)
+        rng = np.random.default_rng((self.scene.seed, self.t))
+        part = _expose(frame, self.scene, self.t, self.noise, rng, low - outer_low, low, high)
+        if part.shape == self.shape:
+            return part
+        image = np.empty(self.shape, np.uint8)
+        image[low[1] : high[1], low[0] : high[0]] = part
+        return image
+
+    def warp(self, sprite, index, within):
+        layer = self.scene.layers[index]
+        return sprites.warp(
+            sprite,
+            layer.pose[self.t],
+            self.size_hw_px,
+            margin_px=self._margin_px(index),
+            bend=layer.bend[self.t] if layer.bend[self.t].any() else None,
+            within=within,
+        )
+
+    def _step(self, index):
+        """How far a layer moves while the shutter is open, pixels."""
+        return _step(self.scene.layers[index].pose[..., 2], self.t) * self.scene.shutter
+
+    def _margin_px(self, index):
+        return int(min(np.abs(self._step(index)).max(), _MAX_BLUR_PX)) // 2 + 2
+
+    def _ground(self, low, high):
+        """The background in a rectangle of the frame."""
+        height, width = self.size_hw_px
+        middle = np.array(((width - 1) / 2, (height - 1) / 2))
+        step = _canvas_step(self.scene.camera, self.t, middle) * self.scene.shutter
+        reach_px = 0 if np.hypot(*step) < 1 else _MAX_BLUR_PX // 2 + 2
+        wide_low = np.maximum(low - reach_px, 0)
+        wide_high = np.minimum(high + reach_px, (width, height))
+        camera = self.scene.camera[self.t] - np.column_stack([np.zeros((2, 2)), wide_low])
+        frame = cv2.warpAffine(
+            self.background,
+            camera,
+            (wide_high - wide_low).tolist(),
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        frame = _blur_along(cv2.cvtColor(frame, cv2.COLOR_RGBA2RGB), step)
+        (left, top), (right, bottom) = low - wide_low, high - wide_low
+        return np.ascontiguousarray(frame[top:bottom, left:right])
+
+    def _add(self, frame, index, low, high):
+        """Draws a layer over the rectangle of the frame that lies from `low` to `high`."""
+        layer, margin_px = self.scene.layers[index], self._margin_px(index)
+        casts = self.scene.cast_shadow is not None and layer.role != "occluder"
+        # A shadow may reach in from anywhere; its size is that of what is drawn of its object.
+        reach_px = margin_px + _SOFT_REACH_PX
+        within = None if casts else (*(low - reach_px), *(high + reach_px))
+        patch = self.warp(self.pictures.sprites[index], index, within)
+        if patch is None:
+            return
+        rgba, step = patch.rgba, self._step(index)
+        if layer.gain[self.t] != 1:
+            rgba = _gain(rgba, layer.gain[self.t])
+        if layer.softness_px:
+            rgba = cv2.GaussianBlur(rgba, (0, 0), layer.softness_px)
+        patch = sprites.Patch(rgba, patch.x_px - int(low[0]), patch.y_px - int(low[1]))
+        if np.abs(step).max() > 1:
+            patch = _pad(patch, margin_px)
+            patch = patch._replace(rgba=_blur_along(patch.rgba, step))
+        if casts:
+            _cast_shadow(frame, patch, self.scene.cast_shadow)
+        sprites.paste(frame, patch)
 
 
 def _gain(rgba, gain):
@@ -215,24 +286,30 @@ def _cast_shadow(frame, patch, cast):
     )
 
 
-def _expose(frame, scene, t, noise, rng):
-    """Lens, light, exposure, sensor and compression."""
-    height, width = frame.shape[:2]
+def _expose(frame, scene, t, noise, rng, corner_xy, low_xy, high_xy):
+    """Lens, light, exposure, sensor and compression.
+
+    Args:
+      frame: [h, w, 3] of a rectangle of the picture that is at least the one to be returned.
+      corner_xy: [2] where the latter begins in it. low_xy, high_xy: where it lies in the picture.
+    """
+    (left, top), (right, bottom) = low_xy, high_xy
     if scene.defocus_px[t] > 0.3:
         frame = cv2.GaussianBlur(frame, (0, 0), float(scene.defocus_px[t]))
+    x, y = corner_xy
+    frame = frame[y : y + bottom - top, x : x + right - left]
     if scene.light is not None:
-        field = cv2.resize(scene.light[t], (width, height), interpolation=cv2.INTER_LINEAR)
-        factor = np.clip(field * 128, 0, 255).astype(np.uint8)
+        size_wh = tuple(extent - _NOISE_TILE_PX for extent in noise.shape[1::-1])
+        field = cv2.resize(scene.light[t], size_wh, interpolation=cv2.INTER_LINEAR)
+        factor = np.clip(field[top:bottom, left:right] * 128, 0, 255).astype(np.uint8)
         frame = cv2.multiply(frame, cv2.merge([factor] * 3), scale=1 / 128)
     levels = 255 * (np.arange(256) / 255) ** scene.gamma[t]
     table = np.clip(levels[:, None] * scene.gain[t] + 0.5, 0, 255).astype(np.uint8)
     frame = cv2.LUT(frame, table.reshape(1, 256, 3))
-    top, left = rng.integers(0, _NOISE_TILE_PX, 2)
-    grain = noise[top : top + height, left : left + width]
+    noise_x, noise_y = rng.integers(0, _NOISE_TILE_PX, 2)[::-1]
+    grain = noise[noise_y + top : noise_y + bottom, noise_x + left : noise_x + right]
     strength = scene.noise / _NOISE_SIGMA
-    frame = cv2.addWeighted(
-        frame, 1.0, np.ascontiguousarray(grain), strength, -_NOISE_MEAN * strength
-    )
+    frame = cv2.addWeighted(frame, 1.0, grain, strength, -_NOISE_MEAN * strength)
     quality = [cv2.IMWRITE_JPEG_QUALITY, scene.jpeg_quality]
     encoded = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)[1]
     return cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)

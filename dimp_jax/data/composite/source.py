@@ -145,6 +145,12 @@ class CompositeSource:
           IndexError: a sequence or frame that does not exist.
           BrokenFrame, InputError: a picture that could be read before no longer can.
         """
+        whole = self.config.size_hw_px[::-1]
+        frames = self.sketch(sequence, frame_ids)
+        return [frame._replace(image=frame.image.within((0, 0), whole)) for frame in frames]
+
+    def sketch(self, sequence, frame_ids):
+        """As `read`, but images are drawn where they are looked at; see `source.Source`."""
         scene, size_hw = self.scene(sequence), self.config.size_hw_px
         pictures = self.pictures(sequence)
         frames = []
@@ -155,7 +161,7 @@ class CompositeSource:
                 t % _NOISE_IMAGES,
                 lambda k=t % _NOISE_IMAGES: render.noise_image(size_hw, (_SEED, k)),
             )
-            frames.append(render.draw(scene, pictures, canvas, t, size_hw, noise))
+            frames.append(render.sketch(scene, pictures, canvas, t, size_hw, noise))
         return frames
 
     def scene(self, sequence):

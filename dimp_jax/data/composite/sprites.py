@@ -72,7 +72,7 @@ def crop_sprite(sprite, part_xyxy):
     return sprite._replace(levels=tuple(levels))
 
 
-def warp(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None) -> Patch | None:
+def warp(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None, within=None) -> Patch | None:
     """Draws a sprite alone; None where it lies outside.
 
     Args:
@@ -80,11 +80,15 @@ def warp(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None) -> Patch |
       margin_px: what lies outside the frame by less than this is drawn, too.
       bend: [g, g, 2] displacement in units (x, y) at a coarse grid over the covered rectangle, or
         None.
+      within: left, top, right, bottom of a rectangle, outside which nothing is drawn; or None.
     """
     left, top, right, bottom = _covered(sprite, pose, bend)
     x0, y0, x1, y1 = left, top, right, bottom
     left, top = max(left, -margin_px), max(top, -margin_px)
     right, bottom = min(right, size_hw_px[1] + margin_px), min(bottom, size_hw_px[0] + margin_px)
+    if within is not None:
+        left, top = max(left, int(within[0])), max(top, int(within[1]))
+        right, bottom = min(right, int(within[2])), min(bottom, int(within[3]))
     if right <= left or bottom <= top:
         return None
 
