@@ -34,17 +34,14 @@ def plan_crops(frames, crop: CropConfig, jitters, draws: Draws, *, mirrored, tra
         each, the flip of each and how each is degraded.
       mirrored: whether the frames are.
     """
-    stretches = np.ones((len(frames), 2))
+    stretches = np.ones((len(frames), 2), np.float32)
     if crop.aspect_jitter > 0:
         log_aspects = draws.normals(len(frames)) * crop.aspect_jitter
         stretches = np.exp(np.outer(log_aspects, (0.5, -0.5)))
     boxes = [frame.box_xywh for frame in frames]
     if mirrored:
         boxes = [jitter.flip_box(f.box_xywh, f.image.shape[1]) for f in frames]
-    extracts = [
-        jitter.jitter_box(box, *jitters, draws, stretch)
-        for box, stretch in zip(boxes, stretches, strict=True)
-    ]
+    extracts = jitter.jitter_box(boxes, *jitters, draws, stretches)
     brightness, flips = np.ones(len(frames), np.float32), np.zeros(len(frames), bool)
     if training:
         brightness = jitter.brightness_factors(len(frames), crop.brightness_jitter, draws)

@@ -16,26 +16,28 @@ MIN_PART_PX = 12
 def jitter_box(
     box_xywh, center_jitter: float, scale_jitter: float, draws: Draws, stretch_wh=(1.0, 1.0)
 ) -> np.ndarray:
-    """A box of another size and centre, around which the crop is cut.
+    """Boxes of another size and centre, around which the crops are cut.
 
     The size is multiplied by exp(scale_jitter * N(0, 1)) along each axis; then the centre moves by
     center_jitter * U(-1/2, 1/2) along each axis, in units of the geometric mean of the new sides.
 
     Args:
-      box_xywh: [4]; width and height positive.
-      draws: two of Z, then two of U.
-      stretch_wh: [2] of product 1, by which the image is to appear wider and higher: the centre
-        moves as far as it would in the stretched image.
+      box_xywh: [..., 4]; width and height positive.
+      draws: two of Z for each box, and two of U for each.
+      stretch_wh: [..., 2] of product 1, by which the image is to appear wider and higher: the
+        centre moves as far as it would in the stretched image.
 
     Returns:
-      [4] float32.
+      [..., 4] float32.
     """
     box = np.asarray(box_xywh, F32)
-    size_wh = box[2:] * np.exp(F32(scale_jitter) * draws.normals(2))
-    reach_px = np.sqrt(size_wh[0] * size_wh[1]) * F32(center_jitter)
+    pairs = (*box.shape[:-1], 2)
+    size_wh = box[..., 2:] * np.exp(F32(scale_jitter) * draws.normals(*pairs))
+    reach_px = np.sqrt(size_wh[..., :1] * size_wh[..., 1:]) * F32(center_jitter)
     reach_xy = reach_px / np.asarray(stretch_wh, F32)
-    center_xy = box[:2] + F32(0.5) * box[2:] + reach_xy * (draws.uniforms(2) - F32(0.5))
-    return np.concatenate([center_xy - F32(0.5) * size_wh, size_wh])
+    center_xy = box[..., :2] + F32(0.5) * box[..., 2:]
+    center_xy = center_xy + reach_xy * (draws.uniforms(*pairs) - F32(0.5))
+    return np.concatenate([center_xy - F32(0.5) * size_wh, size_wh], axis=-1)
 
 
 def part_of(box_xywh, draws: Draws) -> np.ndarray:

@@ -100,14 +100,14 @@ def make_sample(
         grayscale=grayscale,
     )
     stacked = lambda plans, name: np.stack([getattr(p, name) for p in plans])
-    drawn = [propose(plan.box_xywh, data.proposals, draws) for plan in test_plans]
-    boxes, value, target = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+    test_box = stacked(test_plans, "box_xywh")
+    boxes, value, target = propose(test_box, data.proposals, draws)
     return Sample(
         train_crops=crops[: len(train)],
         train_box=stacked(train_plans, "box_xywh"),
         train_brightness=stacked(train_plans, "brightness"),
         test_crops=crops[len(train) :],
-        test_box=stacked(test_plans, "box_xywh"),
+        test_box=test_box,
         test_brightness=stacked(test_plans, "brightness"),
         proposals=boxes,
         proposal_value=value,
@@ -115,13 +115,15 @@ def make_sample(
     )
 
 
-def propose(box_xywh, config: ProposalConfig, draws: Draws):
-    """(boxes [P, 4], value [P], target [P]) of one test frame; see `source.Sample`."""
-    if config.kind == "perturb":
-        boxes, overlap = proposals.perturbed_proposals(
-            box_xywh, config.count, config.min_iou, config.sigmas, draws
+def propose(boxes_xywh, config: ProposalConfig, draws: Draws):
+    """(boxes [T, P, 4], value [T, P], target [T, P]) of test frames; see `source.Sample`."""
+    if config.kind == "gaussian_mixture":
+        return proposals.mixture_proposals(
+            boxes_xywh, config.count, config.mixture_stds, config.true_std, draws
         )
-        return boxes, overlap, np.zeros_like(overlap)
-    return proposals.mixture_proposals(
-        box_xywh, config.count, config.mixture_stds, config.true_std, draws
-    )
+    drawn = [
+        proposals.perturbed_proposals(box, config.count, config.min_iou, config.sigmas, draws)
+        for box in boxes_xywh
+    ]
+    boxes, overlap = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+    return boxes, overlap, np.zeros_like(overlap)

@@ -72,8 +72,8 @@ def resized_window_fast(image, corner_xy, size_wh, output_px, out=None):
         return resized_window(image, corner_xy, size_wh, output_px, out)
     # What nothing is interpolated from stays as it was allocated.
     window = np.empty((used_h, used_w, 3), np.uint8)
-    shown = search_crops.cut_replicated(image, (top, left), (bottom, right))
-    window[top - y : bottom - y, left - x : right - x] = shown
+    place = window[top - y : bottom - y, left - x : right - x]
+    search_crops.cut_replicated(image, (top, left), (bottom, right), out=place)
     part = cv2.resize(window, None, fx=fx, fy=fy, interpolation=cv2.INTER_LINEAR)
     return cv2.copyMakeBorder(
         part[row:stop_row, col:stop_col],
