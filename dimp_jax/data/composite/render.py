@@ -116,7 +116,7 @@ def sketch(scene, pictures: Pictures, background, t: int, size_hw_px, noise) -> 
     """
     image = _Sketch(scene, pictures, background, t, size_hw_px, noise)
     shown = pictures.sprites[scene.target] if pictures.part is None else pictures.part
-    box = sprites.hull_xywh(image.warp(shown, scene.target, None), size_hw_px)
+    box = image.hull_xywh(shown, scene.target)
     return Frame(image, scene.box_xywh[t] if box is None else box)
 
 
@@ -131,6 +131,11 @@ class _Sketch(NamedTuple):
     @property
     def shape(self):
         return (*self.size_hw_px, 3)
+
+    def hull_xywh(self, sprite, index):
+        """Of a sprite in the place of a layer; see `sprites.hull_xywh`."""
+        placed, options, _ = self._placing(index)
+        return sprites.hull_xywh(sprites.warp(sprite, *placed, **options), self.size_hw_px)
 
     def within(self, low_xy, high_xy):
         """See `data.source.Sketch`; up to 1 from the whole image before it is compressed.
@@ -147,7 +152,7 @@ class _Sketch(NamedTuple):
 
         frame = self._ground(outer_low, outer_high)
         for index in range(len(self.scene.layers)):
-            self._add(frame, index, outer_low, outer_high)
+            self._add(frame, index, outer_low.tolist(), outer_high.tolist())
         rng = np.random.default_rng((self.scene.seed, self.t))
         part = _expose(frame, self.scene, self.t, self.noise, rng, low - outer_low, low, high)
         if part.shape == self.shape:
@@ -156,23 +161,14 @@ class _Sketch(NamedTuple):
         image[low[1] : high[1], low[0] : high[0]] = part
         return image
 
-    def warp(self, sprite, index, within):
+    def _placing(self, index):
+        """(pose, frame's size, options of `sprites.warp`, motion of a layer during the exposure)"""
         layer = self.scene.layers[index]
-        return sprites.warp(
-            sprite,
-            layer.pose[self.t],
-            self.size_hw_px,
-            margin_px=self._margin_px(index),
-            bend=layer.bend[self.t] if layer.bend[self.t].any() else None,
-            within=within,
-        )
-
-    def _step(self, index):
-        """How far a layer moves while the shutter is open, pixels."""
-        return _step(self.scene.layers[index].pose[..., 2], self.t) * self.scene.shutter
-
-    def _margin_px(self, index):
-        return int(min(np.abs(self._step(index)).max(), _MAX_BLUR_PX)) // 2 + 2
+        dx, dy = (_step(layer.pose[..., 2], self.t) * self.scene.shutter).tolist()
+        margin_px = int(min(max(abs(dx), abs(dy)), _MAX_BLUR_PX)) // 2 + 2
+        bend = layer.bend[self.t] if layer.bend[self.t].any() else None
+        options = {"margin_px": margin_px, "bend": bend}
+        return (layer.pose[self.t], self.size_hw_px), options, (dx, dy)
 
     def _ground(self, low, high):
         """The background in a rectangle of the frame."""
@@ -195,25 +191,33 @@ class _Sketch(NamedTuple):
 
     def _add(self, frame, index, low, high):
         """Draws a layer over the rectangle of the frame that lies from `low` to `high`."""
-        layer, margin_px = self.scene.layers[index], self._margin_px(index)
-        casts = self.scene.cast_shadow is not None and layer.role != "occluder"
-        # A shadow may reach in from anywhere; its size is that of what is drawn of its object.
+        layer, sprite = self.scene.layers[index], self.pictures.sprites[index]
+        placed, options, step = self._placing(index)
+        margin_px = options["margin_px"]
+        is_blurred = max(map(abs, step)) > 1
         reach_px = margin_px + _SOFT_REACH_PX
-        within = None if casts else (*(low - reach_px), *(high + reach_px))
-        patch = self.warp(self.pictures.sprites[index], index, within)
+        within = [v - reach_px for v in low] + [v + reach_px for v in high]
+        shadow = None
+        if self.scene.cast_shadow is not None and layer.role != "occluder":
+            drawn = sprites.drawn_in(sprite, *placed, **options)
+            if drawn is None:
+                return
+            shadow = _Shadow.of(drawn, self.scene.cast_shadow, margin_px if is_blurred else 0)
+            within = shadow.needed(within)
+        patch = sprites.warp(sprite, *placed, **options, within=within)
         if patch is None:
             return
-        rgba, step = patch.rgba, self._step(index)
+        rgba = patch.rgba
         if layer.gain[self.t] != 1:
             rgba = _gain(rgba, layer.gain[self.t])
         if layer.softness_px:
             rgba = cv2.GaussianBlur(rgba, (0, 0), layer.softness_px)
-        patch = sprites.Patch(rgba, patch.x_px - int(low[0]), patch.y_px - int(low[1]))
-        if np.abs(step).max() > 1:
+        patch = sprites.Patch(rgba, patch.x_px - low[0], patch.y_px - low[1])
+        if is_blurred:
             patch = _pad(patch, margin_px)
             patch = patch._replace(rgba=_blur_along(patch.rgba, step))
-        if casts:
-            _cast_shadow(frame, patch, self.scene.cast_shadow)
+        if shadow is not None:
+            shadow.cast(frame, patch)
         sprites.paste(frame, patch)
 
 
@@ -269,21 +273,41 @@ def _blur_along(image, step_xy_px):
     return filter_sparse(image, weights / weights.sum())
 
 
-def _cast_shadow(frame, patch, cast):
-    """Darkens the ground beside an object with its blurred silhouette."""
-    size = float(np.sqrt(patch.rgba.shape[0] * patch.rgba.shape[1]))
-    radius = max(int(0.08 * size), 1)
-    patch = _pad(patch, 2 * radius)
-    alpha = cv2.blur(patch.rgba[..., 3], (2 * radius + 1, 2 * radius + 1))
-    alpha = cv2.multiply(alpha, float(cast[2]))
-    black = np.zeros_like(alpha)
-    shadow = cv2.merge([black, black, black, alpha])
-    sprites.paste(
-        frame,
-        sprites.Patch(
-            shadow, patch.x_px + round(cast[0] * size), patch.y_px + round(cast[1] * size)
-        ),
-    )
+class _Shadow(NamedTuple):
+    """The blurred silhouette of an object, which darkens the ground beside it."""
+
+    x_px: int  # from the object
+    y_px: int
+    radius_px: int
+    strength: float
+
+    @classmethod
+    def of(cls, drawn, cast, pad_px):
+        """The shadow of what is drawn in a rectangle and then padded; `cast` is of a `Scene`."""
+        left, top, right, bottom = drawn
+        size = math.sqrt((right - left + 2 * pad_px) * (bottom - top + 2 * pad_px))
+        dx, dy, strength = cast.tolist()
+        return cls(round(dx * size), round(dy * size), max(int(0.08 * size), 1), strength)
+
+    def needed(self, within):
+        """The rectangle that shows in another one, by itself or by its shadow."""
+        left, top, right, bottom = within
+        reach = 2 * self.radius_px
+        return (
+            left - max(self.x_px + reach, 0),
+            top - max(self.y_px + reach, 0),
+            right + max(reach - self.x_px, 0),
+            bottom + max(reach - self.y_px, 0),
+        )
+
+    def cast(self, frame, patch):
+        side = 2 * self.radius_px + 1
+        patch = _pad(patch, 2 * self.radius_px)
+        alpha = cv2.multiply(cv2.blur(patch.rgba[..., 3], (side, side)), self.strength)
+        black = np.zeros_like(alpha)
+        shadow = cv2.merge([black, black, black, alpha])
+        place = patch.x_px + self.x_px, patch.y_px + self.y_px
+        sprites.paste(frame, sprites.Patch(shadow, *place))
 
 
 def _expose(frame, scene, t, noise, rng, corner_xy, low_xy, high_xy):

@@ -72,6 +72,14 @@ def crop_sprite(sprite, part_xyxy):
     return sprite._replace(levels=tuple(levels))
 
 
+def drawn_in(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None):
+    """Left, top, right, bottom (exclusive) of what `warp` draws without `within`, or None."""
+    left, top, right, bottom = _covered(sprite, pose, bend)
+    left, top = max(left, -margin_px), max(top, -margin_px)
+    right, bottom = min(right, size_hw_px[1] + margin_px), min(bottom, size_hw_px[0] + margin_px)
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
 def warp(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None, within=None) -> Patch | None:
     """Draws a sprite alone; None where it lies outside.
 
@@ -82,13 +90,12 @@ def warp(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None, within=Non
         None.
       within: left, top, right, bottom of a rectangle, outside which nothing is drawn; or None.
     """
-    left, top, right, bottom = _covered(sprite, pose, bend)
-    x0, y0, x1, y1 = left, top, right, bottom
-    left, top = max(left, -margin_px), max(top, -margin_px)
-    right, bottom = min(right, size_hw_px[1] + margin_px), min(bottom, size_hw_px[0] + margin_px)
-    if within is not None:
-        left, top = max(left, int(within[0])), max(top, int(within[1]))
-        right, bottom = min(right, int(within[2])), min(bottom, int(within[3]))
+    x0, y0, x1, y1 = _covered(sprite, pose, bend)
+    if within is None:
+        within = -margin_px, -margin_px, size_hw_px[1] + margin_px, size_hw_px[0] + margin_px
+    left, top = max(x0, within[0], -margin_px), max(y0, within[1], -margin_px)
+    right = min(x1, within[2], size_hw_px[1] + margin_px)
+    bottom = min(y1, within[3], size_hw_px[0] + margin_px)
     if right <= left or bottom <= top:
         return None
 
