@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dimp_jax.config.training import CompositeConfig
+from dimp_jax.data.composite import pictures as composite_pictures
 from dimp_jax.data.composite import render, sprites
 from dimp_jax.data.composite import scene as composite_scene
 from dimp_jax.data.composite import source as composite
@@ -102,7 +103,7 @@ def test_the_box_is_the_hull_of_the_target_alone(source, sequence):
 def test_the_target_is_painted_where_the_box_says(source, monkeypatch):
     """The picture with the target differs from the one without it inside the box alone."""
     monkeypatch.setattr(render, "_expose", lambda frame, *_: frame)
-    noise = render.noise_image(SIZE_HW, 0)
+    noise = composite_pictures.noise_image(SIZE_HW, 0)
     compared = 0
     for sequence in range(12):
         scene, pictures = source.scene(sequence), source.pictures(sequence)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dimp_jax.data.composite import objects as composite_objects
+from dimp_jax.data.composite import pictures as composite_pictures
 from dimp_jax.data.composite import render, sprites, stock
 from dimp_jax.data.composite import scene as composite_scene
 from dimp_jax.data.composite.object_file import ObjectFile
@@ -159,7 +160,7 @@ class CompositeSource:
             canvas = self._canvas(scene, t) if pictures.canvas is None else pictures.canvas
             noise = self._noise.get(
                 t % _NOISE_IMAGES,
-                lambda k=t % _NOISE_IMAGES: render.noise_image(size_hw, (_SEED, k)),
+                lambda k=t % _NOISE_IMAGES: composite_pictures.noise_image(size_hw, (_SEED, k)),
             )
             frames.append(render.sketch(scene, pictures, canvas, t, size_hw, noise))
         return frames
@@ -177,26 +178,26 @@ class CompositeSource:
         return self._plans.get(sequence, plan)
 
     def pictures(self, sequence):
-        """What the sequence is drawn from, `render.Pictures`."""
+        """What the sequence is drawn from, `composite_pictures.Pictures`."""
         scene = self.scene(sequence)
         return self._drawn_from.get(int(sequence), lambda: self._pictures(scene))
 
     def _pictures(self, scene):
         canvas = self._canvas(scene, 0)
-        canvas_gray = render.gray_statistics(canvas)
+        canvas_gray = composite_pictures.gray_statistics(canvas)
         made = []
         for layer in scene.layers:
             if layer.entry < 0:
-                made.append(render.piece_sprite(canvas, layer))
+                made.append(composite_pictures.piece_sprite(canvas, layer))
                 continue
             entry = self.objects.entries[layer.entry]
             rgba = self._object_file.read(entry.place, entry.size_hw)
-            made.append(render.object_sprite(rgba, entry, layer, canvas_gray))
+            made.append(composite_pictures.object_sprite(rgba, entry, layer, canvas_gray))
         moving = self._is_moving(self.backgrounds.entries[scene.background].origin)
         part = None
         if scene.part_xyxy is not None:
             part = sprites.crop_sprite(made[scene.target], scene.part_xyxy)
-        return render.Pictures(None if moving else canvas, tuple(made), part)
+        return composite_pictures.Pictures(None if moving else canvas, tuple(made), part)
 
     def _is_moving(self, origin):
         return origin.path is None and self._data_sets[origin.data_set].is_video
@@ -213,4 +214,4 @@ class CompositeSource:
             at = (scene.seed + t) % max(2 * length - 2, 1)
             (frame,) = source.read(origin.sequence, [min(at, 2 * length - 2 - at)])
             image = frame.image
-        return render.cover(image, scene.canvas_wh, scene.seed)
+        return composite_pictures.cover(image, scene.canvas_wh, scene.seed)
