@@ -50,8 +50,11 @@ def degrade(image: np.ndarray, size_px: float, degrading: Degrading) -> np.ndarr
         sides, angle_rad = degrading.blur
         image = motion_blur(image, sides * size_px, angle_rad)
     if degrading.gains is not None:
-        gains, middle = degrading.gains, np.mean(cv2.mean(image)[:3])
-        image = cv2.transform(image, np.column_stack([np.diag(gains), middle * (1 - gains)]))
+        middle = sum(cv2.mean(image)[:3]) / 3
+        affine = np.zeros((3, 4))
+        np.fill_diagonal(affine, degrading.gains)
+        affine[:, 3] = middle * (1 - degrading.gains)
+        image = cv2.transform(image, affine)
     return image
 
 

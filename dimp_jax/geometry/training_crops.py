@@ -220,8 +220,9 @@ def search_window_2020(
 
 
 def _area(box_xywh):
-    area = float(box_xywh[2]) * float(box_xywh[3])
-    if not (min(box_xywh[2:]) > 0 and math.isfinite(area) and np.isfinite(box_xywh).all()):
+    x, y, width, height = box_xywh.tolist()
+    area = width * height
+    if not (min(width, height) > 0 and math.isfinite(area) and math.isfinite(x + y)):
         raise ValueError(
             f"box_extract_xywh={box_xywh.tolist()}: expected finite numbers and a positive width "
             "and height; drop frames without a target before cropping"
