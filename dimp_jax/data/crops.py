@@ -49,8 +49,8 @@ def plan_crops(frames, crop: CropConfig, jitters, draws: Draws, *, mirrored, tra
     changing = crop.blur_probability or crop.coarse_probability or crop.contrast_jitter
     plans = []
     for index, frame in enumerate(frames):
-        placing = (extracts[index], boxes[index], crop.search_area_scale, crop.size_px)
-        window, box = _place(frame.image.shape[:2], *placing, stretches[index], crop)
+        image_hw = frame.image.shape[:2]
+        window, box = _place(image_hw, extracts[index], boxes[index], stretches[index], crop)
         if flips[index]:
             box = jitter.flip_box(box, crop.size_px)
         degrading = draw_degrading(crop, draws) if training and changing else None
@@ -99,10 +99,10 @@ def _images(frames, plans, mirrored):
     return images
 
 
-def _place(image_hw, extract_xywh, box_xywh, area, size_px, stretch_wh, crop: CropConfig):
-    placing = (image_hw, extract_xywh, box_xywh, area, size_px, stretch_wh)
+def _place(image_hw, extract_xywh, box_xywh, stretch_wh, crop: CropConfig):
+    placing = (extract_xywh, box_xywh, crop.search_area_scale, crop.size_px, stretch_wh)
     if crop.arithmetic == "2019":
         return training_crops.place_2019(*placing)
     return training_crops.place_2020(
-        *placing, mode=crop.border_mode, max_scale_change=crop.max_scale_change
+        image_hw, *placing, mode=crop.border_mode, max_scale_change=crop.max_scale_change
     )

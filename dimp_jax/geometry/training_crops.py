@@ -86,28 +86,30 @@ def resized_window_fast(image, corner_xy, size_wh, output_px, out=None):
     )
 
 
-def crop_2019(image, *placing):
-    """The window of `place_2019`, whose arguments but the first follow the image [H, W, 3] uint8.
+def crop_2019(image, box_extract_xywh, box_gt_xywh, area_factor, output_px, stretch_wh=UNSTRETCHED):
+    """The published crop of an image [H, W, 3] uint8; other arguments are those of `place_2019`.
 
     Returns:
       crop: [output_px, output_px, 3] uint8.
       box_xywh: [4] float32, crop pixels.
     """
-    window, box_xywh = place_2019(image.shape[:2], *placing)
-    return resized_window(seen(image), *window, placing[3]), box_xywh
+    placing = (box_extract_xywh, box_gt_xywh, area_factor, output_px, stretch_wh)
+    window, box_xywh = place_2019(*placing)
+    return resized_window(seen(image), *window, output_px), box_xywh
 
 
-def crop_2020(image, *placing, mode, max_scale_change):
-    """The window of `place_2020`; else as `crop_2019`."""
+def crop_2020(
+    image, box_extract_xywh, box_gt_xywh, area_factor, output_px, *, mode, max_scale_change
+):
+    """The crop of `place_2020`; else as `crop_2019`."""
+    placing = (box_extract_xywh, box_gt_xywh, area_factor, output_px)
     window, box_xywh = place_2020(
         image.shape[:2], *placing, mode=mode, max_scale_change=max_scale_change
     )
-    return resized_window(seen(image), *window, placing[3]), box_xywh
+    return resized_window(seen(image), *window, output_px), box_xywh
 
 
-def place_2019(
-    image_size_hw, box_extract_xywh, box_gt_xywh, area_factor, output_px, stretch_wh=UNSTRETCHED
-):
+def place_2019(box_extract_xywh, box_gt_xywh, area_factor, output_px, stretch_wh=UNSTRETCHED):
     """The window of a crop centred on `box_extract_xywh`, and a box in the crop.
 
     The box map is the half-pixel convention of the tracker (`boxes.target_box_in_crop`), relative
@@ -115,7 +117,6 @@ def place_2019(
     centred on pixel (output_px - 1) / 2.
 
     Args:
-      image_size_hw: [2] pixels; the window is where it is whatever they are.
       box_extract_xywh: [4] box that places the window (the jittered target box).
       box_gt_xywh: [4] box to map into the crop.
       area_factor: side of the window, in units of sqrt(width * height) of the extract box.
@@ -130,7 +131,6 @@ def place_2019(
     Raises:
       ValueError: the extract box has no positive, finite area.
     """
-    del image_size_hw
     extract = np.asarray(box_extract_xywh, F32)
     side_px = math.sqrt(_area(extract)) * area_factor
     size_wh = [math.ceil(side_px / stretch) for stretch in stretch_wh]
@@ -160,8 +160,8 @@ def place_2020(
     The box map has no half-pixel term: a target at the window's centre is centred on pixel
     output_px / 2, half a pixel further than in the tracker.
 
-    Arguments and results are those of `place_2019`; `mode`, `max_scale_change` and errors those of
-    `search_window_2020`.
+    `image_size_hw` is [2] pixels; other arguments and results are those of `place_2019`, `mode`,
+    `max_scale_change` and errors those of `search_window_2020`.
     """
     x, y, *size_wh = search_window_2020(
         image_size_hw,
