@@ -1,8 +1,10 @@
 """Making training samples on one core, against decoding their images alone in the same run.
 
-Times are processor time of the one thread that does it all: a busy neighbour does not count.
+Of the published training, and of the last one of dimp_lite0 (docs/models/dimp_lite0.md), source by
+source. Times are processor time of the one thread that does it all.
 """
 
+import dataclasses
 import statistics
 import time
 from pathlib import Path
@@ -10,8 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import figure
+from dimp_jax import config
 from dimp_jax.config.training import DataConfig
 from dimp_jax.data import encoded
+from dimp_jax.data.builders.image_folder import read_table
+from dimp_jax.data.composite.source import open_source
 from dimp_jax.data.draws import sample_draws
 from dimp_jax.data.sampler import Sampler
 from dimp_jax.data.samples import BrokenFrames, make_sample
@@ -19,12 +24,14 @@ from dimp_jax.data.source import Frame
 from dimp_jax.media.opencv import cv2
 from dimp_jax.media.sequences import read_groundtruth
 
-SEQUENCES_DIR = Path(__file__).parents[2] / "shared" / "sequences" / "train"
+SHARED_DIR = Path(__file__).parents[2] / "shared" / "sequences"
+SEQUENCES_DIR = SHARED_DIR / "train"
 MAX_SEQUENCES = 12
+MAX_STILLS = 400
 NOISE_SIZE_HW = (202, 360)
 WINDOW_PX = 640  # about the median of the windows that are cut from the video frames
 SAMPLES = 200
-AIM = 3.0
+AIM = 1.6
 
 
 class JpegSource:
@@ -33,10 +40,9 @@ class JpegSource:
     See `data.source.Source`.
     """
 
-    is_video = True
-
-    def __init__(self, name, sequences):
+    def __init__(self, name, sequences, is_video=True):
         self.name, self.sequences = name, sequences  # [(list of bytes, [L, 4] boxes), ...]
+        self.is_video = is_video
         self.images, self.seconds = 0, 0.0  # decoded so far
 
     def __len__(self):
@@ -77,29 +83,99 @@ def noise_source() -> JpegSource:
     return JpegSource("360x202 px noise", sequences)
 
 
+def still_source(folder) -> JpegSource:
+    """Photographs of `folder`, one of its boxes each; see `data.builders.image_folder`."""
+    table, _ = read_table(folder / "boxes.csv")
+    names = list(table)[:: max(len(table) // MAX_STILLS, 1)]
+    sequences = [
+        ([(folder / name).read_bytes()], np.float32([table[name][0][0]]))
+        for name in names
+        if name.endswith(".jpg")
+    ]
+    return JpegSource(folder.name, sequences, is_video=False)
+
+
 def figures():
     source = real_source() if SEQUENCES_DIR.is_dir() else noise_source()
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
     try:
         yield _samples_figure(source)
+        for source in _trained_sources():
+            yield _trained_figure(source)
     finally:
         cv2.setNumThreads(threads)
 
 
-def _samples_figure(source):
-    data = DataConfig()
+def trained_data() -> DataConfig:
+    """The samples of dimp_lite0's last training."""
+    data = config.load("dimp_lite0").training.data
+    crop = dataclasses.replace(
+        data.crop,
+        size_px=256,
+        search_area_scale=4.0,
+        train_center_jitter=2.4,
+        test_center_jitter=3.5,
+        blur_probability=0.15,
+        coarse_probability=0.2,
+        contrast_jitter=0.2,
+    )
+    sampler = dataclasses.replace(data.sampler, max_gap=60)
+    return dataclasses.replace(
+        data, crop=crop, sampler=sampler, mosaic_probability=0.8, part_probability=0.2
+    )
+
+
+def _trained_sources():
+    if not SEQUENCES_DIR.is_dir():
+        yield noise_source()
+        return
+    yield real_source()
+    for name in ("images", "more_stills"):
+        yield still_source(SHARED_DIR / name)
+    folder = SHARED_DIR / "composite"
+    composite = dataclasses.replace(
+        trained_data().composite,
+        cutouts_dir=str(folder / "cutouts"),
+        backgrounds_dir=str(folder / "backgrounds"),
+        objects_from=(),
+        videos_from=(),
+    )
+    yield open_source(composite, None)
+
+
+def _trained_figure(source):
+    data = trained_data()
+    seconds = [taken for taken, *_ in _samples(source, data)]
+    return figure(
+        f"training sample of dimp_lite0 from {source.name}",
+        len(seconds) / sum(seconds),
+        "samples/s on one core",
+        sample_ms=statistics.median(seconds) * 1e3,
+        crop_px=data.crop.size_px,
+    )
+
+
+def _samples(source, data):
+    """(seconds, seconds of decoding, images decoded) of each of `SAMPLES` samples.
+
+    The latter two are None of a source that does not count them.
+    """
     sampler = Sampler((source,), (1.0,), data.sampler)
     broken = BrokenFrames()
-    seconds, decode_s, images = [], [], []
     for index in range(-10, SAMPLES):  # the first are not counted
-        source.images, source.seconds = 0, 0.0
+        if isinstance(source, JpegSource):
+            source.images, source.seconds = 0, 0.0
         started = time.thread_time()
         make_sample(sampler, data, sample_draws(0, index + 10), training=True, broken=broken)
         if index >= 0:
-            seconds.append(time.thread_time() - started)
-            decode_s.append(source.seconds)
-            images.append(source.images)
+            taken = time.thread_time() - started
+            yield taken, getattr(source, "seconds", None), getattr(source, "images", None)
+
+
+def _samples_figure(source):
+    data = DataConfig()
+    seconds, decode_s, images = zip(*_samples(source, data), strict=True)
     crops = data.sampler.train_frames + data.sampler.test_frames
     resize_s = crops * _resize_s(data.crop.size_px)
     ratio = sum(seconds) / sum(decode_s)

@@ -39,9 +39,9 @@ class Draws:
         cumulated = np.cumsum(weights)
         return int(np.searchsorted(cumulated, self.random() * cumulated[-1], "right"))
 
-    def gauss(self, mean: float, std: float) -> float:
-        """One of Z."""
-        return mean + float(self._normal.standard_normal()) * std
+    def gausses(self, count: int) -> list[float]:
+        """`count` of Z."""
+        return self._normal.standard_normal(size=count).tolist()
 
     def uniforms(self, *shape: int) -> np.ndarray:
         """[*shape] float32 in [0, 1); their number of U."""
@@ -51,9 +51,9 @@ class Draws:
         """[*shape] float32; their number of Z."""
         return self._normal.standard_normal(size=shape).astype(np.float32)
 
-    def integers(self, count: int, bound: int) -> np.ndarray:
-        """[count] int64 in 0..bound - 1; `count` of U."""
-        return (self._uniform.uniform(size=count) * bound).astype(np.int64)
+    def integers(self, bound: int, *shape: int) -> np.ndarray:
+        """[*shape] int64 in 0..bound - 1; their number of U."""
+        return (self._uniform.uniform(size=shape) * bound).astype(np.int64)
 
 
 def sample_draws(seed: int, index: int, *purpose: int) -> Draws:

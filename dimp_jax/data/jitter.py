@@ -13,43 +13,31 @@ PART_SIDES = (0.35, 0.85)
 MIN_PART_PX = 12
 
 
-def jitter_box(box_xywh, center_jitter: float, scale_jitter: float, draws: Draws) -> np.ndarray:
-    """A box of another size and centre, around which the crop is cut.
+def jitter_box(
+    box_xywh, center_jitter: float, scale_jitter: float, draws: Draws, stretch_wh=(1.0, 1.0)
+) -> np.ndarray:
+    """Boxes of another size and centre, around which the crops are cut.
 
     The size is multiplied by exp(scale_jitter * N(0, 1)) along each axis; then the centre moves by
     center_jitter * U(-1/2, 1/2) along each axis, in units of the geometric mean of the new sides.
 
     Args:
-      box_xywh: [4]; width and height positive.
-      draws: two of Z, then two of U.
+      box_xywh: [..., 4]; width and height positive.
+      draws: two of Z for each box, and two of U for each.
+      stretch_wh: [..., 2] of product 1, by which the image is to appear wider and higher: the
+        centre moves as far as it would in the stretched image.
 
     Returns:
-      [4] float32.
+      [..., 4] float32.
     """
     box = np.asarray(box_xywh, F32)
-    size_wh = box[2:] * np.exp(F32(scale_jitter) * draws.normals(2))
-    reach_px = np.sqrt(size_wh[0] * size_wh[1]) * F32(center_jitter)
-    center_xy = box[:2] + F32(0.5) * box[2:] + reach_px * (draws.uniforms(2) - F32(0.5))
-    return np.concatenate([center_xy - F32(0.5) * size_wh, size_wh])
-
-
-def stretch(image: np.ndarray, box_xywh, log_aspect: float) -> tuple[np.ndarray, np.ndarray]:
-    """Makes a frame exp(log_aspect) times as wide in relation to its height, its area kept.
-
-    The box counts from the left edge of its first pixel, so it scales with the image.
-
-    Args:
-      image: [H, W, 3] uint8. box_xywh: [4].
-
-    Returns:
-      The frame of rounded size, and its box, scaled by just that rounding.
-    """
-    height, width = image.shape[:2]
-    size_wh = np.array((width * np.exp(log_aspect / 2), height * np.exp(-log_aspect / 2)))
-    size_wh = np.maximum(np.rint(size_wh), 1).astype(int)
-    factor = (size_wh / (width, height)).astype(F32)
-    stretched = cv2.resize(image, tuple(int(v) for v in size_wh), interpolation=cv2.INTER_LINEAR)
-    return stretched, np.asarray(box_xywh, F32) * np.tile(factor, 2)
+    pairs = (*box.shape[:-1], 2)
+    size_wh = box[..., 2:] * np.exp(F32(scale_jitter) * draws.normals(*pairs))
+    reach_px = np.sqrt(size_wh[..., :1] * size_wh[..., 1:]) * F32(center_jitter)
+    reach_xy = reach_px / np.asarray(stretch_wh, F32)
+    center_xy = box[..., :2] + F32(0.5) * box[..., 2:]
+    center_xy = center_xy + reach_xy * (draws.uniforms(*pairs) - F32(0.5))
+    return np.concatenate([center_xy - F32(0.5) * size_wh, size_wh], axis=-1)
 
 
 def part_of(box_xywh, draws: Draws) -> np.ndarray:
@@ -75,16 +63,15 @@ def to_grayscale(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
-def flip(image: np.ndarray, box_xywh) -> tuple[np.ndarray, np.ndarray]:
-    """Mirrors left and right; the image is a view of its argument.
+def flip_box(box_xywh, width_px: int) -> np.ndarray:
+    """The box [4] float32 in an image of this width that is mirrored left and right.
 
-    The box goes to (W - 1) - (x + w), as in the published training of SuperDiMP. That is exact
-    where x + w / 2 counts from the middle of the first pixel (crops of "2019"), and one pixel too
-    far left where it counts from its edge (images, crops of "2020"): kept, as published.
+    It goes to (W - 1) - (x + w), as in the published training of SuperDiMP. That is exact where
+    x + w / 2 counts from the middle of the first pixel (crops of "2019"), and one pixel too far
+    left where it counts from its edge (images, crops of "2020"): kept, as published.
     """
     x, y, width, height = np.asarray(box_xywh, F32)
-    flipped_x = F32(image.shape[1] - 1) - (x + width)
-    return image[:, ::-1], np.array((flipped_x, y, width, height), F32)
+    return np.array((F32(width_px - 1) - (x + width), y, width, height), F32)
 
 
 def brightness_factors(count: int, jitter: float, draws: Draws) -> np.ndarray:

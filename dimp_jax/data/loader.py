@@ -11,10 +11,10 @@ import weakref
 from contextlib import nullcontext
 
 import grain
-import numpy as np
 from absl import flags
 
 from dimp_jax.config.training import DataConfig
+from dimp_jax.data.batch_slots import BatchSlots, become_worker
 from dimp_jax.data.draws import sample_draws
 from dimp_jax.data.sampler import Sampler
 from dimp_jax.data.samples import BrokenFrames, check_config, make_sample
@@ -67,11 +67,16 @@ class Batches:
 
 
 class _Reader:
-    """Grain's iterator, and how to end it."""
+    """Grain's iterator, and how to end it.
 
-    def __init__(self, iterator, num_workers: int):
+    Args:
+      slots: where the workers' batches lie; None without workers.
+    """
+
+    def __init__(self, iterator, num_workers: int, slots: BatchSlots | None):
         self.iterator = iterator
         self.unseen_workers = num_workers
+        self.slots = slots
 
     def read(self) -> Sample:
         try:
@@ -83,20 +88,20 @@ class _Reader:
             self.unseen_workers = 0  # none is waited for in `close`
             raise
         self.unseen_workers = max(self.unseen_workers - 1, 0)
-        # Arrays of a worker lie in shared memory that is unmapped with them; a consumer that
-        # borrows them, as jax does on the CPU, must not depend on that.
-        return Sample(*(np.array(array) for array in batch))
+        return batch if self.slots is None else self.slots.read(batch)
 
     def meet_all_workers(self):
         """Reads until each worker has delivered a batch.
 
         Grain starts workers in the background, and closing it forgets those that have not delivered
-        yet: they would leave shared memory behind.
+        yet: they would be left behind.
         """
         while self.unseen_workers:
             self.read()
 
     def close(self):
+        if self.slots is not None:
+            self.slots.close()
         self.iterator.close()
         self.iterator = None
 
@@ -158,22 +163,25 @@ def batches(
         make=functools.partial(make_sample, sampler, data, training=training, broken=broken),
     )
     dataset = grain.MapDataset.range(start_step * local_batch, _MAX_STEPS * local_batch)
-    dataset = dataset.map(samples).batch(local_batch)
+    dataset = dataset.map(samples)
     if data.num_workers == 0:
+        dataset = dataset.batch(local_batch)
         threads = min(os.cpu_count() or 1, MAX_THREADS)
         ahead = max(threads, data.prefetch_batches)
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
-        return Batches(_Reader(iter(dataset.to_iter_dataset(options)), 0), broken)
+        return Batches(_Reader(iter(dataset.to_iter_dataset(options)), 0, None), broken)
 
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # grain reads its own flags, which nobody gives here
     processes.kill_at_exit()
+    slots = BatchSlots(data, local_batch, data.num_workers)
+    dataset = dataset.batch(local_batch, batch_fn=slots.write)
     dataset = dataset.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
     dataset = dataset.mp_prefetch(
         grain.MultiprocessingOptions(num_workers=data.num_workers, per_worker_buffer_size=1),
         worker_init_fn=_start_worker,
     )
-    return Batches(_Reader(iter(dataset), data.num_workers), broken)
+    return Batches(_Reader(iter(dataset), data.num_workers, slots), broken)
 
 
 def _sample(position: int, *, first: int, local_batch, global_batch, seed, make) -> Sample:
@@ -183,7 +191,8 @@ def _sample(position: int, *, first: int, local_batch, global_batch, seed, make)
 
 
 def _start_worker(worker_index: int, worker_count: int):
-    del worker_index, worker_count
+    del worker_count
+    become_worker(worker_index)
     cv2.setNumThreads(0)  # the workers are the parallelism
     processes.follow_parent(*PARENTS_SIGNALS)
 

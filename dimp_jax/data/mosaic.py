@@ -3,39 +3,74 @@
 A photograph's target is large in it: most of a window of five target sizes would repeat its border.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from dimp_jax.data.draws import Draws
+from dimp_jax.data.source import Frame
 from dimp_jax.media.opencv import cv2
 
 NEIGHBOURS = 8
 
 
-def surrounded(image: np.ndarray, box_xywh, pictures, draws: Draws):
-    """Puts a picture in the middle of 3 x 3 of its size.
+class Cell(NamedTuple):
+    """What lies beside the picture in the middle, in one of eight places."""
+
+    index: int  # of the picture
+    mirrored: bool
+
+
+def draw_cells(count: int, draws: Draws) -> list[Cell]:
+    """`NEIGHBOURS` of `count` pictures, each mirrored or not; as many of U, then again."""
+    indices = [draws.integer(0, count - 1) for _ in range(NEIGHBOURS)]
+    return [Cell(index, draws.random() < 0.5) for index in indices]
+
+
+def surrounded(frame: Frame, cells, read) -> Frame:
+    """A frame in the middle of 3 x 3 of its size, as a sketch: see `source.Sketch`.
 
     Args:
-      image: [H, W, 3] uint8. box_xywh: [4] its target.
-      pictures: `NEIGHBOURS` of any size; each is mirrored at random, scaled and cut to [H, W].
-      draws: one of U each.
-
-    Returns:
-      [3 H, 3 W, 3] uint8, and the box in it, float32.
+      frame: its image is an array.
+      cells: `Cell` from above and left to below and right.
+      read: the picture [h, w, 3] uint8 of an index; it is scaled, and cut to the frame's size. Only
+        those are read that are looked at.
     """
-    height, width = image.shape[:2]
-    cells = [_filled(picture, height, width, draws.random() < 0.5) for picture in pictures]
-    cells.insert(NEIGHBOURS // 2, image)
-    rows = [np.concatenate(cells[first : first + 3], axis=1) for first in (0, 3, 6)]
-    x, y, w, h = np.asarray(box_xywh, np.float32)
-    return np.concatenate(rows), np.array((x + width, y + height, w, h), np.float32)
+    height, width = frame.image.shape[:2]
+    x, y, w, h = np.asarray(frame.box_xywh, np.float32)
+    box = np.array((x + width, y + height, w, h), np.float32)
+    return Frame(_Mosaic(frame.image, cells, read), box)
 
 
-def _filled(picture, height, width, mirrored):
-    """The middle of a picture, as large as will fill the cell."""
+class _Mosaic:
+    def __init__(self, middle, cells, read):
+        self._middle, self._read = middle, read
+        self._cells = [*cells[: NEIGHBOURS // 2], None, *cells[NEIGHBOURS // 2 :]]
+        self._cell_hw = middle.shape[:2]
+        self.shape = (3 * middle.shape[0], 3 * middle.shape[1], 3)
+
+    def within(self, low_xy, high_xy) -> np.ndarray:
+        height, width = self._cell_hw
+        canvas = np.empty(self.shape, np.uint8)
+        (left, top), (right, bottom) = low_xy, high_xy
+        for row in range(top // height, (bottom - 1) // height + 1):
+            for col in range(left // width, (right - 1) // width + 1):
+                place = canvas[row * height :, col * width :][:height, :width]
+                cell = self._cells[3 * row + col]
+                if cell is None:
+                    place[:] = self._middle
+                else:
+                    _fill(place, self._read(cell.index), cell.mirrored)
+        return canvas
+
+
+def _fill(place, picture, mirrored):
+    """Draws the middle of a picture, as large as will fill the cell."""
+    height, width = place.shape[:2]
     rows, cols = picture.shape[:2]
     scale = max(height / rows, width / cols)
     size = (max(round(cols * scale), width), max(round(rows * scale), height))
     picture = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
     top, left = (size[1] - height) // 2, (size[0] - width) // 2
     cut = picture[top : top + height, left : left + width]
-    return cut[:, ::-1] if mirrored else cut
+    place[:] = cv2.flip(cut, 1) if mirrored else cut

@@ -42,13 +42,14 @@ def perturb_box(box_xywh, min_iou: float, sigma: float, draws: Draws):
       ((x, y, w, h), overlap): floats.
     """
     x, y, width, height = (float(value) for value in box_xywh)
-    mean = (x + 0.5 * width, y + 0.5 * height, width, height)
+    middle_x, middle_y = x + 0.5 * width, y + 0.5 * height
     std = math.sqrt(width * height) * sigma
     for _ in range(MAX_TRIES):
-        center_x, center_y, new_width, new_height = [draws.gauss(m, std) for m in mean]
-        new_width = _large_enough(new_width, width, draws)
-        new_height = _large_enough(new_height, height, draws)
-        left, top = round(center_x - 0.5 * new_width), round(center_y - 0.5 * new_height)
+        along_x, along_y, along_width, along_height = draws.gausses(4)
+        new_width = _large_enough(width + along_width * std, width, draws)
+        new_height = _large_enough(height + along_height * std, height, draws)
+        left = round(middle_x + along_x * std - 0.5 * new_width)
+        top = round(middle_y + along_y * std - 0.5 * new_height)
         new_width = _large_enough(round(new_width), width, draws)
         new_height = _large_enough(round(new_height), height, draws)
         proposal = (float(left), float(top), float(new_width), float(new_height))
@@ -104,23 +105,23 @@ def mixture_proposals(box_xywh, count: int, stds, true_std, draws: Draws):
     """Boxes from a Gaussian mixture around the true one, with two densities in relative space.
 
     Args:
-      box_xywh: [4] pixels, sides positive.
+      box_xywh: [..., 4] pixels, sides positive.
       stds: (position, size) standard deviations of each component; all weigh the same.
       true_std: (position, size) of the distribution that stands for the true box.
-      draws: `count` of U for the components, then count * 4 of Z.
+      draws: `count` of U for the components of each box, and count * 4 of Z for each.
 
     Returns:
-      boxes_xywh: [count, 4] float32.
-      log_density: [count] float32, log of the mixture's density.
-      target_density: [count] float32, under `true_std`.
+      boxes_xywh: [..., count, 4] float32.
+      log_density: [..., count] float32, log of the mixture's density.
+      target_density: [..., count] float32, under `true_std`.
     """
-    x, y, width, height = (float(value) for value in box_xywh)
-    components = np.array(stds, np.float64)[draws.integers(count, len(stds))]  # [count, 2]
-    offset = draws.normals(count, 4).astype(np.float64) * np.repeat(components, 2, axis=1)
-    true_size_wh = np.array((width, height))
-    center_xy = np.array((x, y)) + (0.5 + offset[:, :2]) * true_size_wh
-    size_wh = true_size_wh * np.exp(offset[:, 2:])
-    boxes = np.concatenate([center_xy - 0.5 * size_wh, size_wh], axis=1)
+    box = np.asarray(box_xywh, np.float64)[..., None, :]
+    shape = (*box.shape[:-2], count)
+    components = np.array(stds, np.float64)[draws.integers(len(stds), *shape)]  # [..., count, 2]
+    offset = draws.normals(*shape, 4).astype(np.float64) * np.repeat(components, 2, axis=-1)
+    center_xy = box[..., :2] + (0.5 + offset[..., :2]) * box[..., 2:]
+    size_wh = box[..., 2:] * np.exp(offset[..., 2:])
+    boxes = np.concatenate([center_xy - 0.5 * size_wh, size_wh], axis=-1)
     return (
         boxes.astype(np.float32),
         mixture_log_density(offset, stds).astype(np.float32),

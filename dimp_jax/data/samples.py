@@ -1,34 +1,17 @@
 """One training sample from draws: frames, crops, their random changes, proposals (behaviour 4)."""
 
-import logging
+import functools
 
 import numpy as np
 
-from dimp_jax.config.training import CropConfig, DataConfig, ProposalConfig
-from dimp_jax.data import jitter, mosaic, proposals
-from dimp_jax.data.degrade import degrade
+from dimp_jax.config.training import DataConfig, ProposalConfig
+from dimp_jax.data import proposals
+from dimp_jax.data.crops import cut_crops, plan_crops
 from dimp_jax.data.draws import Draws
+from dimp_jax.data.frames import BrokenFrames, changed_still, draw_frames
 from dimp_jax.data.sampler import Sampler
-from dimp_jax.data.source import BrokenFrame, Frame, Sample
-from dimp_jax.geometry import search_crops, training_crops
-
-# Sequences with a broken image in a row, after which the data set is taken to be unusable.
-MAX_BROKEN_IN_A_ROW = 100
-
-_log = logging.getLogger(__name__)
-
-
-class BrokenFrames:
-    """Counts images that could not be read, and names each of them once in the log."""
-
-    def __init__(self):
-        self.counts: dict[str, int] = {}
-
-    def note(self, error: BrokenFrame):
-        name = str(error)
-        self.counts[name] = self.counts.get(name, 0) + 1
-        if self.counts[name] == 1:
-            _log.warning("left out, and another sequence drawn: %s", name)
+from dimp_jax.data.source import Sample
+from dimp_jax.geometry import search_crops
 
 
 def check_config(data: DataConfig):
@@ -99,138 +82,48 @@ def make_sample(
       BrokenFrame: `MAX_BROKEN_IN_A_ROW` sequences drawn had an image that cannot be read.
       ValueError: a source calls a frame visible that has no positive, finite box.
     """
-    train, test, source = _draw_frames(sampler, draws, broken)
+    train, test, source = draw_frames(sampler, draws, broken)
     crop = data.crop
     if not source.is_video:  # the frames are one picture
-        frame = _changed_still(train[0], source, data, draws, broken)
+        frame = changed_still(train[0], source, data, draws, broken)
         train, test = [frame] * len(train), [frame] * len(test)
-    images = {id(frame.image): frame.image for frame in (*train, *test)}
-    if draws.random() < crop.grayscale_probability:
-        images = {key: jitter.to_grayscale(image) for key, image in images.items()}
+    grayscale = draws.random() < crop.grayscale_probability
     mirrored = draws.random() < crop.flip_probability
-
-    def prepared(frames):
-        pairs = [(images[id(frame.image)], frame.box_xywh) for frame in frames]
-        if crop.aspect_jitter > 0:
-            stretches = draws.normals(len(pairs)) * crop.aspect_jitter
-            pairs = [jitter.stretch(*p, s) for p, s in zip(pairs, stretches, strict=True)]
-        return [jitter.flip(*pair) for pair in pairs] if mirrored else pairs
-
-    train_jitter = (crop.train_center_jitter, crop.train_scale_jitter)
-    test_jitter = (crop.test_center_jitter, crop.test_scale_jitter)
-    train_crops, train_box, train_brightness = _crop_frames(
-        prepared(train), crop, *train_jitter, draws, training
+    plan = functools.partial(plan_crops, draws=draws, mirrored=mirrored, training=training)
+    train_plans = plan(train, crop, (crop.train_center_jitter, crop.train_scale_jitter))
+    test_plans = plan(test, crop, (crop.test_center_jitter, crop.test_scale_jitter))
+    crops = cut_crops(
+        (*train, *test),
+        (*train_plans, *test_plans),
+        crop.size_px,
+        mirrored=mirrored,
+        grayscale=grayscale,
     )
-    test_crops, test_box, test_brightness = _crop_frames(
-        prepared(test), crop, *test_jitter, draws, training
-    )
-    drawn = [propose(box, data.proposals, draws) for box in test_box]
-    boxes, value, target = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+    stacked = lambda plans, name: np.stack([getattr(p, name) for p in plans])
+    test_box = stacked(test_plans, "box_xywh")
+    boxes, value, target = propose(test_box, data.proposals, draws)
     return Sample(
-        train_crops=train_crops,
-        train_box=train_box,
-        train_brightness=train_brightness,
-        test_crops=test_crops,
+        train_crops=crops[: len(train)],
+        train_box=stacked(train_plans, "box_xywh"),
+        train_brightness=stacked(train_plans, "brightness"),
+        test_crops=crops[len(train) :],
         test_box=test_box,
-        test_brightness=test_brightness,
+        test_brightness=stacked(test_plans, "brightness"),
         proposals=boxes,
         proposal_value=value,
         proposal_target=target,
     )
 
 
-def _draw_frames(sampler, draws, broken):
-    """(train frames, test frames, source) of the first drawn sequence that can all be read."""
-    for _ in range(MAX_BROKEN_IN_A_ROW):
-        choice = sampler.draw(draws)
-        source = sampler.sources[choice.source]
-        wanted = (*choice.train_ids, *choice.test_ids)
-        unique = list(dict.fromkeys(wanted))  # every image is decoded once
-        try:
-            frames = dict(zip(unique, source.read(choice.sequence, unique), strict=True))
-        except BrokenFrame as error:
-            broken.note(error)
-            last = error
-            continue
-        for frame_id, frame in frames.items():
-            _check_box(frame.box_xywh, source, choice.sequence, frame_id)
-        chosen = ([frames[i] for i in ids] for ids in (choice.train_ids, choice.test_ids))
-        return *chosen, source
-    raise BrokenFrame(
-        f"{MAX_BROKEN_IN_A_ROW} sequences drawn one after the other had an image that cannot be "
-        f"read; the last: {last}. `python -m dimp_jax.data.check DIR` lists what is wrong"
-    ) from last
-
-
-def _changed_still(frame, source, data, draws, broken):
-    """A still image with a part of its box as the target, or among other images of its source."""
-    happens = lambda probability: probability > 0 and draws.random() < probability
-    if happens(data.part_probability):
-        frame = frame._replace(box_xywh=jitter.part_of(frame.box_xywh, draws))
-    if happens(data.mosaic_probability):
-        pictures = [_another(source, draws, broken) for _ in range(mosaic.NEIGHBOURS)]
-        frame = Frame(*mosaic.surrounded(frame.image, frame.box_xywh, pictures, draws))
-    return frame
-
-
-def _another(source, draws, broken):
-    """Any image of a source of still images that can be read."""
-    for _ in range(MAX_BROKEN_IN_A_ROW):
-        try:
-            (frame,) = source.read(draws.integer(0, len(source) - 1), [0])
-            return frame.image
-        except BrokenFrame as error:
-            broken.note(error)
-            last = error
-    raise BrokenFrame(f"{MAX_BROKEN_IN_A_ROW} images in a row cannot be read; the last: {last}")
-
-
-def _check_box(box_xywh, source, sequence, frame_id):
-    box = np.asarray(box_xywh)
-    if not (np.isfinite(box).all() and (box[2:] > 0).all()):
-        raise ValueError(
-            f"source {source.name!r}, sequence {sequence}, frame {frame_id}: box {box.tolist()} in "
-            "a frame that the source calls visible; expected finite numbers, positive sides"
+def propose(boxes_xywh, config: ProposalConfig, draws: Draws):
+    """(boxes [T, P, 4], value [T, P], target [T, P]) of test frames; see `source.Sample`."""
+    if config.kind == "gaussian_mixture":
+        return proposals.mixture_proposals(
+            boxes_xywh, config.count, config.mixture_stds, config.true_std, draws
         )
-
-
-def _crop_frames(frames, crop: CropConfig, center_jitter, scale_jitter, draws, training):
-    """Crops [F, S, S, 3] uint8, boxes [F, 4] and brightness [F] of (image, box) pairs."""
-    extracts = [jitter.jitter_box(box, center_jitter, scale_jitter, draws) for _, box in frames]
-    brightness, flips = np.ones(len(frames), np.float32), np.zeros(len(frames), bool)
-    if training:
-        brightness = jitter.brightness_factors(len(frames), crop.brightness_jitter, draws)
-        flips = draws.uniforms(len(frames)) < crop.flip_probability
-
-    size_px = crop.size_px
-    images = np.empty((len(frames), size_px, size_px, 3), np.uint8)
-    boxes = np.empty((len(frames), 4), np.float32)
-    for index, ((image, box), extract) in enumerate(zip(frames, extracts, strict=True)):
-        cut, box_crop = _cut(image, extract, box, crop)
-        if flips[index]:
-            cut, box_crop = jitter.flip(cut, box_crop)
-        if training and (crop.blur_probability or crop.coarse_probability or crop.contrast_jitter):
-            cut = degrade(cut, float(np.sqrt(box_crop[2] * box_crop[3])), crop, draws)
-        images[index], boxes[index] = cut, box_crop
-    return images, boxes, brightness
-
-
-def _cut(image, extract_xywh, box_xywh, crop: CropConfig):
-    args = (image, extract_xywh, box_xywh, crop.search_area_scale, crop.size_px)
-    if crop.arithmetic == "2019":
-        return training_crops.crop_2019(*args)
-    return training_crops.crop_2020(
-        *args, mode=crop.border_mode, max_scale_change=crop.max_scale_change
-    )
-
-
-def propose(box_xywh, config: ProposalConfig, draws: Draws):
-    """(boxes [P, 4], value [P], target [P]) of one test frame; see `source.Sample`."""
-    if config.kind == "perturb":
-        boxes, overlap = proposals.perturbed_proposals(
-            box_xywh, config.count, config.min_iou, config.sigmas, draws
-        )
-        return boxes, overlap, np.zeros_like(overlap)
-    return proposals.mixture_proposals(
-        box_xywh, config.count, config.mixture_stds, config.true_std, draws
-    )
+    drawn = [
+        proposals.perturbed_proposals(box, config.count, config.min_iou, config.sigmas, draws)
+        for box in boxes_xywh
+    ]
+    boxes, overlap = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+    return boxes, overlap, np.zeros_like(overlap)

@@ -7,17 +7,27 @@ import numpy as np
 from dimp_jax.models.feature_maps import FeatureMaps
 
 
+class Sketch(Protocol):
+    """An image that is drawn where it is looked at."""
+
+    shape: tuple[int, int, int]  # height, width, 3
+
+    def within(self, low_xy, high_xy) -> np.ndarray:
+        """[H, W, 3] uint8 RGB, of which the pixels from `low_xy` up to `high_xy` are drawn."""
+
+
 class Frame(NamedTuple):
     """One decoded frame."""
 
-    image: np.ndarray  # [H, W, 3] uint8 RGB
+    image: np.ndarray | Sketch  # [H, W, 3] uint8 RGB
     box_xywh: np.ndarray  # [4] float32, 0-based image pixels
 
 
 class Source(Protocol):
     """Random access to the frames of many sequences; picklable, and the same in every process.
 
-    Several threads may ask at once.
+    Several threads may ask at once. A source that draws its frames may have a method `sketch`: as
+    `read`, with a `Sketch` for the image of each frame.
     """
 
     name: str

@@ -116,11 +116,11 @@ def resize(image, size_hw_px):
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def cut_replicated(image, start_yx, stop_yx):
+def cut_replicated(image, start_yx, stop_yx, out=None):
     """The window [start, stop) of `image`, its outside part replicated; may lie fully outside.
 
-    Only the window is touched, never the whole image. Returns [h, w, 3], dtype of the image (a
-    view of it if the window lies inside).
+    Only the window is touched, never the whole image. Returns [h, w, 3], dtype of the image: `out`
+    if it was given, else a view of the image if the window lies inside.
     """
     slices, pads = [], []
     for start, stop, extent in zip(start_yx, stop_yx, image.shape[:2], strict=True):
@@ -130,8 +130,8 @@ def cut_replicated(image, start_yx, stop_yx):
         slices.append(slice(first, last))
         pads += [before, (stop - start) - (last - first) - before]
     window = image[slices[0], slices[1]]
-    if any(pads):
-        return cv2.copyMakeBorder(np.ascontiguousarray(window), *pads, cv2.BORDER_REPLICATE)
+    if any(pads) or out is not None:
+        return cv2.copyMakeBorder(window, *pads, cv2.BORDER_REPLICATE, dst=out)
     return window
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dimp_jax.config.training import CompositeConfig
+from dimp_jax.data.composite import pictures as composite_pictures
 from dimp_jax.data.composite import render, sprites
 from dimp_jax.data.composite import scene as composite_scene
 from dimp_jax.data.composite import source as composite
@@ -102,7 +103,7 @@ def test_the_box_is_the_hull_of_the_target_alone(source, sequence):
 def test_the_target_is_painted_where_the_box_says(source, monkeypatch):
     """The picture with the target differs from the one without it inside the box alone."""
     monkeypatch.setattr(render, "_expose", lambda frame, *_: frame)
-    noise = render.noise_image(SIZE_HW, 0)
+    noise = composite_pictures.noise_image(SIZE_HW, 0)
     compared = 0
     for sequence in range(12):
         scene, pictures = source.scene(sequence), source.pictures(sequence)
@@ -126,6 +127,37 @@ def test_the_target_is_painted_where_the_box_says(source, monkeypatch):
             np.testing.assert_allclose(found, expected, atol=2.5)
             compared += 1
     assert compared > 15
+
+
+def test_a_sketch_is_the_picture_where_it_is_looked_at(source, monkeypatch):
+    """To the bit, but for roundings that the compression then spreads over a block."""
+    monkeypatch.setattr(composite_scene, "plan", with_all_optics(composite_scene.plan))
+    opened = pickle.loads(pickle.dumps(source))
+    rng = np.random.default_rng(0)
+    apart = []
+    for sequence in range(30):
+        (whole,), (sketch,) = opened.read(sequence, [7]), opened.sketch(sequence, [7])
+        np.testing.assert_array_equal(sketch.box_xywh, whole.box_xywh)
+        assert sketch.image.shape == whole.image.shape
+        low = rng.integers(0, (140, 100))
+        high = np.minimum(low + rng.integers(1, 90, 2), SIZE_HW[::-1])
+        seen = np.s_[low[1] : high[1], low[0] : high[0]]
+        drawn = sketch.image.within(low, high)
+        apart.append(np.abs(drawn[seen].astype(int) - whole.image[seen]))
+    assert np.mean([a.max() == 0 for a in apart]) > 0.8
+    assert max(a.max() for a in apart) <= 12 and max(a.mean() for a in apart) < 0.2
+
+
+def with_all_optics(plan):
+    """Plans whose pictures are blurred as far as they can be, and some with shadows."""
+
+    def changed(*args):
+        scene = plan(*args)
+        shadow = np.array((0.1, 0.2, 0.4)) if scene.seed % 2 else None
+        defocus = np.full(len(scene.defocus_px), 1.5)
+        return scene._replace(shutter=0.7, defocus_px=defocus, cast_shadow=shadow)
+
+    return changed
 
 
 def test_visibility_is_that_of_the_drawn_pictures(source):

@@ -1,10 +1,15 @@
 """Objects of the composite source: which are taken, how they are cleaned, what is known of them."""
 
+import pickle
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from dimp_jax.data.composite import objects
 from dimp_jax.data.composite import stock as composite_stock
+from dimp_jax.data.composite.object_file import ObjectFile
 from dimp_jax.data.picture_cache import BoundedCache
 from dimp_jax.data.source import BrokenFrame
 from dimp_jax.media.images import InputError
@@ -110,10 +115,12 @@ def test_undecodable_files_are_named_and_files_without_alpha_are_not_fit(tmp_pat
     (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
     write(tmp_path / "plain.png", np.zeros((40, 40, 3), np.uint8))
     write(tmp_path / "good.png", ellipse(40, 40, (9, 200, 9)))
-    paths = composite_stock.list_images(tmp_path, "images")
+    paths, kept = composite_stock.list_images(tmp_path, "images"), ObjectFile()
     with caplog.at_level("INFO"):
-        entries = objects.catalogue([composite_stock.Origin(p) for p in paths], (), "here")
+        entries = objects.catalogue([composite_stock.Origin(p) for p in paths], (), "here", kept)
     assert [entry.origin.path for entry in entries] == [str(tmp_path / "good.png")]
+    good = kept.read(entries[0].place, entries[0].size_hw)
+    np.testing.assert_array_equal(good, objects.cut_out(ellipse(40, 40, (9, 200, 9))))
     assert "broken.png: cannot be decoded" in caplog.text
     assert "here: 1 objects; left out: 1 broken, 1 no alpha channel" in caplog.text
 
@@ -165,7 +172,7 @@ def test_a_data_set_without_masks_gives_no_objects(tmp_path):
 
     origins = [composite_stock.Origin(None, 0, s, 0) for s in range(3)]
     with pytest.raises(InputError, match=r"got10k: none of its 3 pictures .*\(3 no mask\)"):
-        objects.catalogue(origins, (NoMasks(),), "got10k")
+        objects.catalogue(origins, (NoMasks(),), "got10k", ObjectFile())
 
 
 def test_a_data_set_without_readable_images_gives_no_backgrounds(caplog):
@@ -179,3 +186,23 @@ def test_a_data_set_without_readable_images_gives_no_backgrounds(caplog):
     with pytest.raises(InputError, match="clips: no readable image in its 2 sequences"):
         composite_stock.data_set_backgrounds(0, Broken(), (90, 120), "clips")
     assert "record 1" in caplog.text
+
+
+def test_kept_pictures_are_read_where_they_lie_and_from_other_processes():
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (*hw, 4), np.uint8) for hw in ((3, 5), (40, 7), (1, 1))]
+    kept = ObjectFile()
+    places = [kept.append(picture) for picture in pictures]
+    for picture, place in zip(pictures, places, strict=True):
+        np.testing.assert_array_equal(kept.read(place, picture.shape[:2]), picture)
+    code = (
+        "import pickle, sys; kept = pickle.loads(bytes.fromhex(sys.argv[1])); "
+        f"print(kept.read({places[1]}, (40, 7)).tolist())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, pickle.dumps(kept).hex()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(pictures[1].tolist())

@@ -3,8 +3,12 @@
 import numpy as np
 
 from dimp_jax.config.training import CropConfig
-from dimp_jax.data.degrade import degrade, enlarged, motion_blur
+from dimp_jax.data.degrade import TINT, degrade, draw_degrading, enlarged, motion_blur
 from dimp_jax.data.draws import sample_draws
+
+
+def degraded(image, size_px, config, index):
+    return degrade(image, size_px, draw_degrading(config, sample_draws(0, index)))
 
 
 def dot(side=41):
@@ -33,11 +37,18 @@ def test_contrast_keeps_the_mean_and_draws_decide():
     rng = np.random.default_rng(0)
     image = rng.integers(90, 160, (32, 32, 3), np.uint8)
     config = CropConfig(contrast_jitter=0.3)
-    changed = [degrade(image, 10.0, config, sample_draws(0, index)) for index in range(20)]
+    changed = [degraded(image, 10.0, config, index) for index in range(20)]
     assert max(abs(c.mean() - image.mean()) for c in changed) < 4
     spreads = np.array([c.std() for c in changed]) / image.std()
     assert spreads.min() < 0.8 and spreads.max() > 1.25
-    again = degrade(image, 10.0, config, sample_draws(0, 3))
+    draws = sample_draws(0, 3)
+    draws.uniforms(2)
+    numbers = draws.normals(4)
+    gains = np.exp(0.3 * (numbers[0] + TINT * numbers[1:]))
+    by_hand = np.rint(np.clip(image.mean() + (image - image.mean()) * gains, 0, 255))
+    assert np.abs(by_hand - changed[3]).max() <= 1
+    assert np.mean(by_hand != changed[3]) < 1e-3
+    again = degraded(image, 10.0, config, 3)
     np.testing.assert_array_equal(again, changed[3])
 
 
@@ -45,7 +56,6 @@ def test_probabilities_are_those_of_the_config():
     config = CropConfig(blur_probability=0.3, coarse_probability=0.0)
     image = dot()
     changed = [
-        not np.array_equal(degrade(image, 20.0, config, sample_draws(0, index)), image)
-        for index in range(300)
+        not np.array_equal(degraded(image, 20.0, config, index), image) for index in range(300)
     ]
     assert 0.22 < np.mean(changed) < 0.38

@@ -6,12 +6,14 @@ import multiprocessing
 import os
 import re
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from dimp_jax.config.training import CropConfig, DataConfig, SamplerConfig
 from dimp_jax.data import loader, sources
+from dimp_jax.data.batch_slots import SLOTS
 from dimp_jax.data.sampler import Sampler
 from dimp_jax.data.source import BrokenFrame, Frame, Sample
 from dimp_jax.media.opencv import cv2
@@ -102,6 +104,16 @@ def test_workers_change_nothing():
     expected = take(5, Noise(broken=range(8)))
     assert_equal(take(5, Noise(broken=range(8)), with_workers(2)), expected)
     assert not multiprocessing.active_children()
+
+
+def test_batches_wait_for_a_slow_reader():
+    """More of them than the shared memory has slots for."""
+    expected = take(2 * SLOTS + 2)
+    with open_batches(data=with_workers(1)) as batches:
+        next(batches)
+        time.sleep(0.5)  # the worker fills all slots
+        read = [next(batches) for _ in expected[1:]]
+    assert_equal(read, expected[1:])
 
 
 def test_hosts_change_nothing():

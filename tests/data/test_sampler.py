@@ -198,7 +198,7 @@ def test_draws_by_hand():
     assert draws.weighted_index((1.0, 1.0)) == 1  # a border belongs to the next
     assert draws.weighted_index((1.0, 1.0)) == 0
     assert draws.choices("abcd", 2) == ["c", "b"]
-    assert draws.gauss(10.0, 0.5) == 11.0
+    assert draws.gausses(2) == [2.0, 2.0]
 
 
 def test_a_sample_is_a_function_of_seed_and_index():

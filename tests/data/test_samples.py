@@ -259,19 +259,18 @@ def test_making_samples_loads_neither_jax_nor_flax():
 
 
 def test_a_stretched_frame_takes_its_box_along():
-    image = np.zeros((90, 160, 3), np.uint8)
-    image[30:60, 40:80] = 255
-    for log_aspect in (-0.4, 0.0, 0.3):
-        stretched, box = jitter.stretch(image, (40, 30, 40, 30), log_aspect)
-        bright = stretched[..., 0] > 127
-        columns, rows = np.flatnonzero(bright.any(0)), np.flatnonzero(bright.any(1))
-        found = (columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0])
-        np.testing.assert_allclose(box, found, atol=1)
-        aspect = stretched.shape[1] / stretched.shape[0] / (160 / 90)
-        np.testing.assert_allclose(np.log(aspect), log_aspect, atol=0.02)
-    crop = dataclasses.replace(NO_JITTER, aspect_jitter=0.2)
-    sides = make(crop=crop).test_box[:, 2:]
-    assert len({float(w / h) for w, h in sides}) == 3  # each frame on its own
+    crop = dataclasses.replace(NO_JITTER, aspect_jitter=0.2, search_area_scale=3.0)
+    log_aspects = []
+    for index in range(20):
+        sample = make(index=index, crop=crop)
+        for image, box in zip(sample.test_crops, sample.test_box, strict=True):
+            red = image[..., 0].astype(float) / 250
+            sides = red.sum(axis=1).max(), red.sum(axis=0).max()
+            np.testing.assert_allclose(box[2:], sides, atol=1)
+            np.testing.assert_allclose(box[2] * box[3], (64 / 3) ** 2, rtol=0.06)
+            log_aspects.append(np.log(box[2] / box[3]))
+    assert 0.15 < np.std(log_aspects) < 0.25
+    assert len({float(w / h) for w, h in sample.test_box[:, 2:]}) == 3  # each frame on its own
 
 
 def test_parts_lie_in_the_box_and_are_one_in_all_frames():

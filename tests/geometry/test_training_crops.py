@@ -143,3 +143,44 @@ def test_a_huge_window_needs_no_huge_memory(image):
     box = (0, 0, 40_000, 40_000)  # a window of 200,000 px: 120 GB if it were copied
     crop, mapped = training_crops.crop_2019(image, box, box, 5, 32)
     assert crop.shape == (32, 32, 3) and np.isfinite(mapped).all()
+
+
+def test_a_fast_window_is_the_plain_one():
+    """Windows of all sizes in, across and outside of images; to the bit but for replicated rows."""
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (*hw, 3), np.uint8) for hw in ((40, 60), (1, 7), (102, 180))]
+    across = 0
+    for number in range(600):
+        image = images[number % 3]
+        height, width = image.shape[:2]
+        output_px = int(rng.choice((16, 33, 64, 96)))
+        size = int(np.exp(rng.uniform(0, np.log(700))))
+        size_wh = (size, max(int(size * rng.uniform(0.8, 1.2)), 1))
+        if number % 10 == 0:
+            size_wh = ((output_px, output_px), (2 * output_px, output_px - 1))[number % 20 // 10]
+        corner_xy = [int(rng.integers(-size_wh[a] - 3, (width, height)[a] + 3)) for a in (0, 1)]
+        args = (image, corner_xy, size_wh, output_px)
+        plain = training_crops.resized_window(*args).astype(int)
+        out = np.empty((2, output_px, output_px, 3), np.uint8)
+        fast = training_crops.resized_window_fast(*args, out=out[1])
+        assert np.shares_memory(fast, out)
+        apart = np.abs(plain - fast)
+        assert apart.max() <= 1, args[1:]
+        rows = (np.arange(output_px) + 0.5) * size_wh[1] / output_px - 0.5 + corner_xy[1]
+        inside = (rows > 0) & (rows < height - 1)
+        assert not apart[inside].any(), args[1:]
+        across += bool(inside.any() and not inside.all())
+    assert across > 100
+
+
+def test_a_stretched_window_is_narrower_and_keeps_its_area(image):
+    box = (100, 80, 40, 40)
+    stretch_wh = (1.25, 0.8)
+    crop, mapped = training_crops.crop_2019(image, box, box, 5, 100, stretch_wh)
+    expected = training_crops.resized_window(image[:-1, :-1], (40, -25), (160, 250), 100)
+    np.testing.assert_array_equal(crop, expected)
+    np.testing.assert_allclose(mapped, (49.5 - 12.5, 49.5 - 8, 25, 16))
+    window = training_crops.search_window_2020(
+        (300, 300), (100, 120, 40, 40), 5, 100, stretch_wh, mode="inside", max_scale_change=None
+    )
+    assert window == (40, 15, 160, 250)

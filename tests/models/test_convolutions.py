@@ -103,7 +103,7 @@ def test_winograd(tile, size_hw):
     weights = winograd.transform_kernel(kernel, tile)
     assert [w.shape for w in weights.values()] == [(16, 8)] * (tile + 2) ** 2
     expected = plain.convolve_xla(x, kernel, 1, ((1, 1), (1, 1)))
-    out = jax.jit(winograd.convolve)(x, weights)
+    out = jax.jit(winograd.convolve_transformed)(x, weights)
     assert out.dtype == jnp.float32
     assert abs(out - expected).max() < 2e-6 * abs(expected).max()
 
@@ -120,7 +120,7 @@ def test_winograd_is_exact(tile):
         np.testing.assert_allclose(found, np.convolve(line, taps[::-1], "valid"), rtol=1e-13)
     with jax.enable_x64(True):
         expected = plain.convolve_xla(x, kernel, 1, ((1, 1), (1, 1)))
-        out = winograd.convolve(jnp.asarray(x), winograd.transform_kernel(kernel, tile))
+        out = winograd.convolve_transformed(jnp.asarray(x), winograd.transform_kernel(kernel, tile))
         np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-13)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dimp_jax.data.composite.motion import limits
 from dimp_jax.media.opencv import cv2
 
 _RASTER_PX = 48  # side of the grid on which areas are counted
@@ -22,10 +23,11 @@ def shares(own, covers, size_hw_px):
     """
     length = len(own)
     inside, covered = np.ones(length), np.zeros(length)
-    low, high = own.min(axis=1), own.max(axis=1)
+    low, high = limits(own)
     limit = np.array(size_hw_px[::-1]) - 1.0
     cut = ((low < 0) | (high > limit)).any(axis=1)
-    meets = [(c.min(axis=1) < high).all(1) & (c.max(axis=1) > low).all(1) for c in covers]
+    ends = [limits(cover) for cover in covers]
+    meets = [(first < high).all(1) & (last > low).all(1) for first, last in ends]
     scale = (_RASTER_PX - 1) / np.maximum(high - low, 1e-6)
     own_cells, *cover_cells = (
         np.round(16 * np.clip((c - low[:, None]) * scale[:, None], -1000, 1000)).astype(np.int32)

@@ -126,7 +126,9 @@ def alike(objects, index):
         return np.array([index])
     distance = np.abs(objects.features - objects.features[index]).sum(axis=1)
     distance[index] = np.inf
-    return np.argsort(distance, kind="stable")[: min(_ALIKE, len(objects.entries) - 1)]
+    count = min(_ALIKE, len(objects.entries) - 1)
+    near = np.flatnonzero(distance <= np.partition(distance, count - 1)[count - 1])
+    return near[np.argsort(distance[near], kind="stable")[:count]]
 
 
 def occluder(rng, objects, target, target_px, camera):

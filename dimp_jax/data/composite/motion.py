@@ -19,7 +19,12 @@ def smooth_noise(rng, length, period_frames, channels=1):
     index = position.astype(int)
     f = position - index
     knots = rng.standard_normal((index[-1] + 4, channels))
-    basis = np.stack([(1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, 3 * (f + f**2 - f**3) + 1, f**3], 1)
+    square, cube, rest = f * f, f * f * f, 1 - f
+    basis = np.empty((length, 4))
+    basis[:, 0] = rest * rest * rest
+    basis[:, 1] = 3 * cube - 6 * square + 4
+    basis[:, 2] = 3 * (f + square - cube) + 1
+    basis[:, 3] = cube
     return np.einsum("lk,lkc->lc", basis, knots[index[:, None] + np.arange(4)]) / (6 * _SPLINE_STD)
 
 
@@ -78,6 +83,12 @@ def affine(linear, center_xy):
 def apply_affine(matrix, points_xy):
     """Points [..., P, 2] under the maps `matrix` [..., 2, 3]."""
     return points_xy @ np.swapaxes(matrix[..., :2], -1, -2) + matrix[..., None, :, 2]
+
+
+def limits(points_xy):
+    """The smallest and largest of points [L, P, 2] each: two of [L, 2]."""
+    along = np.ascontiguousarray(np.swapaxes(points_xy, 1, 2))  # numpy is slow along a middle axis
+    return along.min(axis=-1), along.max(axis=-1)
 
 
 def invert_affine(matrix):

@@ -1,7 +1,7 @@
 """Objects of the composite source: cut out, cleaned, measured.
 
-Objects are images with alpha, or what a built data set's mask shows. They are looked at once, when
-the source is opened; what is kept of each is its outline and colour.
+Objects are images with alpha, or what a built data set's mask shows. They are made once, when the
+source is opened: their pictures are kept in a file, their outlines and colours in memory.
 """
 
 import logging
@@ -147,7 +147,7 @@ def describe(rgba, origin):
         outline=outline.astype(np.float32),
         color=colors.mean(axis=0),
         gray_std=float(colors.mean(axis=1).std()),
-        unit_px=unit_px,
+        size_hw=(height, width),
     )
 
 
@@ -166,10 +166,11 @@ def object_origins(data_set, source):
     return origins
 
 
-def catalogue(origins, data_sets, what):
+def catalogue(origins, data_sets, what, object_file):
     """Looks at all objects, and keeps the usable ones: [ObjectEntry], in their order.
 
-    What cannot be decoded is named in a warning; what makes no good object is counted.
+    Their pictures are appended to `object_file`. What cannot be decoded is named in a warning; what
+    makes no good object is counted.
 
     Raises:
       InputError: nothing can be used; says why.
@@ -177,7 +178,9 @@ def catalogue(origins, data_sets, what):
     entries, reasons = [], Counter()
     for origin in origins:
         try:
-            entries.append(describe(load_object(origin, data_sets), origin))
+            rgba = load_object(origin, data_sets)
+            entry = describe(rgba, origin)
+            entries.append(entry._replace(place=object_file.append(rgba)))
         except (InputError, BrokenFrame) as error:
             log.warning("left out: %s", error)
             reasons["broken"] += 1

@@ -4,97 +4,30 @@ Everything that a real camera does to a picture (blur, exposure, noise, JPEG) is
 frame, so that what is pasted looks like what was there.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from dimp_jax.data.composite import sprites
-from dimp_jax.data.composite.layers import Layer
-from dimp_jax.data.composite.stock import ObjectEntry
+from dimp_jax.data.composite.pictures import NOISE_MEAN, NOISE_SIGMA, NOISE_TILE_PX, Pictures
 from dimp_jax.data.source import Frame
+from dimp_jax.data.sparse_filter import filter_sparse
 from dimp_jax.media.opencv import cv2
 
-_NOISE_MEAN, _NOISE_SIGMA = 128.0, 16.0
-_NOISE_TILE_PX = 64  # room for the random place of the noise
 _MAX_BLUR_PX = 21
-
-
-class Pictures(NamedTuple):
-    """The images that a plan needs."""
-
-    canvas: np.ndarray | None  # [h, w, 4] uint8 background; None: it changes with the frame
-    sprites: tuple[sprites.Sprite, ...]  # of each layer
-    part: sprites.Sprite | None  # of the target's object, if that part is the target
-
-    @property
-    def nbytes(self) -> int:
-        drawn = [sprite for sprite in (*self.sprites, self.part) if sprite is not None]
-        levels = [level.nbytes for sprite in drawn for level in sprite.levels]
-        return sum(levels) + (0 if self.canvas is None else self.canvas.nbytes)
-
-
-def cover(image, size_wh, seed):
-    """A random part of `image` [H, W, 3], perhaps mirrored, resized to fill `size_wh` exactly.
-
-    Returns:
-      [h, w, 4] uint8 with a channel that means nothing: OpenCV warps four channels in half the
-      time of three (0.39 ms against 0.73 ms for 270 x 360 px on a Zen 4 core).
-    """
-    rng = np.random.default_rng(seed)
-    height, width = image.shape[:2]
-    scale = min(width / size_wh[0], height / size_wh[1])  # image pixels in one of the canvas
-    shrink = rng.uniform(0.75, 1.0) if scale > 0.8 else 1.0
-    part_w = max(int(size_wh[0] * scale * shrink), 1)
-    part_h = max(int(size_wh[1] * scale * shrink), 1)
-    x, y = rng.integers(0, width - part_w + 1), rng.integers(0, height - part_h + 1)
-    part = np.ascontiguousarray(image[y : y + part_h, x : x + part_w])
-    # Averaging areas takes four times as long, and is not missed up to here.
-    linear = part_w < 1.4 * size_wh[0]
-    canvas = cv2.resize(part, size_wh, interpolation=cv2.INTER_LINEAR if linear else cv2.INTER_AREA)
-    canvas = cv2.cvtColor(canvas, cv2.COLOR_RGB2RGBA)
-    return cv2.flip(canvas, 1) if rng.random() < 0.5 else canvas
-
-
-def gray_statistics(canvas):
-    """Mean and standard deviation of the brightness of a canvas [h, w, 4]."""
-    mean, std = cv2.meanStdDev(cv2.cvtColor(canvas, cv2.COLOR_RGBA2GRAY))
-    return float(mean[0, 0]), float(std[0, 0])
-
-
-def object_sprite(rgba, entry: ObjectEntry, layer: Layer, canvas_gray) -> sprites.Sprite:
-    """The sprite of a layer: its object in the layer's colours, closer to those of the canvas.
-
-    Args:
-      rgba: [h, w, 4] uint8 of the object.
-      canvas_gray: mean and standard deviation, see `gray_statistics`.
-    """
-    mean, std = float(entry.color.mean()), entry.gray_std
-    goal_mean, goal_std = canvas_gray
-    contrast = (max(goal_std, 10.0) / max(std, 10.0)) ** (0.5 * layer.harmony)
-    levels = (np.arange(256) - mean) * contrast + mean + layer.harmony * (goal_mean - mean)
-    table = np.empty((1, 256, 4), np.uint8)
-    table[0, :, :3] = np.clip(levels[:, None] * layer.tint, 0, 255)
-    table[0, :, 3] = np.arange(256)
-    return sprites.make_sprite(cv2.LUT(rgba, table))
-
-
-def piece_sprite(canvas, layer):
-    """A sprite of a round piece of the canvas with a soft edge."""
-    rng = np.random.default_rng(layer.seed)
-    side = min(128, *canvas.shape[:2])
-    x = rng.integers(0, canvas.shape[1] - side + 1)
-    y = rng.integers(0, canvas.shape[0] - side + 1)
-    alpha = np.zeros((side, side), np.uint8)
-    middle = ((side - 1) * 8, (side - 1) * 8)  # in 1/16 px
-    radius = (side * 8 - 8, side * 8 - 8)
-    cv2.ellipse(alpha, middle, radius, 0, 0, 360, 255, cv2.FILLED, cv2.LINE_AA, 4)
-    piece = canvas[y : y + side, x : x + side].copy()
-    piece[..., 3] = alpha
-    return sprites.make_sprite(piece)
+_SOFT_REACH_PX = 4  # of the blur that softens a layer
+_BLOCK_PX = 16  # of JPEG files with halved colours
 
 
 def draw(scene, pictures: Pictures, background, t: int, size_hw_px, noise) -> Frame:
-    """Draws frame t, and tells the exact box of the target in it.
+    """`sketch`, with the whole image."""
+    frame = sketch(scene, pictures, background, t, size_hw_px, noise)
+    return frame._replace(image=frame.image.within((0, 0), size_hw_px[::-1]))
+
+
+def sketch(scene, pictures: Pictures, background, t: int, size_hw_px, noise) -> Frame:
+    """Frame t with the exact box of the target, and a `data.source.Sketch` as its image.
 
     The box is the hull of the target's alpha > 0.5 in the frame, at the middle of the exposure;
     what passes in front takes nothing away from it, as in annotations by people. Where nothing of
@@ -104,45 +37,111 @@ def draw(scene, pictures: Pictures, background, t: int, size_hw_px, noise) -> Fr
       scene: a `scene.Scene`. background: [h, w, 4] uint8 canvas in frame t.
       noise: [h, w, 3] uint8 around 128, larger than the frame by at least 64 px.
     """
-    height, width = size_hw_px
-    box = None
-    rng = np.random.default_rng((scene.seed, t))
-    frame = cv2.warpAffine(
-        background, scene.camera[t], (width, height), borderMode=cv2.BORDER_REFLECT_101
-    )
-    frame = cv2.cvtColor(frame, cv2.COLOR_RGBA2RGB)
-    middle = np.array(((width - 1) / 2, (height - 1) / 2))
-    frame = _blur_along(frame, _canvas_step(scene.camera, t, middle) * scene.shutter)
-    for index, layer in enumerate(scene.layers):
-        step = _step(layer.pose[..., 2], t) * scene.shutter
-        margin = int(min(np.abs(step).max(), _MAX_BLUR_PX)) // 2 + 2
-        patch = _warp(scene, pictures.sprites[index], index, t, size_hw_px, margin)
-        if patch is None:
-            continue
-        if index == scene.target:
-            own = patch
-            if pictures.part is not None:
-                own = _warp(scene, pictures.part, index, t, size_hw_px, margin)
-            box = sprites.hull_xywh(own, size_hw_px)
-        rgba = patch.rgba
-        if layer.gain[t] != 1:
-            rgba = _gain(rgba, layer.gain[t])
-        if layer.softness_px:
-            rgba = cv2.GaussianBlur(rgba, (0, 0), layer.softness_px)
-        patch = patch._replace(rgba=rgba)
-        if np.abs(step).max() > 1:
-            patch = _pad(patch, margin)
-            patch = patch._replace(rgba=_blur_along(patch.rgba, step))
-        if scene.cast_shadow is not None and layer.role != "occluder":
-            _cast_shadow(frame, patch, scene.cast_shadow)
-        sprites.paste(frame, patch)
-    image = _expose(frame, scene, t, noise, rng)
+    image = _Sketch(scene, pictures, background, t, size_hw_px, noise)
+    shown = pictures.sprites[scene.target] if pictures.part is None else pictures.part
+    box = image.hull_xywh(shown, scene.target)
     return Frame(image, scene.box_xywh[t] if box is None else box)
 
 
-def _warp(scene, sprite, index, t, size_hw_px, margin_px):
-    layer = scene.layers[index]
-    return sprites.warp(sprite, layer.pose[t], size_hw_px, margin_px=margin_px, bend=layer.bend[t])
+class _Sketch(NamedTuple):
+    scene: object
+    pictures: Pictures
+    background: np.ndarray
+    t: int
+    size_hw_px: tuple[int, int]
+    noise: np.ndarray
+
+    @property
+    def shape(self):
+        return (*self.size_hw_px, 3)
+
+    def hull_xywh(self, sprite, index):
+        """Of a sprite in the place of a layer; see `sprites.hull_xywh`."""
+        placed, options, _ = self._placing(index)
+        return sprites.hull_xywh(sprites.warp(sprite, *placed, **options), self.size_hw_px)
+
+    def within(self, low_xy, high_xy):
+        """See `data.source.Sketch`; up to 1 from the whole image before it is compressed.
+
+        OpenCV rounds the background's motion differently elsewhere: in a pixel of ten thousand.
+        """
+        low, high, limit = (np.asarray(v) for v in (low_xy, high_xy, self.size_hw_px[::-1]))
+        # Whole blocks of the compression, and a pixel more, from which colours are interpolated.
+        low = np.maximum(low - 1, 0) // _BLOCK_PX * _BLOCK_PX
+        high = np.minimum(-(-(high + 1) // _BLOCK_PX) * _BLOCK_PX, limit)
+        # Around them, what the lens's blur brings in.
+        reach_px = math.ceil(4 * self.scene.defocus_px[self.t]) + 1
+        outer_low, outer_high = np.maximum(low - reach_px, 0), np.minimum(high + reach_px, limit)
+
+        frame = self._ground(outer_low, outer_high)
+        for index in range(len(self.scene.layers)):
+            self._add(frame, index, outer_low.tolist(), outer_high.tolist())
+        rng = np.random.default_rng((self.scene.seed, self.t))
+        part = _expose(frame, self.scene, self.t, self.noise, rng, low - outer_low, low, high)
+        if part.shape == self.shape:
+            return part
+        image = np.empty(self.shape, np.uint8)
+        image[low[1] : high[1], low[0] : high[0]] = part
+        return image
+
+    def _placing(self, index):
+        """(pose, frame's size, options of `sprites.warp`, motion of a layer during the exposure)"""
+        layer = self.scene.layers[index]
+        dx, dy = (_step(layer.pose[..., 2], self.t) * self.scene.shutter).tolist()
+        margin_px = int(min(max(abs(dx), abs(dy)), _MAX_BLUR_PX)) // 2 + 2
+        bend = layer.bend[self.t] if layer.bend[self.t].any() else None
+        options = {"margin_px": margin_px, "bend": bend}
+        return (layer.pose[self.t], self.size_hw_px), options, (dx, dy)
+
+    def _ground(self, low, high):
+        """The background in a rectangle of the frame."""
+        height, width = self.size_hw_px
+        middle = np.array(((width - 1) / 2, (height - 1) / 2))
+        step = _canvas_step(self.scene.camera, self.t, middle) * self.scene.shutter
+        reach_px = 0 if np.hypot(*step) < 1 else _MAX_BLUR_PX // 2 + 2
+        wide_low = np.maximum(low - reach_px, 0)
+        wide_high = np.minimum(high + reach_px, (width, height))
+        camera = self.scene.camera[self.t] - np.column_stack([np.zeros((2, 2)), wide_low])
+        frame = cv2.warpAffine(
+            self.background,
+            camera,
+            (wide_high - wide_low).tolist(),
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        frame = _blur_along(cv2.cvtColor(frame, cv2.COLOR_RGBA2RGB), step)
+        (left, top), (right, bottom) = low - wide_low, high - wide_low
+        return np.ascontiguousarray(frame[top:bottom, left:right])
+
+    def _add(self, frame, index, low, high):
+        """Draws a layer over the rectangle of the frame that lies from `low` to `high`."""
+        layer, sprite = self.scene.layers[index], self.pictures.sprites[index]
+        placed, options, step = self._placing(index)
+        margin_px = options["margin_px"]
+        is_blurred = max(map(abs, step)) > 1
+        reach_px = margin_px + _SOFT_REACH_PX
+        within = [v - reach_px for v in low] + [v + reach_px for v in high]
+        shadow = None
+        if self.scene.cast_shadow is not None and layer.role != "occluder":
+            drawn = sprites.drawn_in(sprite, *placed, **options)
+            if drawn is None:
+                return
+            shadow = _Shadow.of(drawn, self.scene.cast_shadow, margin_px if is_blurred else 0)
+            within = shadow.needed(within)
+        patch = sprites.warp(sprite, *placed, **options, within=within)
+        if patch is None:
+            return
+        rgba = patch.rgba
+        if layer.gain[self.t] != 1:
+            rgba = _gain(rgba, layer.gain[self.t])
+        if layer.softness_px:
+            rgba = cv2.GaussianBlur(rgba, (0, 0), layer.softness_px)
+        patch = sprites.Patch(rgba, patch.x_px - low[0], patch.y_px - low[1])
+        if is_blurred:
+            patch = _pad(patch, margin_px)
+            patch = patch._replace(rgba=_blur_along(patch.rgba, step))
+        if shadow is not None:
+            shadow.cast(frame, patch)
+        sprites.paste(frame, patch)
 
 
 def _gain(rgba, gain):
@@ -194,56 +193,70 @@ def _blur_along(image, step_xy_px):
         8,
     )
     weights = kernel.astype(np.float32)
-    return cv2.filter2D(image, -1, weights / weights.sum(), borderType=cv2.BORDER_REPLICATE)
+    return filter_sparse(image, weights / weights.sum())
 
 
-def _cast_shadow(frame, patch, cast):
-    """Darkens the ground beside an object with its blurred silhouette."""
-    size = float(np.sqrt(patch.rgba.shape[0] * patch.rgba.shape[1]))
-    radius = max(int(0.08 * size), 1)
-    patch = _pad(patch, 2 * radius)
-    alpha = cv2.blur(patch.rgba[..., 3], (2 * radius + 1, 2 * radius + 1))
-    alpha = cv2.multiply(alpha, float(cast[2]))
-    black = np.zeros_like(alpha)
-    shadow = cv2.merge([black, black, black, alpha])
-    sprites.paste(
-        frame,
-        sprites.Patch(
-            shadow, patch.x_px + round(cast[0] * size), patch.y_px + round(cast[1] * size)
-        ),
-    )
+class _Shadow(NamedTuple):
+    """The blurred silhouette of an object, which darkens the ground beside it."""
+
+    x_px: int  # from the object
+    y_px: int
+    radius_px: int
+    strength: float
+
+    @classmethod
+    def of(cls, drawn, cast, pad_px):
+        """The shadow of what is drawn in a rectangle and then padded; `cast` is of a `Scene`."""
+        left, top, right, bottom = drawn
+        size = math.sqrt((right - left + 2 * pad_px) * (bottom - top + 2 * pad_px))
+        dx, dy, strength = cast.tolist()
+        return cls(round(dx * size), round(dy * size), max(int(0.08 * size), 1), strength)
+
+    def needed(self, within):
+        """The rectangle that shows in another one, by itself or by its shadow."""
+        left, top, right, bottom = within
+        reach = 2 * self.radius_px
+        return (
+            left - max(self.x_px + reach, 0),
+            top - max(self.y_px + reach, 0),
+            right + max(reach - self.x_px, 0),
+            bottom + max(reach - self.y_px, 0),
+        )
+
+    def cast(self, frame, patch):
+        side = 2 * self.radius_px + 1
+        patch = _pad(patch, 2 * self.radius_px)
+        alpha = cv2.multiply(cv2.blur(patch.rgba[..., 3], (side, side)), self.strength)
+        black = np.zeros_like(alpha)
+        shadow = cv2.merge([black, black, black, alpha])
+        place = patch.x_px + self.x_px, patch.y_px + self.y_px
+        sprites.paste(frame, sprites.Patch(shadow, *place))
 
 
-def _expose(frame, scene, t, noise, rng):
-    """Lens, light, exposure, sensor and compression."""
-    height, width = frame.shape[:2]
+def _expose(frame, scene, t, noise, rng, corner_xy, low_xy, high_xy):
+    """Lens, light, exposure, sensor and compression.
+
+    Args:
+      frame: [h, w, 3] of a rectangle of the picture that is at least the one to be returned.
+      corner_xy: [2] where the latter begins in it. low_xy, high_xy: where it lies in the picture.
+    """
+    (left, top), (right, bottom) = low_xy, high_xy
     if scene.defocus_px[t] > 0.3:
         frame = cv2.GaussianBlur(frame, (0, 0), float(scene.defocus_px[t]))
+    x, y = corner_xy
+    frame = frame[y : y + bottom - top, x : x + right - left]
     if scene.light is not None:
-        field = cv2.resize(scene.light[t], (width, height), interpolation=cv2.INTER_LINEAR)
-        factor = np.clip(field * 128, 0, 255).astype(np.uint8)
+        size_wh = tuple(extent - NOISE_TILE_PX for extent in noise.shape[1::-1])
+        field = cv2.resize(scene.light[t], size_wh, interpolation=cv2.INTER_LINEAR)
+        factor = np.clip(field[top:bottom, left:right] * 128, 0, 255).astype(np.uint8)
         frame = cv2.multiply(frame, cv2.merge([factor] * 3), scale=1 / 128)
     levels = 255 * (np.arange(256) / 255) ** scene.gamma[t]
     table = np.clip(levels[:, None] * scene.gain[t] + 0.5, 0, 255).astype(np.uint8)
     frame = cv2.LUT(frame, table.reshape(1, 256, 3))
-    top, left = rng.integers(0, _NOISE_TILE_PX, 2)
-    grain = noise[top : top + height, left : left + width]
-    strength = scene.noise / _NOISE_SIGMA
-    frame = cv2.addWeighted(
-        frame, 1.0, np.ascontiguousarray(grain), strength, -_NOISE_MEAN * strength
-    )
+    noise_x, noise_y = rng.integers(0, NOISE_TILE_PX, 2)[::-1]
+    grain = noise[noise_y + top : noise_y + bottom, noise_x + left : noise_x + right]
+    strength = scene.noise / NOISE_SIGMA
+    frame = cv2.addWeighted(frame, 1.0, grain, strength, -NOISE_MEAN * strength)
     quality = [cv2.IMWRITE_JPEG_QUALITY, scene.jpeg_quality]
     encoded = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)[1]
     return cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
-
-
-def noise_image(size_hw_px, seed):
-    """Noise for `draw`: partly of single pixels, partly of small grains, as after demosaicing."""
-    rng = np.random.default_rng(seed)
-    shape = (size_hw_px[0] + _NOISE_TILE_PX, size_hw_px[1] + _NOISE_TILE_PX, 3)
-    fine = rng.standard_normal(shape, dtype=np.float32)
-    coarse = cv2.GaussianBlur(rng.standard_normal(shape, dtype=np.float32), (0, 0), 0.9)
-    gray = rng.standard_normal((*shape[:2], 1), dtype=np.float32)
-    mixed = 0.5 * fine + coarse / coarse.std() + gray
-    mixed *= np.float32(_NOISE_SIGMA) / mixed.std()
-    return np.clip(mixed + _NOISE_MEAN + 0.5, 0, 255).astype(np.uint8)

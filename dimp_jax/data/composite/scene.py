@@ -79,7 +79,8 @@ def plan(rng, objects: Stock, backgrounds: Stock, config, min_box_px) -> Scene:
         part = layers.part_xyxy(rng, objects.entries[index].outline)
     own = _outline(target, objects, part)
     # Pixel centres are integers, but a box counts from the left edge of its first pixel.
-    low, high = own.min(axis=1), own.max(axis=1) + 1
+    low, high = motion.limits(own)
+    high = high + 1
     seen_px = np.minimum(high, size_wh) - np.maximum(low, 0)
     inside, covered = shares(own, [_outline(layer, objects) for layer in front], config.size_hw_px)
     return Scene(
@@ -121,7 +122,7 @@ _ELLIPSE = 0.5 * np.stack([np.cos(_ANGLE), np.sin(_ANGLE)], axis=-1)
 
 def _appears(outline, size_wh):
     """Whether an outline [L, P, 2], with some room for its bending, is ever in the frame."""
-    low, high = outline.min(axis=1), outline.max(axis=1)
+    low, high = motion.limits(outline)
     room = 0.1 * (high - low) + 2
     return bool(((low - room < size_wh) & (high + room > 0)).all(axis=1).any())
 

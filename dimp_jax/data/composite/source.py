@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from dimp_jax.data.composite import objects as composite_objects
+from dimp_jax.data.composite import pictures as composite_pictures
 from dimp_jax.data.composite import render, sprites, stock
 from dimp_jax.data.composite import scene as composite_scene
+from dimp_jax.data.composite.object_file import ObjectFile
 from dimp_jax.data.composite.stock import Origin
 from dimp_jax.data.picture_cache import BoundedCache
 from dimp_jax.data.source import check_index
@@ -18,8 +20,8 @@ from dimp_jax.media.images import InputError, read_image
 
 _SEED = 20_190_416
 _NOISE_IMAGES = 4
-# Bytes of decoded pictures that are kept in a process: backgrounds, objects, pictures of a scene.
-_BACKGROUND_BYTES, _OBJECT_BYTES, _SCENE_BYTES = 64 << 20, 48 << 20, 48 << 20
+# Bytes of decoded pictures that are kept in a process: backgrounds, pictures of a scene.
+_BACKGROUND_BYTES, _SCENE_BYTES = 64 << 20, 48 << 20
 _PLANS = 64
 
 
@@ -44,16 +46,19 @@ def open_source(config, data_dir, *, min_box_px=2.0, seed=0) -> "CompositeSource
     names = tuple(dict.fromkeys((*config.objects_from, *config.videos_from)))
     data_sets = tuple(_open_data_set(data_dir, name, min_box_px) for name in names)
 
+    object_file = ObjectFile()
     object_groups, background_groups = [], []
     folder = _folder(config.cutouts_dir, data_dir, "cutouts", bool(config.objects_from))
     if folder is not None:
         paths = stock.list_images(folder, "images with alpha")
-        found = composite_objects.catalogue([Origin(p) for p in paths], data_sets, folder)
+        found = composite_objects.catalogue(
+            [Origin(p) for p in paths], data_sets, folder, object_file
+        )
         object_groups.append(found)
     for name in config.objects_from:
         index = names.index(name)
         origins = composite_objects.object_origins(index, data_sets[index])
-        object_groups.append(composite_objects.catalogue(origins, data_sets, name))
+        object_groups.append(composite_objects.catalogue(origins, data_sets, name, object_file))
     folder = _folder(config.backgrounds_dir, data_dir, "backgrounds", bool(config.videos_from))
     if folder is not None:
         paths = stock.list_images(folder, "images")
@@ -69,6 +74,7 @@ def open_source(config, data_dir, *, min_box_px=2.0, seed=0) -> "CompositeSource
         min_box_px=min_box_px,
         data_sets=data_sets,
         objects=stock.stock(object_groups),
+        object_file=object_file,
         backgrounds=stock.stock(background_groups),
     )
 
@@ -103,23 +109,24 @@ class CompositeSource:
     """Composed sequences, drawn when they are read; see `open_source`.
 
     Where there are several folders or data sets, each is used in proportion to the square root of
-    its number of pictures. A process keeps up to about 180 MB of decoded pictures.
+    its number of pictures. A process keeps up to about 130 MB of decoded pictures; those of the
+    objects lie in a file that all processes share.
     """
 
     name = "composite"
     is_video = True
 
-    def __init__(self, config, *, seed, min_box_px, data_sets, objects, backgrounds):
+    def __init__(self, config, *, seed, min_box_px, data_sets, objects, object_file, backgrounds):
         self.config = config
         self.seed = seed
         self.min_box_px = min_box_px
         self.objects = objects
         self.backgrounds = backgrounds
         self._data_sets = data_sets
+        self._object_file = object_file
         self._plans = BoundedCache(_PLANS, in_bytes=False)
         self._drawn_from = BoundedCache(_SCENE_BYTES)
         self._images = BoundedCache(_BACKGROUND_BYTES)
-        self._cut_outs = BoundedCache(_OBJECT_BYTES)
         self._noise = BoundedCache(_NOISE_IMAGES, in_bytes=False)
 
     def __len__(self):
@@ -139,6 +146,12 @@ class CompositeSource:
           IndexError: a sequence or frame that does not exist.
           BrokenFrame, InputError: a picture that could be read before no longer can.
         """
+        whole = self.config.size_hw_px[::-1]
+        frames = self.sketch(sequence, frame_ids)
+        return [frame._replace(image=frame.image.within((0, 0), whole)) for frame in frames]
+
+    def sketch(self, sequence, frame_ids):
+        """As `read`, but images are drawn where they are looked at; see `source.Source`."""
         scene, size_hw = self.scene(sequence), self.config.size_hw_px
         pictures = self.pictures(sequence)
         frames = []
@@ -147,9 +160,9 @@ class CompositeSource:
             canvas = self._canvas(scene, t) if pictures.canvas is None else pictures.canvas
             noise = self._noise.get(
                 t % _NOISE_IMAGES,
-                lambda k=t % _NOISE_IMAGES: render.noise_image(size_hw, (_SEED, k)),
+                lambda k=t % _NOISE_IMAGES: composite_pictures.noise_image(size_hw, (_SEED, k)),
             )
-            frames.append(render.draw(scene, pictures, canvas, t, size_hw, noise))
+            frames.append(render.sketch(scene, pictures, canvas, t, size_hw, noise))
         return frames
 
     def scene(self, sequence):
@@ -165,29 +178,26 @@ class CompositeSource:
         return self._plans.get(sequence, plan)
 
     def pictures(self, sequence):
-        """What the sequence is drawn from, `render.Pictures`."""
+        """What the sequence is drawn from, `composite_pictures.Pictures`."""
         scene = self.scene(sequence)
         return self._drawn_from.get(int(sequence), lambda: self._pictures(scene))
 
     def _pictures(self, scene):
         canvas = self._canvas(scene, 0)
-        canvas_gray = render.gray_statistics(canvas)
+        canvas_gray = composite_pictures.gray_statistics(canvas)
         made = []
         for layer in scene.layers:
             if layer.entry < 0:
-                made.append(render.piece_sprite(canvas, layer))
+                made.append(composite_pictures.piece_sprite(canvas, layer))
                 continue
             entry = self.objects.entries[layer.entry]
-            rgba = self._cut_outs.get(
-                entry.origin,
-                lambda o=entry.origin: composite_objects.load_object(o, self._data_sets),
-            )
-            made.append(render.object_sprite(rgba, entry, layer, canvas_gray))
+            rgba = self._object_file.read(entry.place, entry.size_hw)
+            made.append(composite_pictures.object_sprite(rgba, entry, layer, canvas_gray))
         moving = self._is_moving(self.backgrounds.entries[scene.background].origin)
         part = None
         if scene.part_xyxy is not None:
             part = sprites.crop_sprite(made[scene.target], scene.part_xyxy)
-        return render.Pictures(None if moving else canvas, tuple(made), part)
+        return composite_pictures.Pictures(None if moving else canvas, tuple(made), part)
 
     def _is_moving(self, origin):
         return origin.path is None and self._data_sets[origin.data_set].is_video
@@ -204,4 +214,4 @@ class CompositeSource:
             at = (scene.seed + t) % max(2 * length - 2, 1)
             (frame,) = source.read(origin.sequence, [min(at, 2 * length - 2 - at)])
             image = frame.image
-        return render.cover(image, scene.canvas_wh, scene.seed)
+        return composite_pictures.cover(image, scene.canvas_wh, scene.seed)

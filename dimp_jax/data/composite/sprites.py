@@ -72,7 +72,15 @@ def crop_sprite(sprite, part_xyxy):
     return sprite._replace(levels=tuple(levels))
 
 
-def warp(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None) -> Patch | None:
+def drawn_in(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None):
+    """Left, top, right, bottom (exclusive) of what `warp` draws without `within`, or None."""
+    left, top, right, bottom = _covered(sprite, pose, bend)
+    left, top = max(left, -margin_px), max(top, -margin_px)
+    right, bottom = min(right, size_hw_px[1] + margin_px), min(bottom, size_hw_px[0] + margin_px)
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def warp(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None, within=None) -> Patch | None:
     """Draws a sprite alone; None where it lies outside.
 
     Args:
@@ -80,11 +88,14 @@ def warp(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None) -> Patch |
       margin_px: what lies outside the frame by less than this is drawn, too.
       bend: [g, g, 2] displacement in units (x, y) at a coarse grid over the covered rectangle, or
         None.
+      within: left, top, right, bottom of a rectangle, outside which nothing is drawn; or None.
     """
-    left, top, right, bottom = _covered(sprite, pose, bend)
-    x0, y0, x1, y1 = left, top, right, bottom
-    left, top = max(left, -margin_px), max(top, -margin_px)
-    right, bottom = min(right, size_hw_px[1] + margin_px), min(bottom, size_hw_px[0] + margin_px)
+    x0, y0, x1, y1 = _covered(sprite, pose, bend)
+    if within is None:
+        within = -margin_px, -margin_px, size_hw_px[1] + margin_px, size_hw_px[0] + margin_px
+    left, top = max(x0, within[0], -margin_px), max(y0, within[1], -margin_px)
+    right = min(x1, within[2], size_hw_px[1] + margin_px)
+    bottom = min(y1, within[3], size_hw_px[0] + margin_px)
     if right <= left or bottom <= top:
         return None
 

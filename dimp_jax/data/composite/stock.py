@@ -31,7 +31,12 @@ class ObjectEntry(NamedTuple):
     outline: np.ndarray  # [P, 2] float32 x, y in sprite units, see `sprites`
     color: np.ndarray  # [3] float32 mean RGB
     gray_std: float  # standard deviation of its brightness
-    unit_px: float  # sqrt(width * height) of the image of it
+    size_hw: tuple[int, int]  # of the image of it
+    place: int = 0  # of the image in the `ObjectFile`
+
+    @property
+    def unit_px(self) -> float:
+        return float(np.sqrt(self.size_hw[0] * self.size_hw[1]))
 
 
 class BackgroundEntry(NamedTuple):

@@ -166,8 +166,7 @@ def _sample(pool, index, training, draws) -> Sample:
     last = last + config.train_frames
     maps = lambda ids: {name: kept[index][ids] for name, kept in pool.maps.items()}
     boxes = pool.box_xywh[index]
-    drawn = [propose(box, data.proposals, draws) for box in boxes[last]]
-    proposals, value, target = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+    proposals, value, target = propose(boxes[last], data.proposals, draws)
     return Sample(
         train_crops=maps(first),
         train_box=boxes[first],
