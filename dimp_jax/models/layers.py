@@ -74,7 +74,9 @@ class Conv(nn.Module):
         if self.has_variable("params", "winograd"):
             if (self.kernel_size, self.stride, self.padding) != (3, 1, "torch"):
                 raise ValueError(f"{'/'.join(self.path)}: Winograd's form is for 3x3 of stride 1")
-            return winograd.convolve_transformed(x, self.get_variable("params", "winograd"), self.precision)
+            return winograd.convolve_transformed(
+                x, self.get_variable("params", "winograd"), self.precision
+            )
         inputs = 1 if self.depthwise else x.shape[-1]
         shape = (self.kernel_size, self.kernel_size, inputs, self.features)
         # A depthwise kernel has one output a group: its fan-out is k k, as in EfficientNet.

@@ -8,9 +8,6 @@ from dimp_jax.config import ModelConfig
 from dimp_jax.models import resnet
 from dimp_jax.models.convolutions.winograd import transform_kernel
 
-# Side of a tile by the stride of the map, as measured on two cores (docs/performance.md). Tiles of
-# 4 would save more at stride 16 too, but their kernels are twice as large, and read for few cells.
-TILES = {4: 4, 8: 4, 16: 2}
 # Multiplications a tap and pixel of the crop from which it pays: the ResNets' have 256, dimp_lite0's
 # 144 at most, and its frame would take 1 ms more.
 LEAST_WORK = 200
@@ -44,5 +41,5 @@ def transformed(model: ModelConfig, params):
             kernel = np.asarray(flat[*path, "kernel"])
             if kernel.shape[2] * kernel.shape[3] >= LEAST_WORK * stride**2:
                 del flat[*path, "kernel"]
-                flat[*path, "winograd"] = transform_kernel(kernel, TILES[stride])
+                flat[*path, "winograd"] = transform_kernel(kernel)
     return traverse_util.unflatten_dict(flat)
