@@ -28,8 +28,8 @@ from dimp_jax.host.machine import machine
 from dimp_jax.models.dimp import STRIDE_PX, init_variables
 from dimp_jax.predictor.predict import optimize_filter
 from dimp_jax.studies import accuracy
+from dimp_jax.tracking import programs
 from dimp_jax.tracking import tracker as trackers
-from dimp_jax.tracking.programs import Programs
 from dimp_jax.training import steps
 
 
@@ -55,9 +55,10 @@ def rounding(tracker, mantissa_bits: int):
     emulated = lambda program, *static: jax.jit(
         rounded(program, mantissa_bits), static_argnames=static
     )
-    start, look, learn = tracker.network.programs
-    programs = Programs(emulated(start), emulated(look), emulated(learn, "insert", "num_iter"))
-    network = tracker.network._replace(programs=programs)
+    # Not the tracker's own, which may have been read as traced: nothing is to be rounded in those.
+    start, look, learn = programs.build(tracker.config.model, tracker.config.tracker)
+    made = programs.Programs(emulated(start), emulated(look), emulated(learn, "insert", "num_iter"))
+    network = tracker.network._replace(programs=made)
     return dataclasses.replace(tracker, network=network)
 
 

@@ -7,7 +7,10 @@ state, result = tracker.step(state, next_image)
 result.box_xywh, result.score, result.verdict
 """
 
+import time
+
 __version__ = "0.1.0"
+IMPORTED_S = time.time()  # what is written into a file later, this process does not run
 
 
 def load(name_or_path):

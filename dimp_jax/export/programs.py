@@ -37,7 +37,9 @@ def lower(tracker, platforms) -> dict[str, export.Exported]:
     Raises:
       ValueError: a blur of the first frame with sigma <= 0.
     """
-    config, network = tracker.config.tracker, tracker.network
+    config = tracker.config.tracker
+    # Those of a built tracker are of one platform.
+    network = tracker.network._replace(programs=programs.build(tracker.config.model, config))
     plans = tabulate(config.memory)
     exported = {}
 
@@ -109,8 +111,8 @@ def first_crop(config: TrackerConfig, image, pose):
 def start(network, config: TrackerConfig, params, pose, first, seed):
     """Learns the first filter: `online.init` after the crop."""
     settings, crop_px = config.augment, config.crop_size_px
-    init_key, frame_key = jax.random.split(jax.random.key(seed))
-    drawn = draws.for_init(init_key, settings, network.clf_channels)
+    key = jax.random.key(seed)
+    drawn, frame_key = draws.for_init(key, settings, network.clf_channels)
     samples, shifts = first_samples.make(
         first["patch"], settings, crop_px, drawn.shift, first["further_shift_yx"]
     )

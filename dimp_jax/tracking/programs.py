@@ -6,14 +6,19 @@
 
 import dataclasses
 import functools
+import json
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import export
 
 from dimp_jax.config import ModelConfig, TrackerConfig
 from dimp_jax.geometry.boxes import target_box_in_crop
+from dimp_jax.host import traced
 from dimp_jax.models.dimp import STRIDE_PX, DiMP
+from dimp_jax.models.iou_net import Levels
+from dimp_jax.predictor import parts
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.predictor.predict import optimize_filter
 from dimp_jax.tracking import memory as memories
@@ -69,8 +74,12 @@ def check_update(config) -> None:
 
 
 @functools.lru_cache(maxsize=32)
-def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
-    """The programs; the same configuration gives the same, already compiled ones.
+def build(model: ModelConfig, tracker: TrackerConfig, kept: bool = False) -> Programs:
+    """The programs; the same arguments give the same, already compiled ones.
+
+    Args:
+      kept: read what an earlier process has traced, and keep what is traced here (`host.traced`).
+        Not for code of others that the config names, since its changes would go unnoticed.
 
     Raises:
       ValueError: as `check_update`.
@@ -209,6 +218,22 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
         descent = solve(params, filt, memory.feat, memory.box_xywh, memory.weight, num_iter)
         return descent.last, memory, descent.losses
 
+    made = Programs(start, look, learn)
+    if kept and not parts.of_others(model.predictor):
+        made = Programs(*(traced.kept(program, repr((model, tracker))) for program in made))
     return Programs(
-        jax.jit(start), jax.jit(look), jax.jit(learn, static_argnames=("insert", "num_iter"))
+        jax.jit(made.start),
+        jax.jit(made.look),
+        jax.jit(made.learn, static_argnames=("insert", "num_iter")),
     )
+
+
+export.register_namedtuple_serialization(Start, serialized_name="dimp_jax.Start")
+export.register_namedtuple_serialization(Look, serialized_name="dimp_jax.Look")
+export.register_namedtuple_serialization(Levels, serialized_name="dimp_jax.Levels")
+export.register_pytree_node_serialization(
+    memories.Memory,
+    serialized_name="dimp_jax.Memory",
+    serialize_auxdata=lambda static: json.dumps(static).encode(),
+    deserialize_auxdata=lambda data: tuple(json.loads(data)),
+)

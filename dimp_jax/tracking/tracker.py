@@ -3,7 +3,6 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dimp_jax.config import Config
@@ -48,15 +47,15 @@ class Tracker:
         config, network = self.config.tracker, self.network
         image = np.zeros((64, 64, 3), np.uint8)
         state = self.init(image, (16, 16, 32, 32))
-        state = self.step(state, image)[0]
-        memory = state.memory
+        numbers = online.frame_numbers(config, state)
+        state, _, details = online.step_with(network, config, state, image, numbers)
         for insert, num_iter in online.learning_variants(config.memory):
             network.programs.learn(
                 network.params,
                 state.filt,
-                memory,
-                memory.feat[0],
-                memory.box_xywh[0],
+                state.memory,
+                details.look.feat,
+                details.look.box_xywh,
                 np.float32(config.memory.learning_rate),
                 insert=insert,
                 num_iter=num_iter,
@@ -77,15 +76,18 @@ def build(config: Config) -> Tracker:
         config = dataclasses.replace(
             config, tracker=dataclasses.replace(config.tracker, refine=refine)
         )
-    return Tracker(config, make_network(config, variables), notice)
+    compilation.enable_cache()
+    return Tracker(config, make_network(config, variables, kept=True), notice)
 
 
-def make_network(config: Config, variables) -> Network:
-    """Folds the batch norms and binds the programs."""
-    params = jax.tree.map(jnp.asarray, fold(config.model, variables)["params"])
+def make_network(config: Config, variables, kept: bool = False) -> Network:
+    """Folds the batch norms and binds the programs; `kept` as in `programs.build`."""
+    # Copied in numpy: `device_put` shares the memory of an array, and jnp.array compiles a copy for
+    # every shape.
+    params = jax.device_put(jax.tree.map(np.array, fold(config.model, variables)["params"]))
     return Network(
         params,
-        programs.build(config.model, config.tracker),
+        programs.build(config.model, config.tracker, kept),
         config.model.clf_channels,
         config.model.filter_size_cells,
     )
