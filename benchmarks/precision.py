@@ -10,6 +10,7 @@ TF32 and to bfloat16 ("default" on a GPU and on a TPU), all else in float32.
 """
 
 import dataclasses
+import inspect
 import json
 import statistics
 import sys
@@ -28,8 +29,8 @@ from dimp_jax.host.machine import machine
 from dimp_jax.models.dimp import STRIDE_PX, init_variables
 from dimp_jax.predictor.predict import optimize_filter
 from dimp_jax.studies import accuracy
-from dimp_jax.tracking import programs
 from dimp_jax.tracking import tracker as trackers
+from dimp_jax.tracking.programs import Programs
 from dimp_jax.training import steps
 
 
@@ -55,10 +56,10 @@ def rounding(tracker, mantissa_bits: int):
     emulated = lambda program, *static: jax.jit(
         rounded(program, mantissa_bits), static_argnames=static
     )
-    # Not the tracker's own, which may have been read as traced: nothing is to be rounded in those.
-    start, look, learn = programs.build(tracker.config.model, tracker.config.tracker)
-    made = programs.Programs(emulated(start), emulated(look), emulated(learn, "insert", "num_iter"))
-    network = tracker.network._replace(programs=made)
+    # The functions themselves: in what `host.traced` has kept there is nothing to round.
+    start, look, learn = map(inspect.unwrap, tracker.network.programs)
+    programs = Programs(emulated(start), emulated(look), emulated(learn, "insert", "num_iter"))
+    network = tracker.network._replace(programs=programs)
     return dataclasses.replace(tracker, network=network)
 
 

@@ -16,6 +16,9 @@ IMPORTED_S = time.time()  # what is written into a file later, this process does
 def load(name_or_path):
     """Readies a tracker.
 
+    jax then keeps compiled programs in ~/.cache/dimp_jax, unless it has a folder for them already
+    (`host.compilation.enable_cache`).
+
     Args:
       name_or_path: a shipped config by name or a config file; or a checkpoint directory, the work
         directory of a training or a .safetensors file, with the config of its card. The name of

@@ -6,6 +6,7 @@ The runner keeps one dict, called `state` here, and passes it whole. A pose is {
 
 import dataclasses
 import functools
+import inspect
 import math
 from typing import NamedTuple
 
@@ -38,8 +39,9 @@ def lower(tracker, platforms) -> dict[str, export.Exported]:
       ValueError: a blur of the first frame with sigma <= 0.
     """
     config = tracker.config.tracker
-    # Those of a built tracker are of one platform.
-    network = tracker.network._replace(programs=programs.build(tracker.config.model, config))
+    # The functions themselves: what `host.traced` has kept is of one platform.
+    plain = programs.Programs(*map(inspect.unwrap, tracker.network.programs))
+    network = tracker.network._replace(programs=plain)
     plans = tabulate(config.memory)
     exported = {}
 

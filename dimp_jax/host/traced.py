@@ -35,10 +35,10 @@ _log = logging.getLogger(__name__)
 def kept(function, made_from: str):
     """`function`, for `jax.jit`, which then reads its traced program instead of tracing it.
 
-    What it computes is the same, bit for bit; it cannot be transformed any more (`jax.vmap`,
-    `jax.grad`). A missing, damaged or outdated entry is made anew. Where nothing can be kept it is
-    `function`: without a cache of compiled programs, or after a change of the package's files
-    in a running process.
+    What it computes is the same, bit for bit. It cannot be transformed any more (`jax.vmap`,
+    `jax.grad`); `inspect.unwrap` gives what can. A missing, damaged or outdated entry is made anew.
+    Where nothing can be kept it is `function` itself: without a cache of compiled programs, or
+    after a change of the package's files in a running process.
 
     Args:
       function: of pytrees of arrays; keyword arguments are static.

@@ -74,16 +74,36 @@ def check_update(config) -> None:
 
 
 @functools.lru_cache(maxsize=32)
-def build(model: ModelConfig, tracker: TrackerConfig, kept: bool = False) -> Programs:
-    """The programs; the same arguments give the same, already compiled ones.
-
-    Args:
-      kept: read what an earlier process has traced, and keep what is traced here (`host.traced`).
-        Not for code of others that the config names, since its changes would go unnoticed.
+def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
+    """The programs; the same configuration gives the same, already compiled ones.
 
     Raises:
       ValueError: as `check_update`.
     """
+    return _jitted(_functions(model, tracker))
+
+
+@functools.lru_cache(maxsize=32)
+def build_kept(model: ModelConfig, tracker: TrackerConfig) -> Programs:
+    """As `build`, but what an earlier process has traced is read, and kept otherwise.
+
+    See `host.traced`. Changes of code of others would go unnoticed: where the config names some,
+    nothing is kept.
+    """
+    made = _functions(model, tracker)
+    if not parts.of_others(model.predictor):
+        made = Programs(*(traced.kept(program, repr((model, tracker))) for program in made))
+    return _jitted(made)
+
+
+def _jitted(functions: Programs) -> Programs:
+    start, look, learn = functions
+    return Programs(
+        jax.jit(start), jax.jit(look), jax.jit(learn, static_argnames=("insert", "num_iter"))
+    )
+
+
+def _functions(model: ModelConfig, tracker: TrackerConfig) -> Programs:
     check_update(tracker.memory)
     net = DiMP(model, folded=True)
     uses_iou = tracker.refine.method != "scale_search"
@@ -218,14 +238,7 @@ def build(model: ModelConfig, tracker: TrackerConfig, kept: bool = False) -> Pro
         descent = solve(params, filt, memory.feat, memory.box_xywh, memory.weight, num_iter)
         return descent.last, memory, descent.losses
 
-    made = Programs(start, look, learn)
-    if kept and not parts.of_others(model.predictor):
-        made = Programs(*(traced.kept(program, repr((model, tracker))) for program in made))
-    return Programs(
-        jax.jit(made.start),
-        jax.jit(made.look),
-        jax.jit(made.learn, static_argnames=("insert", "num_iter")),
-    )
+    return Programs(start, look, learn)
 
 
 export.register_namedtuple_serialization(Start, serialized_name="dimp_jax.Start")

@@ -65,7 +65,8 @@ class Tracker:
 def build(config: Config) -> Tracker:
     """Loads the weights that `config` names and readies a tracker.
 
-    Without a trained IoU network the tracker compares scales instead, and says so in `notice`.
+    Without a trained IoU network the tracker compares scales instead, and says so in `notice`. Its
+    programs are kept for the next process (`host.traced`).
 
     Raises:
       FileNotFoundError, ValueError: no weights, or weights of another architecture.
@@ -77,17 +78,17 @@ def build(config: Config) -> Tracker:
             config, tracker=dataclasses.replace(config.tracker, refine=refine)
         )
     compilation.enable_cache()
-    return Tracker(config, make_network(config, variables, kept=True), notice)
+    return Tracker(config, make_network(config, variables, programs.build_kept), notice)
 
 
-def make_network(config: Config, variables, kept: bool = False) -> Network:
-    """Folds the batch norms and binds the programs; `kept` as in `programs.build`."""
+def make_network(config: Config, variables, make_programs=programs.build) -> Network:
+    """Folds the batch norms and binds the programs."""
     # Copied in numpy: `device_put` shares the memory of an array, and jnp.array compiles a copy for
     # every shape.
     params = jax.device_put(jax.tree.map(np.array, fold(config.model, variables)["params"]))
     return Network(
         params,
-        programs.build(config.model, config.tracker, kept),
+        make_programs(config.model, config.tracker),
         config.model.clf_channels,
         config.model.filter_size_cells,
     )

@@ -16,10 +16,10 @@ BOX = tuple(float(v) for v in inputs.clip_boxes()[0])
 FRAMES = [inputs.clip_frame(t) for t in range(12)]
 
 
-def a_process(settings, kept):
+def a_process(settings, build):
     """A tracker whose programs nobody has traced or compiled in this process."""
     plain = small_tracker.make(settings)
-    made = programs.build.__wrapped__(small_tracker.MODEL, settings, kept)
+    made = build.__wrapped__(small_tracker.MODEL, settings)
     return dataclasses.replace(plain, network=plain.network._replace(programs=made))
 
 
@@ -40,7 +40,7 @@ def _is_key(leaf):
 @pytest.mark.parametrize("method", ["iou", "scale_search"])
 def test_bits_and_compilations(method, tmp_path, monkeypatch):
     settings = small_tracker.settings(method)
-    plain = track(a_process(settings, kept=False))
+    plain = track(a_process(settings, programs.build))
     monkeypatch.setattr(traced, "_folder", lambda: tmp_path)
     variants = online.learning_variants(settings.memory)
     export, exported = traced.export.export, []
@@ -49,7 +49,7 @@ def test_bits_and_compilations(method, tmp_path, monkeypatch):
     )
     for count in (2 + len(variants), 0):  # programs that are traced
         exported.clear()
-        tracker = a_process(settings, kept=True)
+        tracker = a_process(settings, programs.build_kept)
         tracker.warmup()
         compiled = [p._cache_size() for p in tracker.network.programs]
         assert compiled == [1, 1, len(variants)] and len(exported) == count
@@ -67,4 +67,4 @@ def test_code_of_others_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(traced, "kept", lambda *_: pytest.fail("kept"))
     predictor = dataclasses.replace(small_tracker.MODEL.predictor, solver="mine:solve")
     model = dataclasses.replace(small_tracker.MODEL, predictor=predictor)
-    programs.build.__wrapped__(model, small_tracker.settings(), True)
+    programs.build_kept.__wrapped__(model, small_tracker.settings())
