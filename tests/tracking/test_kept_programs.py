@@ -8,6 +8,7 @@ import pytest
 
 from dimp_jax.host import traced
 from dimp_jax.tracking import online, programs
+from dimp_jax.tracking.many.lanes import Lanes
 from tests.support import small_tracker
 from tests.support.golden_files import inputs
 
@@ -60,6 +61,22 @@ def test_bits_and_compilations(method, tmp_path, monkeypatch):
             assert np.asarray(a).dtype == np.asarray(b).dtype
             np.testing.assert_array_equal(a, b)
     assert len(list(tmp_path.iterdir())) == 2 + len(variants)
+
+
+def test_lanes_compile_nothing_late(tmp_path, monkeypatch):
+    monkeypatch.setattr(traced, "_folder", lambda: tmp_path)
+    lanes = Lanes(a_process(small_tracker.settings("scale_search"), programs.build_kept), 2)
+    lanes.warmup()
+    counts = lambda: [p._cache_size() for p in (*lanes.programs, *lanes.tracker.network.programs)]
+    compiled = counts()
+    states = lanes.empty()
+    for lane in range(2):
+        states = lanes.init(states, lane, FRAMES[0], BOX)
+    for frame in FRAMES[1:]:
+        states, _ = lanes.step(states, [frame] * 2)
+    states = lanes.init(states, 0, FRAMES[0], BOX)
+    lanes.step(states, [FRAMES[1]] * 2)
+    assert counts() == compiled
 
 
 def test_code_of_others_is_not_kept(tmp_path, monkeypatch):
