@@ -10,6 +10,7 @@ TF32 and to bfloat16 ("default" on a GPU and on a TPU), all else in float32.
 """
 
 import dataclasses
+import inspect
 import json
 import statistics
 import sys
@@ -55,7 +56,8 @@ def rounding(tracker, mantissa_bits: int):
     emulated = lambda program, *static: jax.jit(
         rounded(program, mantissa_bits), static_argnames=static
     )
-    start, look, learn = tracker.network.programs
+    # The functions themselves: in what `host.traced` has kept there is nothing to round.
+    start, look, learn = map(inspect.unwrap, tracker.network.programs)
     programs = Programs(emulated(start), emulated(look), emulated(learn, "insert", "num_iter"))
     network = tracker.network._replace(programs=programs)
     return dataclasses.replace(tracker, network=network)

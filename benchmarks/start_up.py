@@ -19,6 +19,7 @@ from dimp_jax.evaluation import demo
 from dimp_jax.media.images import InputError
 
 FIRST_FRAME_AIM_S = 3.0
+END_AIM_S = 1.0
 MEMORY_AIM_GB = 1.5
 STARTED = "DIMP_BENCHMARK_STARTED"  # time.time() of the parent when it started the process
 
@@ -92,21 +93,24 @@ def _run(command, what: str, **environment) -> str:
     return done.stdout
 
 
-# argv: the folder of an export, a frame as .npy, its box. The clock runs from the parent's start.
-EXPORTED_FRAME = """
+# argv: a frame as .npy, its box. The clock runs from the parent's start.
+FIRST_FRAME = """
 import os, sys, time
-sys.path.insert(0, sys.argv[1])
-import jax, numpy, run
-frame, box = numpy.load(sys.argv[2]), [float(v) for v in sys.argv[3].split(",")]
-jax.block_until_ready(run.init(frame, box))
+{imports}
+import jax, numpy
+frame, box = numpy.load(sys.argv[1]), [float(v) for v in sys.argv[2].split(",")]
+jax.block_until_ready({init}(frame, box))
 print(time.time() - float(os.environ["DIMP_BENCHMARK_STARTED"]))
 """
 
 
-def exported_s(name: str) -> float:
-    """Seconds from the start of a process to the first frame, learned by exported programs.
+def first_frame_s(what: str, imports: str, init: str, **environment) -> float:
+    """Seconds from the start of a Python process to the first learned target.
 
-    The second of two processes: the first one fills the compilation cache.
+    The second of two processes: the first one fills the cache.
+
+    Args:
+      imports, init: lines of Python, and the function of frame and box that they bring.
 
     Raises:
       InputError: it failed; the last line of its error output.
@@ -115,13 +119,37 @@ def exported_s(name: str) -> float:
     _, image = next(sequence.images())
     box = ",".join(str(v) for v in sequence.init_box)
     with tempfile.TemporaryDirectory() as scratch:
-        folder, frame = f"{scratch}/exported", f"{scratch}/frame.npy"
+        frame = f"{scratch}/frame.npy"
         np.save(frame, image)
-        python, cache = sys.executable, {"JAX_COMPILATION_CACHE_DIR": f"{scratch}/cache"}
-        _run([python, "-m", "dimp_jax.export", name, "--out", folder], f"export of {name}")
-        command = [python, "-c", EXPORTED_FRAME, folder, frame, box]
-        seconds = [_run(command, f"exported {name}", **cache) for _ in range(2)]
+        program = FIRST_FRAME.format(imports=imports, init=init)
+        command = [sys.executable, "-c", program, frame, box]
+        seconds = [_run(command, what, **environment) for _ in range(2)]
     return float(seconds[-1].splitlines()[-1])
+
+
+def exported_s(name: str) -> float:
+    """`first_frame_s` of exported programs."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, cache = f"{scratch}/exported", {"JAX_COMPILATION_CACHE_DIR": f"{scratch}/cache"}
+        command = [sys.executable, "-m", "dimp_jax.export", name, "--out", folder]
+        _run(command, f"export of {name}")
+        imports = f"sys.path.insert(0, {folder!r})\nimport run"
+        return first_frame_s(f"exported {name}", imports, "run.init", **cache)
+
+
+def command_s(name: str, *options: str) -> tuple[float, float]:
+    """Seconds of `dimp-jax evaluate` on the demo clip: to its boxes on disk, from there to its end.
+
+    Raises:
+      InputError: it failed; the last line of its error output.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        out = f"{scratch}/out"
+        command = [sys.executable, "-m", "dimp_jax", "evaluate", name, "--out", out, *options]
+        started = time.time()
+        _run(command, f"evaluate {name}")
+        ended, written = time.time(), Path(out, f"{demo.NAME}.txt").stat().st_mtime
+    return written - started, ended - written
 
 
 def figures(name: str = "dimp_lite0"):
@@ -138,8 +166,16 @@ def figures(name: str = "dimp_lite0"):
         aim=("under", FIRST_FRAME_AIM_S),
         **rounded(seen["seconds"], "s"),
     )
-    what_exported = f"the same with the exported programs of {name}"
-    yield figure(what_exported, exported_s(name), "s", aim=("under", FIRST_FRAME_AIM_S))
+    loaded = first_frame_s(name, "import dimp_jax", f"dimp_jax.load({name!r}).init")
+    others = {
+        f"the same of dimp_jax.load({name!r}).init(frame, box)": loaded,
+        f"the same of evaluate {name} --frames 1": command_s(name, "--frames", "1")[0],
+        f"the same with the exported programs of {name}": exported_s(name),
+    }
+    for what_started, seconds in others.items():
+        yield figure(what_started, seconds, "s", aim=("under", FIRST_FRAME_AIM_S))
+    ending = f"from the last frame to the end of evaluate {name}"
+    yield figure(ending, command_s(name)[1], "s", aim=("under", END_AIM_S))
     yield figure(
         f"peak memory of {name} ({what}), demo clip",
         most_gb,

@@ -7,11 +7,17 @@ state, result = tracker.step(state, next_image)
 result.box_xywh, result.score, result.verdict
 """
 
+import time
+
 __version__ = "0.1.0"
+IMPORTED_S = time.time()  # what is written into a file later, this process does not run
 
 
 def load(name_or_path):
     """Readies a tracker.
+
+    jax then keeps compiled programs in ~/.cache/dimp_jax, unless it has a folder for them already
+    (`host.compilation.enable_cache`).
 
     Args:
       name_or_path: a shipped config by name or a config file; or a checkpoint directory, the work

@@ -16,7 +16,7 @@ from tests.support import LITTLE_OPTIMISATION
 REPOSITORY = Path(dimp_jax.__file__).resolve().parent.parent
 PARTS = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "dimp_jax", "configs")
 # Of extras: no module needs them to be imported.
-EXTRAS = ("skvideo", "tensorboardX", "vot", "trax", "attributee", "flatbuffers")
+EXTRAS = ("skvideo", "tensorboardX", "vot", "trax", "attributee")
 # Scripts for other places: next to exported programs; in the environment of the VOT toolkit.
 SCRIPTS = ("dimp_jax.export.runner", "dimp_jax.evaluation.vot.probe")
 IMPORTS = f"""

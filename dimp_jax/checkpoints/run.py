@@ -16,8 +16,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
 
 from dimp_jax.checkpoints import CheckpointError
 
@@ -34,6 +32,9 @@ class RunCheckpoints:
     """
 
     def __init__(self, workdir, *, keep_last: int):
+        import orbax.checkpoint as ocp  # takes long: not before it is needed
+        from orbax.checkpoint import checkpoint_managers as policies
+
         self.folder = Path(workdir).absolute() / FOLDER
         best = policies.BestN(
             get_metric_fn=lambda metrics: metrics["score"],
@@ -60,6 +61,8 @@ class RunCheckpoints:
           position: JSON types, where in the data the next step begins.
           score: larger is better; None if it was not measured at this step.
         """
+        import orbax.checkpoint as ocp
+
         step = int(state.step)
         if step in self.manager.all_steps():
             return  # a preemption right after a regular save
@@ -215,6 +218,8 @@ def _read_group(folder, name, meta, template):
 
 def read_tree(path):
     """The arrays of an Orbax directory, as numpy. Raises CheckpointError: it cannot be read."""
+    import orbax.checkpoint as ocp
+
     try:
         # The handler alone: a `Checkpointer` warns that a part of a checkpoint is not a whole one.
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:

@@ -18,7 +18,6 @@ from urllib.parse import quote, unquote
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from dimp_jax.checkpoints import (
     CheckpointError,
@@ -47,6 +46,8 @@ def save(path, variables, card, extras=None) -> None:
       CheckpointError: `path` exists, `card` is not a card, or an array cannot be stored or is not
         finite.
     """
+    import orbax.checkpoint as ocp  # takes long: not before it is needed
+
     path = Path(path)
     refuse_existing(path)
     cards.check(card, path)

@@ -94,16 +94,12 @@ def write(tracker, out: Path, platforms) -> dict[str, int]:
 
 
 def check_arguments(out: Path, platforms) -> None:
-    """Raises ValueError if nothing can be written there, or without `flatbuffers`."""
+    """Raises ValueError if nothing can be written there."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--out {out}: exists and is not an empty folder; name a new one")
     if not platforms or len(set(platforms)) < len(platforms):
         given = " ".join(platforms) or "none"
         raise ValueError(f"--platforms {given}: expected one or more, each once")
-    if importlib.util.find_spec("flatbuffers") is None:
-        raise ValueError(
-            'jax writes programs with the package flatbuffers: pip install "dimp_jax[export]"'
-        )
 
 
 def _copy_flatbuffers(folder: Path) -> None:

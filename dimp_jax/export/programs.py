@@ -6,6 +6,7 @@ The runner keeps one dict, called `state` here, and passes it whole. A pose is {
 
 import dataclasses
 import functools
+import inspect
 import math
 from typing import NamedTuple
 
@@ -37,7 +38,10 @@ def lower(tracker, platforms) -> dict[str, export.Exported]:
     Raises:
       ValueError: a blur of the first frame with sigma <= 0.
     """
-    config, network = tracker.config.tracker, tracker.network
+    config = tracker.config.tracker
+    # The functions themselves: what `host.traced` has kept is of one platform.
+    plain = programs.Programs(*map(inspect.unwrap, tracker.network.programs))
+    network = tracker.network._replace(programs=plain)
     plans = tabulate(config.memory)
     exported = {}
 
@@ -109,8 +113,8 @@ def first_crop(config: TrackerConfig, image, pose):
 def start(network, config: TrackerConfig, params, pose, first, seed):
     """Learns the first filter: `online.init` after the crop."""
     settings, crop_px = config.augment, config.crop_size_px
-    init_key, frame_key = jax.random.split(jax.random.key(seed))
-    drawn = draws.for_init(init_key, settings, network.clf_channels)
+    key = jax.random.key(seed)
+    drawn, frame_key = draws.for_init(key, settings, network.clf_channels)
     samples, shifts = first_samples.make(
         first["patch"], settings, crop_px, drawn.shift, first["further_shift_yx"]
     )

@@ -1,14 +1,25 @@
 """The cache that lets a second process start without compiling."""
 
+import contextlib
+import functools
+import logging
+import math
+import os
+import re
 import sys
+import warnings
 
 from dimp_jax.host import files
+
+DAMAGED = re.compile(r"Error reading persistent compilation cache entry for '(?P<program>\w+)'")
+_log = logging.getLogger(__name__)
 
 
 def enable_cache() -> None:
     """Keeps compiled programs in ~/.cache/dimp_jax; JAX_COMPILATION_CACHE_DIR has precedence.
 
-    Where no such folder can be made they are not kept.
+    Where no such folder can be made they are not kept. Traced programs lie in there, too
+    (`host.traced`).
     """
     import jax  # takes seconds: callers check their input first
 
@@ -20,7 +31,21 @@ def enable_cache() -> None:
     except OSError:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    # For what may only be read: nothing compiles for so long. jax would warn of each program.
+    least_s = 0.1 if os.access(folder, os.W_OK) else math.inf
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", least_s)
+    warnings.showwarning = functools.partial(_show_warning, folder, warnings.showwarning)
+
+
+def _show_warning(folder, show, message, *args, **kwargs):
+    """Removes what jax warns of as damaged and would leave there: it keeps what it compiles now."""
+    damaged = DAMAGED.match(str(message))
+    if damaged is None:
+        return show(message, *args, **kwargs)
+    _log.warning("%s: %s is damaged, and made anew", folder, damaged["program"])
+    for path in folder.glob(f"{damaged['program']}-*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def missing_device() -> str | None:

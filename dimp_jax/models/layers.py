@@ -72,7 +72,7 @@ class Conv(nn.Module):
 
     def _convolved(self, x):
         if self.has_variable("params", "winograd"):
-            if (self.kernel_size, self.stride, self.padding) != (3, 1, "torch"):
+            if not self._is_3x3_of_stride_1():
                 raise ValueError(f"{'/'.join(self.path)}: Winograd's form is for 3x3 of stride 1")
             return winograd.convolve_transformed(
                 x, self.get_variable("params", "winograd"), self.precision
@@ -87,7 +87,12 @@ class Conv(nn.Module):
             return depthwise.convolve(x, kernel, self.stride, pads)
         if self.kernel_size == 1:
             return pointwise.convolve(x, kernel, self.stride, self.precision)
+        if self._is_3x3_of_stride_1() and winograd.pays(x):
+            return winograd.convolve(x, kernel, self.precision)
         return plain.convolve(x, kernel, self.stride, pads, self.precision)
+
+    def _is_3x3_of_stride_1(self):
+        return (self.kernel_size, self.stride, self.padding) == (3, 1, "torch")
 
 
 class BatchNorm(nn.Module):

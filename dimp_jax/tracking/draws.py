@@ -19,13 +19,16 @@ class InitDraws(NamedTuple):
     dropout: jax.Array  # [samples, C] of the feature channels
 
 
-def for_init(key, augment, channels: int) -> InitDraws:
-    """augment: `AugmentConfig`."""
-    shift_key, dropout_key = jax.random.split(key)
-    return InitDraws(
+@functools.partial(jax.jit, static_argnames=("augment", "channels"))
+def for_init(key, augment, channels: int):
+    """(`InitDraws`, the key of the later frames); augment: `AugmentConfig`."""
+    init_key, frame_key = jax.random.split(key)
+    shift_key, dropout_key = jax.random.split(init_key)
+    drawn = InitDraws(
         jax.random.uniform(shift_key, (num_random_shifts(augment), 2), jnp.float32),
         jax.random.uniform(dropout_key, (augment.dropout_samples, channels), jnp.float32),
     )
+    return drawn, frame_key
 
 
 @functools.partial(jax.jit, static_argnames="num_boxes")

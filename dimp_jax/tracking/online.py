@@ -7,7 +7,6 @@ has one synchronisation, on seven numbers; learning runs on while the next frame
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dimp_jax.config import TrackerConfig
@@ -62,8 +61,8 @@ def init(network: Network, config: TrackerConfig, image, box_xywh, key) -> Track
       ValueError: image or box as in `check_image` and `checked_box`.
     """
     check_image(image)
-    init_key, frame_key = jax.random.split(key)
-    numbers = jax.device_get(draws.for_init(init_key, config.augment, network.clf_channels))
+    numbers, frame_key = draws.for_init(key, config.augment, network.clf_channels)
+    numbers = jax.device_get(numbers)
     return init_with(network, config, image, box_xywh, frame_key, numbers)[0]
 
 
@@ -74,9 +73,7 @@ def init_with(network: Network, config: TrackerConfig, image, box_xywh, key, num
     pose, base_size = initial_pose(box, config.crop_size_px, config.search_area_scale)
     patches, transforms = first_patches(config, image, pose, numbers.shift)
     boxes = first_boxes(config, pose, pose, transforms)
-    started = network.programs.start(
-        network.params, jnp.asarray(patches), jnp.asarray(boxes), numbers.dropout
-    )
+    started = network.programs.start(network.params, patches, boxes, numbers.dropout)
     state = TrackerState(
         pose=pose,
         base_size_hw=base_size,
@@ -139,10 +136,14 @@ def step(network: Network, config: TrackerConfig, state: TrackerState, image):
       ValueError: the image is not uint8 RGB of the first frame's size.
     """
     check_image(image, state.image_hw)
-    numbers = None
-    if config.refine.method != "scale_search":
-        numbers = draws.for_frame(state.key, state.frame, config.refine.num_random_boxes)
-    return step_with(network, config, state, image, numbers)[:2]
+    return step_with(network, config, state, image, frame_numbers(config, state))[:2]
+
+
+def frame_numbers(config: TrackerConfig, state: TrackerState):
+    """What `step` draws: [n, 4] uniform numbers, or None."""
+    if config.refine.method == "scale_search":
+        return None
+    return draws.for_frame(state.key, state.frame, config.refine.num_random_boxes)
 
 
 def step_with(network: Network, config: TrackerConfig, state: TrackerState, image, numbers):

@@ -6,14 +6,19 @@
 
 import dataclasses
 import functools
+import json
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import export
 
 from dimp_jax.config import ModelConfig, TrackerConfig
 from dimp_jax.geometry.boxes import target_box_in_crop
+from dimp_jax.host import traced
 from dimp_jax.models.dimp import STRIDE_PX, DiMP
+from dimp_jax.models.iou_net import Levels
+from dimp_jax.predictor import parts
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.predictor.predict import optimize_filter
 from dimp_jax.tracking import memory as memories
@@ -75,6 +80,30 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
     Raises:
       ValueError: as `check_update`.
     """
+    return _jitted(_functions(model, tracker))
+
+
+@functools.lru_cache(maxsize=32)
+def build_kept(model: ModelConfig, tracker: TrackerConfig) -> Programs:
+    """As `build`, but what an earlier process has traced is read, and kept otherwise.
+
+    See `host.traced`. Changes of code of others would go unnoticed: where the config names some,
+    nothing is kept.
+    """
+    made = _functions(model, tracker)
+    if not parts.of_others(model.predictor):
+        made = Programs(*(traced.kept(program, repr((model, tracker))) for program in made))
+    return _jitted(made)
+
+
+def _jitted(functions: Programs) -> Programs:
+    start, look, learn = functions
+    return Programs(
+        jax.jit(start), jax.jit(look), jax.jit(learn, static_argnames=("insert", "num_iter"))
+    )
+
+
+def _functions(model: ModelConfig, tracker: TrackerConfig) -> Programs:
     check_update(tracker.memory)
     net = DiMP(model, folded=True)
     uses_iou = tracker.refine.method != "scale_search"
@@ -209,6 +238,15 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
         descent = solve(params, filt, memory.feat, memory.box_xywh, memory.weight, num_iter)
         return descent.last, memory, descent.losses
 
-    return Programs(
-        jax.jit(start), jax.jit(look), jax.jit(learn, static_argnames=("insert", "num_iter"))
-    )
+    return Programs(start, look, learn)
+
+
+export.register_namedtuple_serialization(Start, serialized_name="dimp_jax.Start")
+export.register_namedtuple_serialization(Look, serialized_name="dimp_jax.Look")
+export.register_namedtuple_serialization(Levels, serialized_name="dimp_jax.Levels")
+export.register_pytree_node_serialization(
+    memories.Memory,
+    serialized_name="dimp_jax.Memory",
+    serialize_auxdata=lambda static: json.dumps(static).encode(),
+    deserialize_auxdata=lambda data: tuple(json.loads(data)),
+)

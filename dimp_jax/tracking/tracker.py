@@ -3,7 +3,6 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dimp_jax.config import Config
@@ -48,15 +47,15 @@ class Tracker:
         config, network = self.config.tracker, self.network
         image = np.zeros((64, 64, 3), np.uint8)
         state = self.init(image, (16, 16, 32, 32))
-        state = self.step(state, image)[0]
-        memory = state.memory
+        numbers = online.frame_numbers(config, state)
+        state, _, details = online.step_with(network, config, state, image, numbers)
         for insert, num_iter in online.learning_variants(config.memory):
             network.programs.learn(
                 network.params,
                 state.filt,
-                memory,
-                memory.feat[0],
-                memory.box_xywh[0],
+                state.memory,
+                details.look.feat,
+                details.look.box_xywh,
                 np.float32(config.memory.learning_rate),
                 insert=insert,
                 num_iter=num_iter,
@@ -66,8 +65,8 @@ class Tracker:
 def build(config: Config, *, portable: bool = False) -> Tracker:
     """Loads the weights that `config` names and readies a tracker.
 
-    Without a trained IoU network the tracker compares scales instead, and says so in `notice`.
-    `portable`: see `make_network`.
+    Without a trained IoU network the tracker compares scales instead, and says so in `notice`. Its
+    programs are kept for the next process (`host.traced`). `portable`: see `make_network`.
 
     Raises:
       FileNotFoundError, ValueError: no weights, or weights of another architecture.
@@ -78,10 +77,13 @@ def build(config: Config, *, portable: bool = False) -> Tracker:
         config = dataclasses.replace(
             config, tracker=dataclasses.replace(config.tracker, refine=refine)
         )
-    return Tracker(config, make_network(config, variables, portable=portable), notice)
+    compilation.enable_cache()
+    return Tracker(config, make_network(config, variables, programs.build_kept, portable), notice)
 
 
-def make_network(config: Config, variables, *, portable: bool = False) -> Network:
+def make_network(
+    config: Config, variables, make_programs=programs.build, portable: bool = False
+) -> Network:
     """Folds the batch norms, gives kernels the form that is fast here, and binds the programs.
 
     `portable` keeps the form that every backend runs well: for programs that run elsewhere.
@@ -89,10 +91,12 @@ def make_network(config: Config, variables, *, portable: bool = False) -> Networ
     params = fold(config.model, variables)["params"]
     if not portable:
         params = winograd_layers.transformed(config.model, params)
-    params = jax.tree.map(jnp.asarray, params)
+    # Copied in numpy: `device_put` shares the memory of an array, and jnp.array compiles a copy for
+    # every shape.
+    params = jax.device_put(jax.tree.map(np.array, params))
     return Network(
         params,
-        programs.build(config.model, config.tracker),
+        make_programs(config.model, config.tracker),
         config.model.clf_channels,
         config.model.filter_size_cells,
     )

@@ -110,7 +110,7 @@ def test_exported_crops_compute_in_float32(arithmetic):
     with jax.enable_x64():
         cut = functools.partial(windows.cut, output_px=64, **options)
         found = types(jax.make_jaxpr(cut)(image, yx, side).jaxpr)
-        shifts = draws.for_init(jax.random.key(0), augment, 4).shift
+        shifts = draws.for_init(jax.random.key(0), augment, 4)[0].shift
         samples = lambda *arrays: first_samples.make(arrays[0], augment, 64, *arrays[1:])
         found |= types(jax.make_jaxpr(samples)(patch, shifts, yx).jaxpr)
     assert "float32" in found and "float64" not in found
@@ -122,5 +122,5 @@ def test_draws():
     for enabled in (False, True):
         with jax.enable_x64(enabled):
             key = jax.random.key(5)
-            drawn.append((*draws.for_init(key, augment, 16), draws.for_frame(key, 3, 4)))
+            drawn.append((draws.for_init(key, augment, 16)[0], draws.for_frame(key, 3, 4)))
     jax.tree.map(np.testing.assert_array_equal, *drawn)

@@ -21,6 +21,14 @@ KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 IMAGE = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
 
 
+def pays(x) -> bool:
+    """Whether `convolve` is faster than XLA's convolution: of batches, on a CPU, in float32.
+
+    One image needs the kernel transformed beforehand (`convolve_transformed`).
+    """
+    return jax.default_backend() == "cpu" and x.dtype == jnp.float32 and x.shape[0] > 1
+
+
 def transform_kernel(kernel) -> dict:
     """A kernel [3, 3, I, O] for `convolve_transformed`: 16 matrices [I, O], by number.
 

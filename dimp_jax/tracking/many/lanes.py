@@ -85,7 +85,10 @@ class Lanes:
         stacked = lambda leaf: jnp.zeros((self.size, *leaf.shape), leaf.dtype)
         filt, memories, modulation = jax.tree.map(stacked, started[:3])
         key = jax.random.split(jax.random.key(0), self.size)
-        return LaneStates(Stack(filt, memories, modulation, key), (None,) * self.size)
+        stack = Stack(filt, memories, modulation, key)
+        # Bound to the device, as what a kept program gives: else `put` would compile twice.
+        (device,) = jax.tree.leaves(network.params)[0].devices()
+        return LaneStates(jax.device_put(stack, device), (None,) * self.size)
 
     def init(self, states: LaneStates, lane: int, image, box_xywh, seed: int = 0) -> LaneStates:
         """Starts a lane on its first frame.

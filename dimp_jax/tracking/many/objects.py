@@ -98,8 +98,8 @@ class Objects:
         crop_px = settings.crop_size_px
         numbers, keys = [], []
         for number in range(self.size):
-            init_key, frame_key = jax.random.split(jax.random.key(seed + number))
-            drawn = draws.for_init(init_key, settings.augment, network.clf_channels)
+            key = jax.random.key(seed + number)
+            drawn, frame_key = draws.for_init(key, settings.augment, network.clf_channels)
             numbers.append(jax.device_get(drawn))
             keys.append(frame_key)
         poses, base_sizes = zip(
