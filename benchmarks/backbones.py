@@ -1,4 +1,7 @@
-"""Backbones on one 288x288 crop, batch norms folded, against their operations at the GEMM rate."""
+"""Backbones on one 288x288 crop, as a tracker runs them, against their operations at the GEMM rate.
+
+Operations are those of plain convolutions.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -6,16 +9,17 @@ import numpy as np
 
 from benchmarks.measure import count_flops, figure, versus_gemm
 from dimp_jax import config
-from dimp_jax.models import dimp
+from dimp_jax.models import dimp, winograd_layers
 
 AIM = 1.5  # of the time at the GEMM rate, for ResNet-50
 
 
 def network(name: str):
-    """(module, folded variables) of a shipped config, freshly initialised."""
+    """(module, its variables, those of a tracker on this machine), freshly initialised."""
     model = config.load(name).model
-    variables = dimp.init_variables(model, jax.random.key(0))
-    return dimp.DiMP(model, folded=True), dimp.fold(model, variables)
+    folded = dimp.fold(model, dimp.init_variables(model, jax.random.key(0)))
+    fast = {"params": winograd_layers.transformed(model, folded["params"])}
+    return dimp.DiMP(model, folded=True), folded, jax.device_put(fast)
 
 
 def backbone(net):
@@ -32,10 +36,10 @@ def figures():
     inputs = np.random.default_rng(0).standard_normal((1, 288, 288, 3))
     inputs = jnp.asarray(inputs, jnp.float32)
     for name in ("dimp18", "dimp50", "dimp_lite0"):
-        net, variables = network(name)
+        net, folded, fast = network(name)
         run = backbone(net)
-        flops = count_flops(run, variables, inputs)
-        ratio, measured_s = versus_gemm(jax.jit(run), variables, inputs, flops=flops)
+        flops = count_flops(run, folded, inputs)
+        ratio, measured_s = versus_gemm(jax.jit(run), fast, inputs, flops=flops)
         yield figure(
             f"backbone of {name}",
             ratio,

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.measure import count_bytes, count_flops
+from benchmarks.measure import count_bytes, plain_flops
 from dimp_jax import config as configs
 from dimp_jax.data.source import Sample
 from dimp_jax.models.dimp import init_variables
@@ -88,7 +88,7 @@ def cost(config: configs.Config, device_batch: int) -> dict:
         "device_batch": device_batch,
         "parameters": count(variables["params"]),
         "trained_parameters": count(trained),
-        "step_flops": count_flops(step, state, batch),
+        "step_flops": plain_flops(step, state, batch),
         "step_bytes": count_bytes(step, state, batch, itemsize=itemsize),
         "all_reduce_bytes": 4 * count(trained),
         "state_bytes": held(state),

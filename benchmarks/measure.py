@@ -7,6 +7,7 @@ import operator
 import statistics
 import sys
 import time
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import numpy as np
 from jax.extend.core import jaxprs_in_params
 
 from dimp_jax.media.images import InputError
+from dimp_jax.models.convolutions import winograd
 
 GEMM_SIZE = 2048
 AIMS = {"at most": operator.le, "at least": operator.ge, "under": operator.lt}
@@ -65,6 +67,12 @@ def count_flops(fn, *args, counts=lambda eqn: True) -> int:
     return all that they compute. Equations for which `counts` is false are left out.
     """
     return program_flops(jax.make_jaxpr(fn)(*args).jaxpr, counts)
+
+
+def plain_flops(fn, *args) -> int:
+    """`count_flops` as if no convolution were in Winograd's form: what other devices compute."""
+    with mock.patch.object(winograd, "pays", return_value=False):
+        return count_flops(fn, *args)
 
 
 def program_flops(jaxpr, counts=lambda eqn: True) -> int:
