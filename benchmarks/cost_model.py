@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.measure import count_bytes, plain_flops
+from benchmarks.measure import count_bytes, count_flops, plain_convolutions
 from dimp_jax import config as configs
 from dimp_jax.data.source import Sample
 from dimp_jax.models.dimp import init_variables
@@ -84,12 +84,15 @@ def cost(config: configs.Config, device_batch: int) -> dict:
     count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
     held = lambda tree: sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
     itemsize = jnp.dtype(config.model.compute_dtype).itemsize
+    with plain_convolutions():
+        flops = count_flops(step, state, batch)
+        moved = count_bytes(step, state, batch, itemsize=itemsize)
     return {
         "device_batch": device_batch,
         "parameters": count(variables["params"]),
         "trained_parameters": count(trained),
-        "step_flops": plain_flops(step, state, batch),
-        "step_bytes": count_bytes(step, state, batch, itemsize=itemsize),
+        "step_flops": flops,
+        "step_bytes": moved,
         "all_reduce_bytes": 4 * count(trained),
         "state_bytes": held(state),
         "batch_bytes": held(batch),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.cost_model import sample_shapes
-from benchmarks.measure import figure, median_s, plain_flops, versus_gemm
+from benchmarks.measure import count_flops, figure, median_s, plain_convolutions, versus_gemm
 from benchmarks.predictor import problem
 from dimp_jax import config as configs
 from dimp_jax.config import Config, PredictorConfig
@@ -48,7 +48,8 @@ def stepper(config: Config, batch_size: int):
     batch = jax.tree.map(jnp.asarray, noise_samples(config, batch_size))
     state = steps.init_state(dimp.init_variables(config.model, jax.random.key(0)), config)
     step = steps.make_train_step(config)
-    flops = plain_flops(step, state, batch)
+    with plain_convolutions():
+        flops = count_flops(step, state, batch)
     jitted = jax.jit(step, donate_argnums=0)
     box = [state]
 
