@@ -18,17 +18,22 @@ LOG_EVERY = 10  # steps whose mean is one point of a curve
 MAX_IN_FLIGHT = 2
 
 
-def fit(states, groups, pool, config, out, *, steps: int, save_every: int, console):
+def fit(states, groups, pool, config, out, *, steps: int, save_every: int, keep, console):
     """Trains `states` to `steps`, from the checkpoint in `out` if there is one.
 
     Args:
       states: from `train.init_states`. pool: a `FeaturePool`.
+      save_every: a multiple of `LOG_EVERY`, so that no window of a curve is cut in two.
+      keep: steps whose checkpoint stays, see `kept`.
 
     Returns:
       (states, curves): curves is {metric: [points, members]}, members in the order of the groups.
     """
     states, curves, first = restored(out / CHECKPOINT, states)
-    if first >= steps:
+    if first == steps:
+        return states, curves
+    if first > steps:
+        states, curves, _ = restored(kept(out, steps), states)
         return states, curves
     step = jax.jit(train.make_step(groups), donate_argnums=0)
     members = sum(len(group.members) for group in groups)
@@ -38,7 +43,7 @@ def fit(states, groups, pool, config, out, *, steps: int, save_every: int, conso
         futures.ThreadPoolExecutor(1) as reader,
     ):
         progress(first, steps)
-        source = data.batches(pool, config, first)
+        source = data.batches(pool, config, train.seeds_of(groups), first)
         ahead = reader.submit(next, source)
         for number in range(first + 1, steps + 1):
             batch, ahead = ahead.result(), reader.submit(next, source)
@@ -51,6 +56,8 @@ def fit(states, groups, pool, config, out, *, steps: int, save_every: int, conso
             if number % LOG_EVERY == 0 or last:
                 curves = _appended(curves, window)
                 window = []
+            if number in keep:
+                save(kept(out, number), states, curves, number)
             if number % save_every == 0 or last:
                 save(out / CHECKPOINT, states, curves, number)
             progress(number, steps)
@@ -86,6 +93,11 @@ def _appended(curves, window):
 
 
 # ------------------------------------------------------------------------------ checkpoints
+
+
+def kept(out, step: int):
+    """The checkpoint of a step that was to be kept."""
+    return out / f"step-{step}.safetensors"
 
 
 def save(path, states, curves, step: int) -> None:

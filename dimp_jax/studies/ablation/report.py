@@ -130,3 +130,7 @@ def sections(arms, table, costs, *, setup: str, texts: dict) -> list[str]:
     parts += [BARS_TEXT, "![AUC of each arm](auc.png)", "## Training"]
     parts += [CURVES_TEXT.format(points=SMOOTHED), "![learning curves](curves.png)"]
     return [*parts, "## Cost", texts["cost"], markdown_table(costs)]
+
+
+def write(study, args, arms, configs, sequences) -> None:
+    """Not yet."""
