@@ -1,0 +1,90 @@
+"""The report of the study `ablation`: planted differences, what is missing, what is said."""
+
+import csv
+import types
+
+import numpy as np
+import pytest
+
+from dimp_jax import config as configs
+from dimp_jax.studies import ablation
+from dimp_jax.studies.ablation import arms, report, results, score
+from dimp_jax.studies.study import Study
+
+STEPS = (20, 40)
+PLANTED = {arms.BASE: 0.0, "initializer_only": -0.1, "gradient_descent": -0.05, "no_label": 0.0}
+SEQUENCES = [types.SimpleNamespace(name=f"s{index}") for index in range(12)]
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Scores of three seeds with planted differences; seed 2 of the last step is not there yet."""
+    study = Study(tmp_path, "ablation", "python -m ...", 0)
+    rng = np.random.default_rng(0)
+    level = {sequence.name: rng.uniform(0.4, 0.8) for sequence in SEQUENCES}
+    for step, seed in [(20, 0), (20, 1), (20, 2), (40, 0), (40, 1)]:
+        for arm, planted in PLANTED.items():
+            for sequence in SEQUENCES:
+                auc = level[sequence.name] + planted * step / 40 + 0.01 * rng.standard_normal()
+                study.record(score.key(arm, seed, step, sequence), auc)
+    study.record("held out 1 40", {f"{arms.BASE}-0": 0.2, f"{arms.BASE}-1": 0.4})
+    points = [[1.0, 2.0], [0.5, 1.5]]
+    study.record("curves 1", {"members": [f"{arms.BASE}-0", "l2-1"], "loss/final": points})
+    return study
+
+
+def chosen():
+    return arms.select(tuple(PLANTED)[1:])
+
+
+def test_results_are_paired_with_the_base(study):
+    base, worst, middle, same = results.results_of(study, chosen(), (0, 1, 2), 40, SEQUENCES)
+    assert base.difference is None and base.seeds == (0, 1) and base.held_out == pytest.approx(0.3)
+    assert worst.difference.mean == pytest.approx(-0.1, abs=0.01) and worst.difference.told
+    assert worst.published == pytest.approx(-0.056)
+    assert middle.difference.low < -0.05 < middle.difference.high
+    assert not same.difference.told and same.held_out is None
+    assert same.difference.detectable < 0.02
+    assert worst.auc - base.auc == pytest.approx(np.mean(worst.of_seeds))
+
+
+def test_an_arm_is_shown_after_its_most_samples(study):
+    for sequence in SEQUENCES:
+        study.record(score.key("l2", 0, 20, sequence), 0.5)
+    names = (*chosen(), arms.Arm("l2", "objective"))
+    found = {step: results.results_of(study, names, (0, 1, 2), step, SEQUENCES) for step in STEPS}
+    steps = {result.arm: result.step for result in results.latest(found)}
+    assert steps == dict.fromkeys(PLANTED, 40) | {"l2": 20}
+
+
+def test_a_run_that_lacks_a_sequence_does_not_count(study):
+    study._path(score.key("no_label", 0, 40, SEQUENCES[3])).unlink()
+    found = results.results_of(study, chosen(), (0, 1, 2), 40, SEQUENCES)
+    assert found[-1].arm == "no_label" and found[-1].seeds == (1,)
+
+
+def test_the_report_says_what_was_planted_and_what_is_missing(study):
+    args = ablation.Arguments(out=study.folder, steps=40, score_at=(20,), global_batch=10)
+    base = configs.load("ablations/all_data")
+    report.write(study, args, chosen(), {arms.BASE: base}, SEQUENCES)
+    text = (study.folder / "report.md").read_text()
+    told = next(line for line in text.splitlines() if line.startswith("* Told"))
+    others = next(line for line in text.splitlines() if line.startswith("* Not told"))
+    assert "`initializer_only` -0." in told and "(published -0.056)" in told
+    assert "`gradient_descent`" in told and "`no_label`" in others
+    assert "order initializer_only < gradient_descent < steepest_descent is there: 0." in text
+    assert "**Partial**: 20 of 24 runs" in text
+    assert "200 samples" in text and (study.folder / "differences.png").stat().st_size > 5000
+    with open(study.folder / "arms.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["samples"] for row in rows] == ["200"] * 4 + ["400"] * 4
+    curve = results.curve_rows(study, chosen())
+    assert [row["step"] for row in curve] == [10, 20, 10, 20] and curve[3]["loss/final"] == 1.5
+
+
+def test_nothing_yet_is_a_report_too(tmp_path):
+    study = Study(tmp_path, "ablation", "python -m ...", 0)
+    args = ablation.Arguments(out=tmp_path)
+    report.write(study, args, chosen(), {arms.BASE: configs.load("ablations/all_data")}, SEQUENCES)
+    text = (tmp_path / "report.md").read_text()
+    assert "Nothing is scored yet." in text and "0 of 36 runs" in text
