@@ -37,30 +37,39 @@ def chosen():
     return arms.select(tuple(PLANTED)[1:])
 
 
+def measured(study, names=None):
+    return results.measured(study, names or chosen(), (0, 1, 2), STEPS, SEQUENCES)
+
+
 def test_results_are_paired_with_the_base(study):
-    base, worst, middle, same = results.results_of(study, chosen(), (0, 1, 2), 40, SEQUENCES)
-    assert base.difference is None and base.seeds == (0, 1) and base.held_out == pytest.approx(0.3)
+    base, worst, middle, same = measured(study)["AUC"][40].values()
+    assert base.difference is None and base.of_seeds == (0.0, 0.0)
     assert worst.difference.mean == pytest.approx(-0.1, abs=0.01) and worst.difference.told
-    assert worst.published == pytest.approx(-0.056)
     assert middle.difference.low < -0.05 < middle.difference.high
-    assert not same.difference.told and same.held_out is None
-    assert same.difference.detectable < 0.02
-    assert worst.auc - base.auc == pytest.approx(np.mean(worst.of_seeds))
+    assert not same.difference.told and same.difference.detectable < 0.02
+    assert worst.mean - base.mean == pytest.approx(np.mean(worst.of_seeds))
+    assert results.held_out(study, chosen(), 40) == {arms.BASE: pytest.approx(0.3)}
+
+
+def test_hits_are_compared_alike(study):
+    of = lambda share: {sequence.name: share for sequence in SEQUENCES}
+    study.record("hits 1 20", {f"{arms.BASE}-0": of(0.75), "initializer_only-0": of(0.5)})
+    found = measured(study)["hits"]
+    assert list(found) == [20] and found[20]["initializer_only"].difference.mean == -0.25
 
 
 def test_an_arm_is_shown_after_its_most_samples(study):
     for sequence in SEQUENCES:
         study.record(score.key("l2", 0, 20, sequence), 0.5)
     names = (*chosen(), arms.Arm("l2", "objective"))
-    found = {step: results.results_of(study, names, (0, 1, 2), step, SEQUENCES) for step in STEPS}
-    steps = {result.arm: result.step for result in results.latest(found)}
+    last = results.latest(measured(study, names)["AUC"])
+    steps = {arm: result.step for arm, result in last.items()}
     assert steps == dict.fromkeys(PLANTED, 40) | {"l2": 20}
 
 
 def test_a_run_that_lacks_a_sequence_does_not_count(study):
     study._path(score.key("no_label", 0, 40, SEQUENCES[3])).unlink()
-    found = results.results_of(study, chosen(), (0, 1, 2), 40, SEQUENCES)
-    assert found[-1].arm == "no_label" and found[-1].seeds == (1,)
+    assert len(measured(study)["AUC"][40]["no_label"].of_seeds) == 1
 
 
 def test_the_report_says_what_was_planted_and_what_is_missing(study):
@@ -78,6 +87,7 @@ def test_the_report_says_what_was_planted_and_what_is_missing(study):
     with open(study.folder / "arms.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["samples"] for row in rows] == ["200"] * 4 + ["400"] * 4
+    assert float(rows[5]["published"]) == pytest.approx(-0.056) and not rows[4]["published"]
     curve = results.curve_rows(study, chosen())
     assert [row["step"] for row in curve] == [10, 20, 10, 20] and curve[3]["loss/final"] == 1.5
 
@@ -87,4 +97,4 @@ def test_nothing_yet_is_a_report_too(tmp_path):
     args = ablation.Arguments(out=tmp_path)
     report.write(study, args, chosen(), {arms.BASE: configs.load("ablations/all_data")}, SEQUENCES)
     text = (tmp_path / "report.md").read_text()
-    assert "Nothing is scored yet." in text and "0 of 36 runs" in text
+    assert "Nothing is measured yet." in text and "0 of 36 runs" in text

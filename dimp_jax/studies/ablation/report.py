@@ -1,20 +1,23 @@
 """The report of the ablations, of what is there so far."""
 
-from dimp_jax.studies.ablation import cost, figures, results, score
+from dimp_jax.studies.ablation import aim, cost, figures, results, score
 from dimp_jax.studies.ablation.arms import QUESTIONS
 from dimp_jax.studies.study import markdown_table
 
 TABLE_TEXT = (
-    "AUC: success of the tracker (rule `visible`), mean over {sequences} and the seeds. "
-    "`difference`: to the base with the same seed on the same sequence, with its 95 % interval "
-    "from `low` to `high` (bootstrap over sequences and seeds). `detectable`: the difference that "
-    "would have been told from 0 with probability 0.8. `published`: the paper's difference, in the "
-    "same unit, on other data after a training of 1.3 million samples. `held out`: loss of the "
-    "final filter on {held_out} samples that no arm was trained on{source}."
+    "AUC: success of the tracker (rule `visible`). Hits: share of up to {frames} later frames of a "
+    "sequence in which the filter of the first frame has its peak within a cell of the target, in "
+    "a window around the box of the frame before; no tracking. Both are means over {sequences} and "
+    "the seeds; `after`: so many samples. Differences: to the base with the same seed on the same "
+    "sequence, with the 95 % interval of a bootstrap over sequences and seeds. Detectable: the "
+    "difference that would have been told from 0 with probability 0.8. Published: the paper's "
+    "difference in AUC, on other data after a training of 1.3 million samples. Held out: loss of "
+    "the final filter on {held_out} samples that no arm was trained on{source}, mean over the "
+    "seeds."
 )
 FIGURE_TEXT = (
     "Dot and line: mean difference and its 95 % interval, blue where 0 is outside. Ticks: the "
-    "seeds. Diamonds: the paper's differences."
+    "seeds. Diamonds: the paper's differences in AUC."
 )
 ORDERS = (  # worst first, as published
     ("initializer_only", "gradient_descent", "steepest_descent"),
@@ -24,31 +27,24 @@ ORDERS = (  # worst first, as published
 
 
 def write(study, args, arms, configs, sequences) -> None:
-    """Writes tables, figures and report of all that is scored."""
+    """Writes tables, figures and report of all that is measured."""
     seeds = range(args.seed, args.seed + args.seeds)
-    points = sorted({*args.score_at, args.steps})
-    found = {step: results.results_of(study, arms, seeds, step, sequences) for step in points}
-    found = {step: of for step, of in found.items() if of}
-    table = [results.row(r, args.global_batch) for of in found.values() for r in of]
-    runs = [run for step in points for run in results.run_rows(study, arms, seeds, step, sequences)]
-    last, costs = results.latest(found), study.unit("cost") or []
-    study.table("arms", table)
-    study.table("runs", runs)
+    steps = sorted({*args.score_at, args.steps})
+    found = results.measured(study, arms, seeds, steps, sequences)
+    last = {measure: results.latest(by_step) for measure, by_step in found.items()}
+    costs = study.unit("cost") or []
+    study.table("arms", results.arm_rows(found, arms, args.global_batch))
+    study.table("runs", results.run_rows(study, arms, seeds, steps, sequences))
     study.table("curves", results.curve_rows(study, arms))
     study.table("cost", costs)
-    compared = [result for result in last if result.difference is not None]
-    if compared:
-        title = f"{args.config}, up to {compared[0].step * args.global_batch:,} samples"
-        figures.draw_differences(study.folder / "differences.png", compared, title)
-    base = configs[arms[0].name]
     parts = [
-        answer(last, args.global_batch),
-        state(study, args, arms, seeds, points, sequences),
-        *(["![differences to the base](differences.png)", FIGURE_TEXT] if compared else []),
-        *tables(last, args.global_batch, base, args.held_out, sequences),
-        *by_samples(found, args.global_batch),
+        *(answer(measure, of, arms, args.global_batch) for measure, of in last.items() if of),
+        state(study, args, arms, seeds, steps, sequences),
+        *figure(study, last, arms),
+        *tables(study, last, arms, args, configs, sequences),
+        *along(found, args.global_batch),
         "## How it was made",
-        setup(args, arms, base),
+        setup(args, arms, configs[arms[0].name]),
     ]
     if costs:
         members = sum(not arm.tracks_base for arm in arms if arm.wave == 1) * len(seeds)
@@ -58,39 +54,39 @@ def write(study, args, arms, configs, sequences) -> None:
     study.report(f"Ablations of {args.config}", parts)
 
 
-def answer(last, samples: int) -> str:
-    """What can be said, in a few lines."""
-    compared = [result for result in last if result.difference is not None]
-    if not compared:
-        return "Nothing is scored yet."
-    told = [result for result in compared if result.difference.told]
-    others = [result for result in compared if not result.difference.told]
+def answer(measure: str, last: dict, arms, samples: int) -> str:
+    """What can be said, in a few lines; `last`: {arm: `Measured`}, the base first."""
+    base, *_ = last.values()
+    published = {arm.name: results.published(arm) for arm in arms} if measure == "AUC" else {}
+    compared = {arm: result for arm, result in last.items() if result.difference is not None}
+    line = lambda of: "; ".join(difference(a, r, published.get(a)) for a, r in of.items()) or "none"
+    told = {arm: result for arm, result in compared.items() if result.difference.told}
+    others = {arm: result for arm, result in compared.items() if arm not in told}
     lines = [
-        f"Base: AUC {last[0].auc:.3f} after {last[0].step * samples:,} samples, "
-        f"{len(last[0].seeds)} seeds.",
-        f"* Told from it: {'; '.join(map(_difference, told)) or 'none'}.",
-        f"* Not told from it: {'; '.join(map(_difference, others)) or 'none'}.",
+        f"**{measure}**: base {base.mean:.3f} after {base.step * samples:,} samples, "
+        f"{_counted(len(base.of_seeds), 'seed')}.",
+        f"* Told from it: {line(told)}.",
+        f"* Not told from it: {line(others)}.",
     ]
-    smallest = [r.difference.detectable for r in others if r.difference.detectable is not None]
-    if smallest:
+    power = [r.difference.detectable for r in others.values() if r.difference.detectable]
+    if power:
         lines.append(
-            f"* Of the latter a difference of {min(smallest):.3f} to {max(smallest):.3f} would "
-            f"have been told with probability 0.8. Of {len(compared)} intervals of 95 %, "
+            f"* Of the latter a difference of {min(power):.3f} to {max(power):.3f} would have been "
+            f"told with probability 0.8. Of {len(compared)} intervals of 95 %, "
             f"{0.05 * len(compared):.1f} exclude 0 by chance."
         )
-    lines += order_lines({result.arm: result for result in last})
-    return "\n".join(lines)
+    return "\n".join(lines + order_lines(last))
 
 
-def order_lines(by_arm) -> list[str]:
+def order_lines(last) -> list[str]:
     """Whether each of the paper's orders is there."""
     lines = []
     for order in ORDERS:
-        if not set(order) <= set(by_arm):
+        if not set(order) <= set(last) or len({last[arm].step for arm in order}) > 1:
             continue
-        values = [by_arm[arm].auc for arm in order]
+        values = [last[arm].mean for arm in order]
         holds = all(worse < better for worse, better in zip(values, values[1:], strict=False))
-        apart = [by_arm[arm].difference for arm in order[:-1]]
+        apart = [last[arm].difference for arm in order[:-1]]
         certain = all(difference.told and difference.mean < 0 for difference in apart)
         said = "is there" if holds and certain else "is there in the means" if holds else "is not"
         measured = ", ".join(f"{value:.3f}" for value in values)
@@ -98,21 +94,25 @@ def order_lines(by_arm) -> list[str]:
     return lines
 
 
-def _difference(result) -> str:
-    apart = result.difference
-    text = f"`{result.arm}` {apart.mean:+.3f}"
-    if apart.low is not None:
-        text += f" [{apart.low:+.3f}, {apart.high:+.3f}]"
-    if result.published is not None:
-        text += f" (published {result.published:+.3f})"
-    return text
+def difference(arm: str, result, published: float | None = None) -> str:
+    """An arm's difference as text."""
+    text = f"`{arm}` {interval(result.difference)}"
+    return text if published is None else f"{text} (published {published:+.3f})"
 
 
-def state(study, args, arms, seeds, points, sequences) -> str:
+def interval(apart) -> str | None:
+    """A `paired.Difference` as text; None of the base."""
+    if apart is None:
+        return None
+    between = "" if apart.low is None else f" [{apart.low:+.3f}, {apart.high:+.3f}]"
+    return f"{apart.mean:+.3f}{between}"
+
+
+def state(study, args, arms, seeds, steps, sequences) -> str:
     """What is there and what is missing."""
     total, there = 0, 0
-    for step in points:
-        scored = [arm for arm in arms if step == points[-1] or not arm.tracks_base]
+    for step in steps:
+        scored = [arm for arm in arms if step == steps[-1] or not arm.tracks_base]
         total += len(scored) * len(seeds)
         there += len(score.scores(study, scored, seeds, step, sequences))
     if there == total:
@@ -123,39 +123,81 @@ def state(study, args, arms, seeds, points, sequences) -> str:
     )
 
 
-def tables(last, samples: int, base, held_out: int, sequences) -> list[str]:
+def figure(study, last, arms) -> list[str]:
+    """The figure and its text; nothing if nothing can be compared."""
+    columns = {}
+    for measure, of in last.items():
+        compared = {arm: result for arm, result in of.items() if result.difference is not None}
+        if compared:
+            columns[f"{measure} less the base's"] = compared
+    if not columns:
+        return []
+    published = {arm.name: results.published(arm) for arm in arms if arm.published_percent}
+    figures.draw_differences(study.folder / "differences.png", columns, published)
+    return ["![differences to the base](differences.png)", FIGURE_TEXT]
+
+
+def tables(study, last, arms, args, configs, sequences) -> list[str]:
     """A table for each question, of each arm after the most samples."""
+    if not any(last.values()):
+        return ["Nothing is measured yet."]
+    base = configs[arms[0].name]
     source = "" if base.training.data.validation_sources else " (other frames of the same videos)"
-    text = TABLE_TEXT.format(
-        sequences=f"{len(sequences)} sequence{'' if len(sequences) == 1 else 's'}",
-        held_out=held_out,
-        source=source,
-    )
-    parts = [text] if last else []
+    parts = [
+        TABLE_TEXT.format(
+            frames=aim.FRAMES,
+            sequences=_counted(len(sequences), "sequence"),
+            held_out=args.held_out,
+            source=source,
+        )
+    ]
+    rows = {arm.name: row(study, last, arm, arms, args.global_batch) for arm in arms}
     for question, about in QUESTIONS.items():
-        of = [result for result in last[1:] if result.question == question]
+        of = [rows[arm.name] for arm in arms[1:] if arm.question == question and rows[arm.name]]
         if of:
             parts += [f"## {question.capitalize()}", about]
-            parts.append(markdown_table([results.row(r, samples) for r in (last[0], *of)]))
+            parts.append(markdown_table([rows[arms[0].name], *of]))
     return parts
 
 
-def by_samples(found, samples: int) -> list[str]:
+def row(study, last, arm, arms, samples: int) -> dict | None:
+    """Of the table; None: the arm is not measured yet."""
+    there = {measure: of[arm.name] for measure, of in last.items() if arm.name in of}
+    if not there:
+        return None
+    cells = {"arm": arm.name}
+    for measure in results.MEASURES:
+        result = there.get(measure)
+        apart = result and result.difference
+        cells[f"{measure} after"] = result and result.step * samples
+        cells[measure] = result and result.mean
+        cells["difference" if measure == "AUC" else f"difference of {measure}"] = interval(apart)
+        cells["detectable" if measure == "AUC" else f"{measure} detectable"] = (
+            apart and apart.detectable
+        )
+        if measure == "AUC":
+            cells["published"] = results.published(arm)
+    step = max(result.step for result in there.values())
+    return cells | {"held out": results.held_out(study, arms, step).get(arm.name)}
+
+
+def along(found, samples: int) -> list[str]:
     """How the differences grow with the training: a column for each number of samples."""
-    if len(found) < 2:
-        return []
-    rows = []
-    for arm in dict.fromkeys(r.arm for of in found.values() for r in of if r.difference):
-        line = {"arm": arm}
-        for step, of in found.items():
-            apart = next((r.difference for r in of if r.arm == arm), None)
-            line[f"{step * samples:,} samples"] = apart and (
-                f"{apart.mean:+.3f} [{apart.low:+.3f}, {apart.high:+.3f}]"
-                if apart.low is not None
-                else f"{apart.mean:+.3f}"
-            )
-        rows.append(line)
-    return ["## Along the training", "Difference and interval.", markdown_table(rows)]
+    parts = []
+    for measure, by_step in found.items():
+        arms = dict.fromkeys(
+            arm for of in by_step.values() for arm, r in of.items() if r.difference
+        )
+        if len(by_step) < 2:
+            continue
+        apart = lambda step, arm, of=by_step: of[step][arm].difference if arm in of[step] else None
+        rows = [
+            {"arm": arm}
+            | {f"{step * samples:,} samples": interval(apart(step, arm)) for step in by_step}
+            for arm in arms
+        ]
+        parts += [f"## {measure} along the training", markdown_table(rows)]
+    return parts
 
 
 def setup(args, arms, base) -> str:
@@ -163,7 +205,7 @@ def setup(args, arms, base) -> str:
     trained = sum(not arm.tracks_base for arm in arms)
     sources = ", ".join(f"{name} ({weight:g})" for name, weight in base.training.data.sources)
     return (
-        f"{trained} arms, {args.seeds} seeds each: trainings of {args.steps} steps of "
+        f"{trained} arms, {_counted(args.seeds, 'seed')} each: trainings of {args.steps} steps of "
         f"{args.global_batch} sequences. The backbone and the box network of {base.checkpoint} are "
         "frozen and shared; the classifier's last layer, the filter initialiser and the learned "
         "loss start from fresh numbers in every arm: the shipped ones were trained with the base's "
@@ -172,3 +214,7 @@ def setup(args, arms, base) -> str:
         "A seed is one of the first numbers, of the batches and of the tracker. Rates and their "
         "schedule are the config's, the latter shrunk to the number of steps."
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -12,7 +12,7 @@ from dimp_jax.checkpoints.publish import without_folders
 from dimp_jax.host import terminal
 from dimp_jax.host.machine import machine
 from dimp_jax.media.images import InputError
-from dimp_jax.studies.ablation import cost, data, fit, report, score, train
+from dimp_jax.studies.ablation import aim, cost, data, fit, report, score, train
 from dimp_jax.tracking import weights
 from dimp_jax.training import workdir
 
@@ -34,6 +34,8 @@ def train_and_score(study, args, arms, configs, sequences, console) -> None:
     )
     pool, held_out = data.pools(pooled(base), shared, study.folder, args.held_out, console)
     heads = {seed: train.fresh_heads(base, seed) for seed in seeds_of(args)}
+    variables = {group: of | heads[args.seed].get(group, {}) for group, of in shared.items()}
+    clips = aim.clips(pooled(base), variables, sequences, study.folder / "clips", console)
     points = scored_steps(args)
     waves = sorted({arm.wave for arm in arms})
 
@@ -49,6 +51,9 @@ def train_and_score(study, args, arms, configs, sequences, console) -> None:
     def done(wave, step):
         groups, states, curves = fitted(wave, step)
         record(study, groups, states, curves, held_out, pooled(base), wave, step)
+        if study.unit(f"hits {wave} {step}") is None:
+            num_iter = base.tracker.memory.init_iterations
+            study.record(f"hits {wave} {step}", aim.hits(groups, states, clips, num_iter))
         if (wave, step) == (waves[0], points[-1]):
             costs(study, args, groups, states, pool, base, shared, heads, load)
         if step == points[-1]:
