@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from dimp_jax import config as configs
+from dimp_jax.media.images import InputError
 from dimp_jax.studies import ablation
-from dimp_jax.studies.ablation import arms, report, results, score
+from dimp_jax.studies.ablation import arms, report, results, score, settings, whole
 from dimp_jax.studies.study import Study
 
 STEPS = (20, 40)
@@ -98,3 +99,54 @@ def test_nothing_yet_is_a_report_too(tmp_path):
     report.write(study, args, chosen(), {arms.BASE: configs.load("ablations/all_data")}, SEQUENCES)
     text = (tmp_path / "report.md").read_text()
     assert "Nothing is measured yet." in text and "0 of 36 runs" in text
+
+
+# ------------------------------------------------------------------------------ order, additions
+
+
+def test_waves_are_scored_early_and_at_the_end(monkeypatch, tmp_path):
+    """The first point and the last of each wave, then those between; the base's of the first."""
+    said = []
+    stub = lambda module, name, value: monkeypatch.setattr(module, name, value)
+    stub(whole, "shared_variables", lambda *_: {"params": {}, "batch_stats": {}})
+    stub(whole.data, "pools", lambda *_: (None, None))
+    stub(whole.train, "fresh_heads", lambda *_: {"params": {}, "batch_stats": {}})
+    stub(whole.train, "init_states", lambda groups, *_: groups)
+    stub(whole.fit, "fit", lambda states, groups, *_, steps, **__: ([steps] * len(groups), {}))
+    stub(whole.aim, "clips", lambda *_: {})
+    stub(whole.aim, "hits", lambda *_: {})
+    stub(whole, "record", lambda *_: None)
+    stub(whole, "costs", lambda *_: said.append("cost"))
+    stub(whole, "publish", lambda *_: said.append("publish"))
+    stub(whole.report, "write", lambda *_: said.append("report"))
+
+    def scored(study, of, configs, trained, step, sequences, console):
+        assert {score.weights_of(arm, of_study) for arm in of} <= {arm for arm, _ in trained}
+        assert {state for state, _ in trained.values()} == {step}
+        said.append((step, *(arm.name for arm in of)))
+
+    stub(whole.score, "score", scored)
+    of_study = arms.select(("initializer_only", "l2", "tracking_1", "update_none"))
+    base = configs.load("ablations/all_data")
+    of_arms = {arm.name: arms.config_of(arm, base) for arm in of_study}
+    args = ablation.Arguments(out=tmp_path, steps=60, score_at=(20, 40), seeds=1)
+    study = Study(tmp_path, "ablation", "", 0)
+    whole.train_and_score(study, args, of_study, of_arms, SEQUENCES, None)
+    first, second = (arms.BASE, "initializer_only"), ("l2",)
+    said = [each for each in said if each != "report"]
+    assert said == [
+        *((20, *first), "cost", "publish", (60, *first, "update_none")),
+        *((20, *second), "publish", (60, *second, "tracking_1")),
+        *((40, *first), (40, *second)),
+    ]
+    assert study.unit("hits 1 40") == study.unit("hits 2 60") == {}
+
+
+def test_arms_may_be_added_but_not_changed(tmp_path):
+    study = Study(tmp_path, "ablation", "", 0)
+    base = configs.load("ablations/all_data")
+    settings.check_same(study, {"one": base})
+    settings.check_same(study, {"one": base, "two": base})
+    other = configs.changed(base, {"model.predictor.num_iter": 7})
+    with pytest.raises(InputError, match=r"one had another model\.predictor\.num_iter: choose"):
+        settings.check_same(study, {"one": other})

@@ -20,8 +20,8 @@ from dimp_jax.training import workdir
 def train_and_score(study, args, arms, configs, sequences, console) -> None:
     """Does what is missing in the study's folder; writes the report whenever a part is done.
 
-    Wave by wave: all arms of one to the first of `score_at`, scored, then to the last step, scored.
-    Points between these come last.
+    Wave by wave: all arms of one to the first of `score_at`, tracked with, then to the last step,
+    tracked with. Tracking at the points between comes last; hits are counted as they are passed.
 
     Args:
       configs: {arm: `Config`}, the base first.
@@ -48,12 +48,18 @@ def train_and_score(study, args, arms, configs, sequences, console) -> None:
         options = {"steps": step, "save_every": args.save_every, "keep": points, "console": console}
         return groups, *fit.fit(states, groups, pool, pooled(base), folder, **options)
 
-    def done(wave, step):
+    def measure(wave, step):
         groups, states, curves = fitted(wave, step)
         record(study, groups, states, curves, held_out, pooled(base), wave, step)
         if study.unit(f"hits {wave} {step}") is None:
             num_iter = base.tracker.memory.init_iterations
             study.record(f"hits {wave} {step}", aim.hits(groups, states, clips, num_iter))
+        return groups, states
+
+    def done(wave, step):
+        for point in points[: points.index(step) + 1]:
+            groups, states = measure(wave, point)
+        report.write(study, args, arms, configs, sequences)
         if (wave, step) == (waves[0], points[-1]):
             costs(study, args, groups, states, pool, base, shared, heads, load)
         if step == points[-1]:
@@ -156,10 +162,10 @@ def costs(study, args, groups, states, pool, base, shared, heads, load) -> None:
 def record(study, groups, states, curves, pool, config, wave: int, step: int) -> None:
     """Stores curves and held-out losses of a wave after `step` steps, if they are not there."""
     members = [member.name for group in groups for member in group.members]
-    study.record(
-        f"curves {wave}",
-        {"members": members, **{name: values.tolist() for name, values in curves.items()}},
-    )
+    curves = {name: values.tolist() for name, values in curves.items()}
+    known = study.unit(f"curves {wave}") or {name: [] for name in curves}
+    if any(len(points) > len(known[name]) for name, points in curves.items()):
+        study.record(f"curves {wave}", {"members": members, **curves})
     key = f"held out {wave} {step}"
     if study.unit(key) is not None:
         return
