@@ -4,7 +4,7 @@ python -m dimp_jax.studies ablation --out OUT --data DEV DEV_HARD --data-dir BUI
 
 All arms share backbone and box network, and those of a seed see the same batches, features of one
 pool; heads of the classifier, filter initialiser and learned loss are trained from fresh numbers,
-all arms and seeds in one program.
+all arms and seeds together.
 """
 
 import dataclasses
