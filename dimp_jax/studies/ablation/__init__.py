@@ -113,6 +113,7 @@ def run(args: Arguments, argv, console) -> None:
     from dimp_jax.studies.ablation import report, whole  # jax, from here on
 
     made_from = settings.made_from(args, base, sequences)
+    argv = [argument for argument in argv if argument != "--report-only"]
     study = studies.open_study("ablation", given, made_from, argv)
     settings.check_same(study, configs)
     if not args.report_only:

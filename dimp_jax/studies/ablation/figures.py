@@ -29,6 +29,9 @@ def draw_differences(path, columns: dict, published: dict) -> None:
         axis.set_title(title, fontsize="medium")
         axis.set_ylim(-0.6, len(arms) - 0.3)
     axes[0].set_yticks(list(places.values()), arms)
+    figure.supxlabel(
+        "blue: the 95 % interval excludes 0; ticks: seeds; diamonds: the paper", size=9
+    )
     figure.savefig(path, dpi=110)
 
 

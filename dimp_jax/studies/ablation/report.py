@@ -38,7 +38,7 @@ def write(study, args, arms, configs, sequences) -> None:
     study.table("curves", results.curve_rows(study, arms))
     study.table("cost", costs)
     parts = [
-        *(answer(measure, of, arms, args.global_batch) for measure, of in last.items() if of),
+        *(answer(measure, of, args.global_batch) for measure, of in last.items() if of),
         state(study, args, arms, seeds, steps, sequences),
         *figure(study, last, arms),
         *tables(study, last, arms, args, configs, sequences),
@@ -54,19 +54,20 @@ def write(study, args, arms, configs, sequences) -> None:
     study.report(f"Ablations of {args.config}", parts)
 
 
-def answer(measure: str, last: dict, arms, samples: int) -> str:
+def answer(measure: str, last: dict, samples: int) -> str:
     """What can be said, in a few lines; `last`: {arm: `Measured`}, the base first."""
     base, *_ = last.values()
-    published = {arm.name: results.published(arm) for arm in arms} if measure == "AUC" else {}
     compared = {arm: result for arm, result in last.items() if result.difference is not None}
-    line = lambda of: "; ".join(difference(a, r, published.get(a)) for a, r in of.items()) or "none"
+    line = lambda of: (
+        ", ".join(f"`{arm}` {result.difference.mean:+.3f}" for arm, result in of.items()) or "none"
+    )
     told = {arm: result for arm, result in compared.items() if result.difference.told}
     others = {arm: result for arm, result in compared.items() if arm not in told}
     lines = [
         f"**{measure}**: base {base.mean:.3f} after {base.step * samples:,} samples, "
         f"{_counted(len(base.of_seeds), 'seed')}.",
-        f"* Told from it: {line(told)}.",
-        f"* Not told from it: {line(others)}.",
+        f"* Differ from it: {line(told)}.",
+        f"* Cannot be told from it: {line(others)}.",
     ]
     power = [r.difference.detectable for r in others.values() if r.difference.detectable]
     if power:
@@ -88,16 +89,16 @@ def order_lines(last) -> list[str]:
         holds = all(worse < better for worse, better in zip(values, values[1:], strict=False))
         apart = [last[arm].difference for arm in order[:-1]]
         certain = all(difference.told and difference.mean < 0 for difference in apart)
-        said = "is there" if holds and certain else "is there in the means" if holds else "is not"
+        said = (
+            "is there"
+            if holds and certain
+            else "is there in the means"
+            if holds
+            else "is not there"
+        )
         measured = ", ".join(f"{value:.3f}" for value in values)
         lines.append(f"* The paper's order {' < '.join(order)} {said}: {measured}.")
     return lines
-
-
-def difference(arm: str, result, published: float | None = None) -> str:
-    """An arm's difference as text."""
-    text = f"`{arm}` {interval(result.difference)}"
-    return text if published is None else f"{text} (published {published:+.3f})"
 
 
 def interval(apart) -> str | None:
@@ -138,7 +139,7 @@ def figure(study, last, arms) -> list[str]:
 
 
 def tables(study, last, arms, args, configs, sequences) -> list[str]:
-    """A table for each question, of each arm after the most samples."""
+    """The table of each arm after the most samples, and what the arms are about."""
     if not any(last.values()):
         return ["Nothing is measured yet."]
     base = configs[arms[0].name]
@@ -151,12 +152,12 @@ def tables(study, last, arms, args, configs, sequences) -> list[str]:
             source=source,
         )
     ]
-    rows = {arm.name: row(study, last, arm, arms, args.global_batch) for arm in arms}
+    rows = [row(study, last, arm, arms, args.global_batch) for arm in arms]
+    parts.append(markdown_table([of for of in rows if of is not None]))
     for question, about in QUESTIONS.items():
-        of = [rows[arm.name] for arm in arms[1:] if arm.question == question and rows[arm.name]]
+        of = [f"`{arm.name}`" for arm in arms[1:] if arm.question == question]
         if of:
-            parts += [f"## {question.capitalize()}", about]
-            parts.append(markdown_table([rows[arms[0].name], *of]))
+            parts.append(f"{question.capitalize()} ({', '.join(of)}): {about}")
     return parts
 
 
