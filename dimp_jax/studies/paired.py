@@ -17,7 +17,7 @@ _TWO_SIDED_95, _POWER_80 = 1.960, 0.842
 
 
 class Difference(NamedTuple):
-    """A mean difference and what can be said about it; None: too few sequences to say it."""
+    """A mean difference and what is known of it; None: one seed or sequence does not say."""
 
     mean: float
     low: float | None  # of the 95 % interval
@@ -52,7 +52,7 @@ def compare(values, *, draws: int = DRAWS, seed: int = 0) -> Difference:
     """
     values = np.asarray(values, np.float64)
     mean = float(values.mean())
-    if values.shape[1] < 2:
+    if min(values.shape) < 2:
         return Difference(mean, None, None, None)
     means = bootstrap_means(values, draws, np.random.default_rng(seed))
     tail = (1 - LEVEL) / 2
@@ -78,8 +78,6 @@ def bootstrap_means(values, draws: int, rng):
     total = np.full(draws, mean)
     for axis in (0, 1):
         count = values.shape[axis]
-        if count < 2:
-            continue
         deviations = (values.mean(1 - axis) - mean) * math.sqrt(count / (count - 1))
         shares = rng.multinomial(count, np.full(count, 1 / count), draws) / count
         total += shares @ deviations

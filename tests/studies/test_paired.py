@@ -42,7 +42,8 @@ def test_a_constant_difference_has_no_interval():
     found = paired.compare(np.full((3, 5), 0.02))
     np.testing.assert_allclose(found, (0.02, 0.02, 0.02, 0.0), atol=1e-12)
     assert found.told
-    assert paired.compare([[0.1], [0.3]]) == (pytest.approx(0.2), None, None, None)
+    for of_one in ([[0.1], [0.3]], [[0.1, 0.3]]):
+        assert paired.compare(of_one) == (pytest.approx(0.2), None, None, None)
 
 
 def test_the_interval_is_that_of_the_normal_distribution():
