@@ -47,10 +47,9 @@ def stepper(config: Config, batch_size: int):
     """(function of nothing that does the next step, operations of a step)."""
     batch = jax.tree.map(jnp.asarray, noise_samples(config, batch_size))
     state = steps.init_state(dimp.init_variables(config.model, jax.random.key(0)), config)
-    step = steps.make_train_step(config)
-    with plain_convolutions():
-        flops = count_flops(step, state, batch)
-    jitted = jax.jit(step, donate_argnums=0)
+    with plain_convolutions():  # a step of its own: jax keeps what it has traced
+        flops = count_flops(steps.make_train_step(config), state, batch)
+    jitted = jax.jit(steps.make_train_step(config), donate_argnums=0)
     box = [state]
 
     def run():
