@@ -15,9 +15,12 @@ def operands(size, inputs, features, kernel):
 
 
 @pytest.mark.parametrize("padding", ["torch", "same", "valid"])
-@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (7, 2), (5, 1)])
-def test_gradients(kernel, stride, padding):
-    x, weights = operands(12, 3, 4, kernel)
+@pytest.mark.parametrize(
+    ("kernel", "stride", "inputs"), [(3, 1, 3), (7, 2, 3), (3, 2, 16), (5, 1, 16)]
+)
+def test_gradients(kernel, stride, inputs, padding):
+    """Of few channels by patches, of more by taps."""
+    x, weights = operands(12, inputs, 4, kernel)
     pads = window.pad_amounts(x.shape[1:3], kernel, stride, padding)
     run = lambda conv: jax.value_and_grad(
         lambda x, w: jnp.sum(jnp.sin(conv(x, w, stride, pads))), argnums=(0, 1)

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 
 from dimp_jax.models.convolutions.window import shifted
 
+FEW_CHANNELS = 16
+
 
 def convolve(x, kernel, stride: int, pads, precision=None):
     """x [N, H, W, I], kernel [k, k, I, O]."""
@@ -53,7 +55,12 @@ _convolve_cpu.defvjp(_forward, _backward)
 
 
 def kernel_gradient(x, cotangent, k: int, stride: int, pads, precision=None):
-    """Gradient of `convolve` for its kernel [k, k, I, O], one matmul a tap."""
+    """Gradient of `convolve` for its kernel [k, k, I, O].
+
+    One matmul a tap; of few channels, whose matmuls would be thin, one an image of all its patches.
+    """
+    if x.shape[-1] < FEW_CHANNELS:
+        return _gradient_by_patches(x, cotangent, k, stride, pads, precision)
     seen, features = shifted(x, k, stride, pads), cotangent.shape[-1]
     flat = cotangent.reshape(-1, features)
     contract_cells = (((0,), (0,)), ((), ()))
@@ -63,3 +70,20 @@ def kernel_gradient(x, cotangent, k: int, stride: int, pads, precision=None):
         for b in range(k)
     ]
     return jnp.stack(taps).reshape(k, k, -1, features)
+
+
+def _gradient_by_patches(x, cotangent, k, stride, pads, precision):
+    inputs, features = x.shape[-1], cotangent.shape[-1]
+
+    def add_image(total, image):
+        x, cotangent = image
+        seen = shifted(x[None], k, stride, pads)
+        patches = jnp.concatenate([seen(a, b)[0] for a in range(k) for b in range(k)], axis=-1)
+        flat = patches.reshape(-1, k * k * inputs)
+        return total + jnp.matmul(
+            flat.T, cotangent.reshape(-1, features), precision=precision
+        ), None
+
+    zero = jnp.zeros((k * k * inputs, features), cotangent.dtype)
+    total, _ = jax.lax.scan(add_image, zero, (x, cotangent))
+    return total.reshape(k, k, inputs, features)
