@@ -30,14 +30,13 @@ def pays(x) -> bool:
 
 
 def transform_kernel(kernel) -> dict:
-    """A kernel [3, 3, I, O] for `convolve_transformed`: 16 matrices [I, O], by number.
+    """A kernel [3, 3, I, O] for `convolve_transformed`: of each column of a tile [4, I, O].
 
     Apart, because XLA's CPU backend would copy a slice of one array in each call. In numpy.
     """
     wide = np.asarray(kernel, np.float64)
-    found = np.einsum("ai,bj,ijco->abco", KERNEL, KERNEL, wide, optimize=True)
-    flat = found.astype(kernel.dtype).reshape(-1, *kernel.shape[2:])
-    return {f"{index:02d}": np.ascontiguousarray(part) for index, part in enumerate(flat)}
+    found = np.einsum("ai,bj,ijco->baco", KERNEL, KERNEL, wide, optimize=True)
+    return {str(column): part for column, part in enumerate(found.astype(kernel.dtype))}
 
 
 def convolve_transformed(x, transformed: dict, precision=None):
@@ -74,13 +73,11 @@ def _backward(precision, residuals, cotangent):
 
     def add_image(total, image):
         x, cotangent = image
-        seen, wanted = _image_tiles(x), _output_tiles(cotangent)
-        products = [
-            jnp.matmul(a.T, b, precision=precision) for a, b in zip(seen, wanted, strict=True)
-        ]
+        pairs = zip(_image_tiles(x), _output_tiles(cotangent), strict=True)
+        products = [jnp.matmul(a.swapaxes(1, 2), b, precision=precision) for a, b in pairs]
         return total + jnp.stack(products), _convolve_image(cotangent, turned, precision)
 
-    zero = jnp.zeros((TILE_IN**2, *kernel.shape[2:]), kernel.dtype)
+    zero = jnp.zeros((TILE_IN, TILE_IN, *kernel.shape[2:]), kernel.dtype)
     grad_weights, grad_x = jax.lax.scan(add_image, zero, (x, cotangent))
     (grad_kernel,) = jax.linear_transpose(_transform, kernel)(grad_weights)
     return grad_x, grad_kernel
@@ -94,51 +91,50 @@ def _each_image(function, x):
 
 
 def _transform(kernel):
-    """[16, I, O] of a kernel [3, 3, I, O]."""
-    rows = _combine(KERNEL, kernel)
-    return jnp.concatenate([jnp.stack(_combine(KERNEL, row)) for row in rows])
+    """[4, 4, I, O] by column and row of a tile, of a kernel [3, 3, I, O]."""
+    rows = jnp.stack(_combine(KERNEL, kernel), axis=1)
+    return jnp.stack(_combine(KERNEL, rows))
 
 
 def _convolve_image(image, weights, precision):
-    """[H, W, O] of an image [H, W, I] and 16 matrices [I, O]."""
+    """[H, W, O] of an image [H, W, I] and four [4, I, O]."""
     height, width, _ = image.shape
     tiles_y, tiles_x = -(-height // TILE), -(-width // TILE)
     products = [
-        jnp.matmul(seen, weights[index], precision=precision).reshape(tiles_y, tiles_x, -1)
-        for index, seen in enumerate(_image_tiles(image))
+        jnp.matmul(seen, weights[column], precision=precision)
+        for column, seen in enumerate(_image_tiles(image))
     ]
-    of_column = [_combine(OUTPUTS, products[i::TILE_IN]) for i in range(TILE_IN)]
-    rows = []
-    for column in zip(*of_column, strict=True):  # the upper or the lower row of all tiles
-        row = jnp.stack(_combine(OUTPUTS, column), axis=2)
-        rows.append(row.reshape(tiles_y, tiles_x * TILE, -1))
-    out = jnp.stack(rows, axis=1).reshape(tiles_y * TILE, tiles_x * TILE, -1)
-    return out[:height, :width]
+    along_y = [jnp.stack(_combine(OUTPUTS, column)) for column in _apart(products)]
+    out = jnp.stack(_combine(OUTPUTS, along_y), axis=2)  # [2, tiles, 2, O]
+    out = out.reshape(TILE, tiles_y, tiles_x * TILE, -1).swapaxes(0, 1)
+    return out.reshape(tiles_y * TILE, tiles_x * TILE, -1)[:height, :width]
 
 
 def _image_tiles(image):
-    """The transformed tiles of an image [H, W, I]: 16 arrays [tiles, I]."""
+    """The transformed tiles of an image [H, W, I]: of each of their columns [4, tiles, I]."""
     height, width, inputs = image.shape
     tiles_y, tiles_x = -(-height // TILE), -(-width // TILE)
     ends = tiles_y * TILE - height + 1, tiles_x * TILE - width + 1
     image = jnp.pad(image, ((1, ends[0]), (1, ends[1]), (0, 0)))
-    tiles = []
     along_y = [image[i : i + (tiles_y - 1) * TILE + 1 : TILE] for i in range(TILE_IN)]
-    for row in _combine(IMAGE, along_y):
-        along_x = [row[:, i : i + (tiles_x - 1) * TILE + 1 : TILE] for i in range(TILE_IN)]
-        tiles += [seen.reshape(-1, inputs) for seen in _combine(IMAGE, along_x)]
-    return tiles
+    rows = _apart(jnp.stack(_combine(IMAGE, along_y)))
+    along_x = [rows[:, :, i : i + (tiles_x - 1) * TILE + 1 : TILE] for i in range(TILE_IN)]
+    return [seen.reshape(TILE_IN, -1, inputs) for seen in _combine(IMAGE, along_x)]
 
 
 def _output_tiles(cotangent):
-    """The cotangents of the products, 16 arrays [tiles, O], from that of [H, W, O]."""
+    """The cotangents of the products, of each column [4, tiles, O], from that of [H, W, O]."""
     height, width, features = cotangent.shape
     cotangent = jnp.pad(cotangent, ((0, -height % TILE), (0, -width % TILE), (0, 0)))
-    tiles = []
-    for row in _combine(OUTPUTS.T, [cotangent[i::TILE] for i in range(TILE)]):
-        along_x = _combine(OUTPUTS.T, [row[:, i::TILE] for i in range(TILE)])
-        tiles += [wanted.reshape(-1, features) for wanted in along_x]
-    return tiles
+    rows = _combine(OUTPUTS.T, [cotangent[i::TILE] for i in range(TILE)])
+    rows = _apart(jnp.stack(rows))
+    columns = _combine(OUTPUTS.T, [rows[:, :, i::TILE] for i in range(TILE)])
+    return [wanted.reshape(TILE_IN, -1, features) for wanted in columns]
+
+
+def _apart(values):
+    """Keeps XLA from computing `values` anew in every use: half the time to compile, and to run."""
+    return jax.lax.optimization_barrier(values)
 
 
 def _combine(matrix, parts):
