@@ -67,6 +67,13 @@ def functions_of(study, own, runs, config) -> list[str]:
             "`functions.csv`.\n\n![functions](functions.png)"
         )
         sections.append(_maps(study, with_functions, config))
+    if functions.own_arrays(own.config):
+        figures.own(study.folder / "own.png", own)
+        sections.append(
+            "## Learned arrays of its own\n\nThose that its solver and objective have beside "
+            "label, mask and weight, learned and initial (of arrays per iteration, the last).\n\n"
+            "![own arrays](own.png)"
+        )
     deviations = functions.deviation_rows(latest)
     if deviations:
         sections.append(
