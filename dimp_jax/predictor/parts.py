@@ -103,5 +103,6 @@ def check_imported(config, where) -> None:
         module = name.partition(":")[0]
         if module not in sys.modules:
             raise ValueError(
-                f"{where}: its predictor is made with {name}: import {module} first if you trust it"
+                f"{where}: its predictor is made with {name}: import {module} first if you trust "
+                "it (commands do for a CONFIG that names it)"
             )

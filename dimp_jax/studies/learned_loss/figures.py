@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
 from dimp_jax.models.dimp import STRIDE_PX
-from dimp_jax.studies.learned_loss.functions import last_iteration, own_arrays
+from dimp_jax.studies.learned_loss.functions import distances, last_iteration, own_arrays
 from dimp_jax.training.figures import draw_functions, legend, legend_below, loss_functions, panels
 
 DPI = 110
@@ -66,9 +66,11 @@ def own(path, loss) -> None:
         value, initial = last_iteration(loss.config, loss.params, name), loss.initial[name]
         axis.set_title(name)
         if value.ndim == 1:
-            axis.plot(initial, "--", color="0.6", label="initial")
-            axis.plot(value, color="C0", label="learned")
-            axis.set_xlabel("index")
+            cells = distances(loss, name)
+            places = range(len(value)) if cells is None else cells
+            axis.plot(places, initial, "--", color="0.6", label="initial")
+            axis.plot(places, value, color="C0", label="learned")
+            axis.set_xlabel("index" if cells is None else "distance to the target centre (cells)")
             continue
         change = (value - initial).reshape(-1, value.shape[-1])
         most = np.abs(change).max() or 1.0

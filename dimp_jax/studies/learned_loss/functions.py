@@ -192,12 +192,12 @@ def deviation_rows(losses) -> list[dict]:
         for part in own_arrays(loss.config):
             initial_value = loss.initial[part]
             for iteration, value in enumerate(loss.params[part].reshape(-1, *initial_value.shape)):
-                change = deviation((value - initial_value).ravel(), _distances(loss, part))
+                change = deviation((value - initial_value).ravel(), distances(loss, part))
                 rows.append(_which(loss, iteration) | {"part": part} | change)
     return rows
 
 
-def _distances(loss, part):
+def distances(loss, part):
     """[num_bins] of an array that is a function of the distance, as the maps are, else None."""
     count = loss.config.num_bins
     is_function = loss.initial[part].shape == (count,)

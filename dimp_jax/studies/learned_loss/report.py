@@ -67,13 +67,6 @@ def functions_of(study, own, runs, config) -> list[str]:
             "`functions.csv`.\n\n![functions](functions.png)"
         )
         sections.append(_maps(study, with_functions, config))
-    if functions.own_arrays(own.config):
-        figures.own(study.folder / "own.png", own)
-        sections.append(
-            "## Learned arrays of its own\n\nThose that its solver and objective have beside "
-            "label, mask and weight, learned and initial (of arrays per iteration, the last).\n\n"
-            "![own arrays](own.png)"
-        )
     deviations = functions.deviation_rows(latest)
     if deviations:
         sections.append(
@@ -81,6 +74,13 @@ def functions_of(study, own, runs, config) -> list[str]:
             "is, the root of the sum of squares over the bins (L2), and the distance within which "
             "half of that sum lies. All steps: `deviations.csv`.\n\n"
             + markdown_table(_compact(deviations))
+        )
+    if functions.own_arrays(own.config):
+        figures.own(study.folder / "own.png", own)
+        sections.append(
+            "Learned arrays that its solver and objective have beside label, mask and weight, as "
+            "learned and initially (of arrays per iteration, the last).\n\n"
+            "![own arrays](own.png)"
         )
     sections.append(
         "## Numbers\n\nThe step length is a factor of the exact line search, lambda the weight of "
