@@ -39,29 +39,16 @@ def load(name_or_path):
     # Imported here so that `import dimp_jax` costs nothing.
     from dimp_jax import config as configs
     from dimp_jax.checkpoints import shipped, store, torch_file, weights_file
+    from dimp_jax.predictor import parts
     from dimp_jax.tracking import tracker
 
     path = Path(name_or_path)
     is_checkpoint = path.is_dir() or path.suffix in (weights_file.SUFFIX, *torch_file.SUFFIXES)
     if is_checkpoint and not shipped.is_shipped(name_or_path):
         config = configs.from_dict(configs.Config, store.read_card(path)["config"])
-        _check_known_code(config.model.predictor, path)
+        parts.check_imported(config.model.predictor, path)
         # With its folder: a bare name could be that of shipped weights.
         config = dataclasses.replace(config, checkpoint=str(path.absolute()))
     else:
         config = configs.load(str(name_or_path))
     return tracker.build(config)
-
-
-def _check_known_code(predictor, path):
-    """Raises ValueError if a checkpoint's config names code that nobody has imported."""
-    import sys
-
-    from dimp_jax.predictor import parts
-
-    for name in parts.of_others(predictor):
-        module = name.partition(":")[0]
-        if module not in sys.modules:
-            raise ValueError(
-                f"{path}: its predictor is made with {name}: import {module} first if you trust it"
-            )

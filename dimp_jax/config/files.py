@@ -7,6 +7,7 @@ ship with the package, `load("path/to/mine.py")` any other.
 import dataclasses
 import difflib
 import runpy
+import sys
 import typing
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def shipped_names() -> list[str]:
 def load(name_or_path: str) -> Config:
     """Loads a shipped config by name ("dimp18", "ablations/no_label") or any file by path.
 
+    What lies beside a file that does not ship can be imported from then on, the file itself, too.
+
     Raises:
       FileNotFoundError: neither a shipped name (the near matches are listed) nor a file.
       ValueError: the file has no `get_config`, or it does not return a `Config`.
@@ -67,6 +70,9 @@ def load(name_or_path: str) -> Config:
         raise FileNotFoundError(
             f"no config {name_or_path!r}: expected a .py file or one of: {', '.join(near)}"
         )
+    beside = str(path.resolve().parent)
+    if not path.resolve().is_relative_to(config_dir()) and beside not in sys.path:
+        sys.path.append(beside)  # parts of one's own, "module:function", may lie there
     module = runpy.run_path(str(path))
     if "get_config" not in module:
         raise ValueError(f"{path}: a config file must define get_config() -> Config")

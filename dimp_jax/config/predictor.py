@@ -46,10 +46,17 @@ class PredictorConfig:
     truncate_every: int = 1  # iterations; "truncated" only
     implicit_iterations: int = 100  # conjugate gradients; "implicit" only
     implicit_tolerance: float = 1e-5
-    # Learned scalars of the solver or of the objective beside the usual ones: name, initial value.
-    solver_parameters: tuple[tuple[str, float], ...] = ()
-    objective_parameters: tuple[tuple[str, float], ...] = ()
+    # Learned parameters of the solver or of the objective beside the usual ones: name, and a number
+    # to begin with, or the "module:function" that makes an array of this config.
+    solver_parameters: tuple[tuple[str, float | str], ...] = ()
+    objective_parameters: tuple[tuple[str, float | str], ...] = ()
+    # What is not learned: keyword arguments of these parts.
+    solver_options: tuple[tuple[str, int | float | str], ...] = ()
+    objective_options: tuple[tuple[str, int | float | str], ...] = ()
+    adjoint_options: tuple[tuple[str, int | float | str], ...] = ()
     learned: LearnedParts = LearnedParts()
+    # The same for solver_parameters and objective_parameters, which are "shared" otherwise.
+    learned_own: tuple[tuple[str, PartMode], ...] = ()
 
     num_iter: int = 5  # iterations in training; the tracker has its own counts
     num_bins: int = 100  # triangular distance basis of label, mask and spatial weight

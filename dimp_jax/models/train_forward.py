@@ -85,7 +85,7 @@ def _predictor(config, remat_solver: bool):
         raise ValueError(
             f"parallel.remat_solver with predictor.adjoint={config.adjoint!r}: expected 'unrolled'"
         )
-    return dataclasses.replace(config, adjoint="checkpointed")
+    return dataclasses.replace(config, adjoint="checkpointed", adjoint_options=())
 
 
 def forward(net: DiMP, variables, batch: Batch, *, train: bool, remat_solver: bool = False):

@@ -38,6 +38,15 @@ class Samples(NamedTuple):
         return tuple(score_size(cells, self.filter_cells) for cells in self.feat.shape[1:3])
 
 
+def learned_maps(params, samples: Samples, config):
+    """Label, mask and weight on the score grid, and the basis [N, S, S, num_bins] of the distance
+    to the target with which any other function of it that is learned can be evaluated."""
+    center = target_center_yx(samples.box_xywh, samples.stride_px, samples.filter_cells)
+    basis = distance_basis(center, samples.score_hw, config.num_bins, config.bin_width_cells)
+    maps = target_maps(params, basis, samples.weight, mask_activation=config.mask_activation)
+    return maps, basis
+
+
 def least_squares(residual_fn):
     """The objective ``L(x) = |r(x)|^2``, with ``g = J^T r`` and ``B = J^T J``.
 
@@ -71,9 +80,7 @@ def regularization(params, config):
 
 def hinge(params, samples: Samples, config):
     """DiMP's residual with learned label, mask and spatial weight (paper, eqs. 1-2)."""
-    center = target_center_yx(samples.box_xywh, samples.stride_px, samples.filter_cells)
-    basis = distance_basis(center, samples.score_hw, config.num_bins, config.bin_width_cells)
-    maps = target_maps(params, basis, samples.weight, mask_activation=config.mask_activation)
+    maps, _ = learned_maps(params, samples, config)
     return least_squares(
         functools.partial(
             dimp_residual,

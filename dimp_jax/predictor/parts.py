@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import sys
 
 from dimp_jax.predictor import adjoints, objectives
 from dimp_jax.predictor.solvers.conjugate_gradient import conjugate_gradient
@@ -28,6 +29,7 @@ ADJOINTS = {
     "implicit": adjoints.implicit,
 }
 FIELDS = {"solver": SOLVERS, "objective": OBJECTIVES, "adjoint": ADJOINTS}
+PARAMETERS = ("solver_parameters", "objective_parameters")
 
 
 def find(field: str, name: str, ours: dict):
@@ -61,6 +63,10 @@ def check_names(config) -> None:
         name = getattr(config, field)
         if name not in ours:
             _check_form(field, name, ours)
+    for field in PARAMETERS:
+        for _, initial in getattr(config, field):
+            if isinstance(initial, str):
+                _check_form(field, initial, {})
 
 
 def _check_form(field, name, ours):
@@ -74,10 +80,29 @@ def _check_form(field, name, ours):
 
 
 def _expected(ours):
-    return f"expected one of {', '.join(ours)}, or module:function"
+    named = f"one of {', '.join(ours)}," if ours else "a number"
+    return f"expected {named} or module:function"
 
 
 def of_others(config) -> tuple[str, ...]:
     """The "module:function" names of a `PredictorConfig`: code that using it would import."""
-    names = (getattr(config, field) for field in FIELDS)
-    return tuple(name for name in names if ":" in name)
+    names = [getattr(config, field) for field in FIELDS]
+    names += [initial for field in PARAMETERS for _, initial in getattr(config, field)]
+    return tuple(name for name in names if isinstance(name, str) and ":" in name)
+
+
+def check_imported(config, where) -> None:
+    """Refuses the `PredictorConfig` of a checkpoint that names code nobody has imported.
+
+    A checkpoint is data, and must not run code by itself.
+
+    Raises:
+      ValueError: it does; `where` is the checkpoint, for people.
+    """
+    for name in of_others(config):
+        module = name.partition(":")[0]
+        if module not in sys.modules:
+            raise ValueError(
+                f"{where}: its predictor is made with {name}: import {module} first if you trust "
+                "it (commands do for a CONFIG that names it)"
+            )

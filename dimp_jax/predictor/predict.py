@@ -3,10 +3,12 @@
 import functools
 import inspect
 import math
+import typing
 
 import jax
 import jax.numpy as jnp
 
+from dimp_jax.config.predictor import PartMode
 from dimp_jax.predictor import parts
 from dimp_jax.predictor.objectives import Samples
 from dimp_jax.predictor.solve import Solve, at_iteration
@@ -24,19 +26,36 @@ def init_params(config):
       config: `PredictorConfig`.
 
     Returns:
-      dict: label, mask, weight [num_bins]; log_step_length, filter_reg [] and what
-      `solver_parameters` and `objective_parameters` name []. A part that is learned per iteration
-      has a leading [num_iter].
+      dict: label, mask, weight [num_bins]; log_step_length, filter_reg [] and `own_parameters`.
+      A part that is learned per iteration has a leading [num_iter].
 
     Raises:
-      ValueError: a part that does not exist, or a parameter's name that is taken.
+      ValueError: a part that does not exist, a parameter's name that is taken, or a mode of one
+        that is none.
     """
     parts.check_names(config)
+    _check_own(config)
     values = initial_values(config)
-    for name in LEARNED_PARTS:
-        if name in values and getattr(config.learned, name) == "per_iteration":
+    for name in values:
+        if mode_of(config, name) == "per_iteration":
             values[name] = jnp.stack([values[name]] * config.num_iter)
     return values
+
+
+def own_parameters(config) -> dict:
+    """Name and initial value, a number or "module:function", of what the parts of a
+    `PredictorConfig` learn beside `LEARNED_PARTS`."""
+    return dict((*config.objective_parameters, *config.solver_parameters))
+
+
+def is_number(config, name: str) -> bool:
+    """Whether a parameter is one number, or one for each iteration."""
+    return initial_values(config)[name].ndim == 0
+
+
+def mode_of(config, name: str) -> PartMode:
+    """How a parameter is learned."""
+    return dict(config.learned_own).get(name, getattr(config.learned, name, "shared"))
 
 
 def initial_values(config):
@@ -53,15 +72,31 @@ def initial_values(config):
         "log_step_length": jnp.float32(math.log(config.init_step_length)),
         "filter_reg": jnp.float32(config.init_filter_reg),
     }
-    more = dict(config.objective_parameters) | dict(config.solver_parameters)
-    for name in more:
-        if name in scalars or name in maps or name in SOLVER_ARGUMENTS:
+    for name, initial in own_parameters(config).items():
+        if isinstance(initial, str):
+            initial = parts.find(f"parameter {name}", initial, {})(config)
+        scalars[name] = jnp.asarray(initial, jnp.float32)
+    return scalars if config.objective in WITHOUT_MAPS else maps | scalars
+
+
+def _check_own(config):
+    """Raises ValueError for a name among `own_parameters` and options that stands for two things,
+    and for a mode of `learned_own` that is none, or of no parameter."""
+    own = (*config.objective_parameters, *config.solver_parameters)
+    names = [name for name, _ in (*own, *config.solver_options)]
+    for name in names:
+        if name in (*LEARNED_PARTS, *SOLVER_ARGUMENTS) or names.count(name) > 1:
             raise ValueError(
                 f"predictor parameter {name!r}: the name is taken by the loss or the solver; "
-                "choose another one in solver_parameters or objective_parameters"
+                "choose another one in solver_parameters, objective_parameters or solver_options"
             )
-    scalars |= {name: jnp.float32(value) for name, value in more.items()}
-    return scalars if config.objective in WITHOUT_MAPS else maps | scalars
+    for name, mode in config.learned_own:
+        if name not in dict(own) or mode not in typing.get_args(PartMode):
+            raise ValueError(
+                f"predictor.learned_own: {name!r} {mode!r}: expected one of "
+                f"{', '.join(dict(own)) or 'the parameters of your own (there are none)'} "
+                f"and one of {', '.join(typing.get_args(PartMode))}"
+            )
 
 
 def adapt_params(params, config):
@@ -85,7 +120,7 @@ def adapt_params(params, config):
     adapted = {}
     for name, initial in wanted.items():
         value = params.get(name, initial)
-        mode = getattr(config.learned, name, "shared")
+        mode = mode_of(config, name)
         more_axes = jnp.ndim(value) - (jnp.ndim(initial) - (mode == "per_iteration"))
         if mode == "per_iteration":
             stack = jnp.asarray(value) if more_axes else jnp.asarray(value)[None]
@@ -105,8 +140,8 @@ def effective_params(params, config):
     """The parameters as the solve uses them: some fixed, some back at their initial values."""
     initial = initial_values(config)
     effective = dict(params)
-    for name in LEARNED_PARTS:
-        mode = getattr(config.learned, name)
+    for name in (*LEARNED_PARTS, *own_parameters(config)):
+        mode = mode_of(config, name)
         if name in params and mode == "initial":
             effective[name] = initial[name].astype(params[name].dtype)
         elif name in params and mode == "fixed":
@@ -124,10 +159,14 @@ def objective_of(params, samples: Samples, config):
       ValueError: there is no such objective.
     """
     make = parts.find("objective", config.objective, parts.OBJECTIVES)
+    options = dict(config.objective_options)
+    _check_arguments(config.objective, make, dict.fromkeys(options, "objective_options"))
+    make = functools.partial(make, **options)
+    used = ("label", "mask", "weight", "filter_reg", *dict(config.objective_parameters))
     each = {
         name: params[name]
-        for name in ("label", "mask", "weight", "filter_reg")
-        if name in params and getattr(config.learned, name) == "per_iteration"
+        for name in used
+        if name in params and mode_of(config, name) == "per_iteration"
     }
     if not each:
         return make(params, samples, config)  # the maps are made once, outside the loop
@@ -163,7 +202,10 @@ def optimize_filter(
     samples = Samples(feat, box_xywh, sample_weight, stride_px, filt.shape[0])
     solver = parts.find("solver", config.solver, parts.SOLVERS)
     params = effective_params(params, config)
-    given = {name: params[name] for name, _ in config.solver_parameters}
+    own = {name: params[name] for name, _ in config.solver_parameters}
+    options = dict(config.solver_options)
+    given = dict.fromkeys(SOLVER_ARGUMENTS, "solver")
+    given |= dict.fromkeys(own, "solver_parameters") | dict.fromkeys(options, "solver_options")
     _check_arguments(config.solver, solver, given)
     # Ours name their precision; this is for parts of other packages.
     with jax.default_matmul_precision("highest"):
@@ -174,31 +216,33 @@ def optimize_filter(
             step_length=jnp.exp(params["log_step_length"]),
             damping=config.alpha_eps,
             adjoint=_adjoint(config),
-            **given,
+            **own,
+            **options,
         )
 
 
 def _adjoint(config):
     """The adjoint that the config names, with its options."""
     adjoint = parts.find("adjoint", config.adjoint, parts.ADJOINTS)
+    options = dict(config.adjoint_options)
+    _check_arguments(config.adjoint, adjoint, dict.fromkeys(options, "adjoint_options"))
     if config.adjoint == "truncated":
-        return functools.partial(adjoint, every=config.truncate_every)
+        options = {"every": config.truncate_every} | options
     if config.adjoint == "implicit":
-        return functools.partial(
-            adjoint,
-            max_iterations=config.implicit_iterations,
-            tolerance=config.implicit_tolerance,
-        )
-    return adjoint
+        options = {
+            "max_iterations": config.implicit_iterations,
+            "tolerance": config.implicit_tolerance,
+        } | options
+    return functools.partial(adjoint, **options)
 
 
-def _check_arguments(name, solver, given):
-    taken = inspect.signature(solver).parameters
+def _check_arguments(name, function, given):
+    """Raises ValueError unless `function` takes the arguments `given`: {name: field it is from}."""
+    taken = inspect.signature(function).parameters
     if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
         return
-    for argument in (*SOLVER_ARGUMENTS, *given):
+    for argument, field in given.items():
         if argument not in taken:
-            field = "solver_parameters" if argument in given else "solver"
             raise ValueError(
                 f"predictor.{field}: {name} has no argument {argument!r}, which it is given; "
                 f"it takes {', '.join(taken)}"

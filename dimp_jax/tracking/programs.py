@@ -109,7 +109,8 @@ def _functions(model: ModelConfig, tracker: TrackerConfig) -> Programs:
     uses_iou = tracker.refine.method != "scale_search"
     averages = tracker.memory.update == "moving_average"
     crop_px = tracker.crop_size_px
-    predictor = dataclasses.replace(model.predictor, adjoint="unrolled")  # nothing passes back
+    # Nothing passes back.
+    predictor = dataclasses.replace(model.predictor, adjoint="unrolled", adjoint_options=())
 
     def apply(params, *args, method):
         return net.apply({"params": params}, *args, method=method)

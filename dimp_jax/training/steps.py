@@ -13,7 +13,7 @@ from dimp_jax.models.feature_maps import FeatureMaps
 from dimp_jax.models.train_forward import Batch, forward
 from dimp_jax.predictor.correlation import score_size
 from dimp_jax.predictor.objectives import regularization
-from dimp_jax.predictor.predict import effective_params
+from dimp_jax.predictor.predict import effective_params, init_params, is_number, own_parameters
 from dimp_jax.predictor.target_maps import gaussian_label, label_density
 from dimp_jax.training import losses, optim
 
@@ -60,9 +60,11 @@ def make_train_step(config: Config, axis_name: str | None = None):
       A function of a `TrainState` and a `Sample` of arrays [B, ...]; metrics are scalars:
       "loss", "loss/<term>" weighted, "grad_norm" before clipping, "grad_norm/<module>", and
       "predictor/step_length" and "predictor/regularization" as this step used them (means over
-      iterations), and of the adjoint "implicit" "predictor/optimality": the mean over the batch of
-      `Solve.optimality`, without which nobody should trust that gradient. A state after a step
-      whose loss was not finite is of no use: `first_non_finite` says why.
+      iterations), "predictor/<name>" of learned numbers of one's own, "predictor/<name>/change" of
+      arrays (root mean square distance from the initial one), and of the adjoint "implicit"
+      "predictor/optimality": the mean over the batch of `Solve.optimality`, without which nobody
+      should trust that gradient. A state after a step whose loss was not finite is of no use:
+      `first_non_finite` says why.
 
     Raises:
       ValueError: when traced: a batch that does not divide into the micro-batches, crops that are
@@ -237,8 +239,16 @@ def _loss_metrics(terms, others):
 
 def _predictor_metrics(params, config):
     """As the iterations use them; the mean over the iterations that have their own."""
-    predictor = effective_params(params["predictor"], config.model.predictor)
-    return {
+    config = config.model.predictor
+    predictor, initial = effective_params(params["predictor"], config), init_params(config)
+    metrics = {
         "predictor/step_length": jnp.mean(jnp.exp(predictor["log_step_length"])),
-        "predictor/regularization": jnp.mean(regularization(predictor, config.model.predictor)),
+        "predictor/regularization": jnp.mean(regularization(predictor, config)),
     }
+    for name in own_parameters(config):
+        if is_number(config, name):
+            metrics[f"predictor/{name}"] = jnp.mean(predictor[name])
+        else:
+            change = jnp.sqrt(jnp.mean((predictor[name] - initial[name]) ** 2))
+            metrics[f"predictor/{name}/change"] = change
+    return metrics

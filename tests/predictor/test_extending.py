@@ -1,7 +1,8 @@
-"""docs/extending.md: its code blocks run as they are written."""
+"""docs/extending.md: its code blocks run as they are written, and its commands are understood."""
 
 import dataclasses
 import importlib
+import json
 import re
 import sys
 
@@ -12,29 +13,40 @@ import pytest
 
 from dimp_jax import config as configs
 from dimp_jax.config.training import OptimConfig
+from dimp_jax.evaluation import command as evaluation
 from dimp_jax.predictor.objectives import Samples
-from dimp_jax.predictor.predict import init_params, optimize_filter
+from dimp_jax.predictor.predict import adapt_params, init_params, optimize_filter
+from dimp_jax.studies import __main__ as studies
+from dimp_jax.studies import learned_loss
+from dimp_jax.studies.convergence import arms
+from dimp_jax.studies.learned_loss import figures as study_figures
+from dimp_jax.studies.learned_loss import functions, sensitivity
+from dimp_jax.studies.metagradient import measure as metagradient
+from dimp_jax.training import command as training
 from dimp_jax.training import steps
-from tests.predictor.test_predict import problem
+from tests.predictor.test_predict import C, problem
 from tests.support import ROOT, small_training
 from tests.support.small_training import tiny_network  # noqa: F401  (a fixture)
 
 PAGE = ROOT / "docs" / "extending.md"
+COMMAND = re.compile(r"^    (python .*)$", re.MULTILINE)
 BLOCK = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
-    """The modules of the page in a folder on the path; returns the path of its config file."""
+    """The config of the page, from a folder with its files; its parts fit the tests' features."""
     text = PAGE.read_text(encoding="utf-8")
     blocks = BLOCK.findall(text)
     assert len(blocks) == text.count("```python"), "a block does not say which file it is of"
     for name, code in blocks:
         with (tmp_path / name).open("a", encoding="utf-8") as file:
             file.write(code)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path / "my_config.py"
-    for name in ("my_parts", "use"):
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    config = configs.load(str(tmp_path / "my_config.py"))  # what lies beside it is found
+    importlib.import_module("my_parts").CHANNELS = C
+    yield config
+    for name in ("my_parts", "my_config", "use"):
         sys.modules.pop(name, None)
 
 
@@ -48,7 +60,7 @@ def test_a_solve_with_the_parts_of_the_page(page):
         solve = optimize_filter(params, filt, feat, box, weight, config, num_iter=6)
         return jnp.sum(solve.last**2), solve
 
-    exact = dataclasses.replace(config, adjoint="unrolled")
+    exact = dataclasses.replace(config, adjoint="unrolled", adjoint_options=())
     run = jax.jit(
         lambda p, w: [jax.grad(end, (0, 1), has_aux=True)(p, w, c) for c in (config, exact)]
     )
@@ -62,22 +74,96 @@ def test_a_solve_with_the_parts_of_the_page(page):
     assert 0 < abs(grads["first_share"]) < abs(whole["first_share"])
     # The page's residual is Huber's: squared it grows as the error, far away.
     objective = importlib.import_module("my_parts").huber
-    samples = Samples(feat, box, weight, stride_px=16, filter_cells=2)
+    samples = Samples(feat, box, weight, stride_px=16, filter_cells=filt.shape[0])
     loss = lambda scale: objective(params, samples, config)(scale * filt).loss
     data = lambda scale: loss(scale) - params["filter_reg"] ** 2 * (scale * filt**2).sum() * scale
     np.testing.assert_allclose(data(2e4) / data(1e4), 2.0, rtol=1e-2)
 
 
+def test_learned_arrays_of_the_page(page):
+    config = dataclasses.replace(page.model.predictor, num_iter=3)
+    params = init_params(config)
+    assert params["mixing"].shape == (C, C) and params["log_limit_map"].shape == (3, 100)
+    filt, feat, box, weight = problem(samples=3)
+    filt = 5 * filt  # errors above the limit
+
+    def end(params, config):
+        solve = optimize_filter(params, filt, feat, box, weight, config, num_iter=3)
+        return jnp.sum(solve.last**2), solve
+
+    whole = dataclasses.replace(config, adjoint_options=(("share", 1.0),))
+    tight = dataclasses.replace(config, objective_options=(("least", 5.0),))
+    variants = (config, whole, tight)
+    (faded, solve), (exact, same), (_, other) = jax.jit(
+        lambda p: [jax.grad(end, has_aux=True)(p, variant) for variant in variants]
+    )(params)
+    assert solve.losses[-1] < 0.9 * solve.losses[0] < solve.losses[0] < other.losses[0]
+    np.testing.assert_allclose(same.iterates, solve.iterates, rtol=1e-6, atol=1e-7)
+    for name in ("mixing", "log_limit_map", "mask"):
+        assert np.isfinite(faded[name]).all() and abs(faded[name]).max() > 0, name
+    # Each iteration has its own map; the last one is behind one share, the first behind three.
+    size = lambda grads, i: np.linalg.norm(grads["log_limit_map"][i])
+    ratios = [size(faded, i) / size(exact, i) for i in range(3)]
+    np.testing.assert_allclose(ratios, [0.64, 0.8, 1.0], rtol=1e-4)
+
+
+def test_the_page_s_config_on_disk_and_in_the_studies(page, tmp_path):
+    config = page.model.predictor
+    read = configs.from_dict(configs.Config, json.loads(json.dumps(configs.to_dict(page))))
+    assert read == page and hash(read) == hash(page)
+    params, missing = adapt_params({"filter_reg": np.float32(0.1)}, config)
+    assert {"mixing", "log_limit_map"} <= set(missing)
+    assert adapt_params(params, config)[1] == []
+    moved = {name: np.asarray(value) for name, value in params.items()}
+    moved["mixing"] = moved["mixing"] + 0.5
+    assert sensitivity.parts_of(config, moved)[-2:] == ["log_limit_map", "mixing"]
+    back = sensitivity.set_back(moved, config, ["mixing"])
+    np.testing.assert_array_equal(back["mixing"], params["mixing"])
+    loss = functions.Loss("mine", config, moved)
+    (row,) = [row for row in functions.deviation_rows([loss]) if row["part"] == "mixing"]
+    assert (row["max"], row["L2"], row["max at (cells)"]) == (0.5, 0.5 * C, None)
+    assert {row["number"] for row in functions.scalar_rows([loss])} == {"step_length", "lambda"}
+    study_figures.own(tmp_path / "own.png", loss)
+    # With ours among them, nothing is handed to parts that do not take it.
+    compared = [arm.predictor for arm in arms.own_objective_arms(config, (0.5,), (0.1,))]
+    adjoints = metagradient.adjoints_of(config, 2, (1,))
+    assert compared[0].solver == config.solver and adjoints[config.adjoint] == config
+    for predictor in (*compared, *(a.predictor for a in arms.kl_arms(config)), *adjoints.values()):
+        shapes = lambda p, predictor=predictor: optimize_filter(
+            adapt_params(p, predictor)[0], *problem(), predictor, num_iter=2
+        )
+        jax.eval_shape(shapes, params)
+
+
+def test_commands_of_the_page(page, tmp_path, monkeypatch):
+    """Each is parsed by the program that it is for, with the page's config."""
+    commands = [line.split()[1:] for line in COMMAND.findall(PAGE.read_text(encoding="utf-8"))]
+    mine = lambda word: str(tmp_path / "my_config.py") if "my_config" in word else word
+    given = [[mine(word) for word in words] for words in commands]
+    train, evaluate, study = given
+    assert train[0] == "train.py" and evaluate[0] == "evaluate.py"
+    assert training.parse(train[1:], "train.py").settings == page
+    args = evaluation.parse(evaluate[1:], "evaluate.py")
+    assert args.settings.model == page.model and args.checkpoint == "runs/mine"
+    seen = []
+    monkeypatch.setattr(learned_loss, "run", lambda args, *_: seen.append(args))
+    assert study[:2] == ["-m", "dimp_jax.studies"] and studies.main(study[2:]) == 0
+    assert configs.load(seen[0].config) == page and seen[0].quick
+
+
 @pytest.mark.long
 def test_a_training_step_with_the_config_of_the_page(page):
-    config = configs.load(str(page))
-    predictor = dataclasses.replace(config.model.predictor, num_iter=2)
+    importlib.import_module("my_parts").CHANNELS = small_training.TINY.clf_channels
+    predictor = dataclasses.replace(page.model.predictor, num_iter=2)
     model = dataclasses.replace(small_training.TINY, predictor=predictor)
     optim = OptimConfig(learning_rates=(("default", 1e-3),), frozen=("backbone",))
     settings = small_training.settings(model, optim=optim)
     state = steps.init_state(small_training.variables(model), settings)
-    after, metrics = jax.jit(steps.make_train_step(settings))(state, small_training.batch(2))
+    step = jax.jit(steps.make_train_step(settings))
+    after, metrics = step(state, small_training.batch(2))
     assert np.isfinite(metrics["loss"])
     for name, initial in init_params(predictor).items():
-        learned = name not in ("label", "mask", "weight")  # this objective has no use for them
-        assert (abs(after.params["predictor"][name] - initial).max() > 0) == learned, name
+        assert abs(after.params["predictor"][name] - initial).max() > 0, name
+    assert metrics["predictor/mixing/change"] == 0  # as this step used it
+    _, metrics = step(after, small_training.batch(2))
+    assert metrics["predictor/mixing/change"] > 0 and metrics["predictor/log_limit_map/change"] > 0

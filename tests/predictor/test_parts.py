@@ -23,6 +23,7 @@ from dimp_jax.predictor.predict import (
     optimize_filter,
 )
 from dimp_jax.predictor.solvers.steepest_descent import steepest_descent
+from dimp_jax.studies.learned_loss import functions as learned_loss
 from tests.checkpoints.test_store import card_of
 from tests.predictor.test_predict import CONFIG, problem, rough_params
 
@@ -184,6 +185,68 @@ def test_parameters_must_fit_the_parts():
         optimize_filter(init_params(config), *problem(), config, num_iter=1)
 
 
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"objective_parameters": (("a", 1.0),), "solver_options": (("a", 2),)},
+            "parameter 'a': the name is taken",
+        ),
+        ({"learned_own": (("a", "fixed"),)}, "learned_own: 'a' 'fixed'.*own .there are none"),
+        (
+            {"solver_parameters": (("a", 1.0),), "learned_own": (("a", "fxied"),)},
+            "'fxied': expected one of a and one of shared, per_iteration, fixed, initial",
+        ),
+        (
+            {"solver_parameters": (("a", "ones"),)},
+            "solver_parameters='ones': expected a number or module:function",
+        ),
+        (
+            {"solver_parameters": (("a", "dimp_jax_nowhere:f"),)},
+            "parameter a='dimp_jax_nowhere:f': No module named",
+        ),
+    ],
+)
+def test_parameters_of_ones_own_that_cannot_be(changes, text):
+    with pytest.raises(ValueError, match=text):
+        init_params(dataclasses.replace(CONFIG, **changes))
+
+
+@pytest.mark.parametrize("part", ["solver", "objective", "adjoint"])
+def test_options_must_fit_the_parts(part):
+    config = dataclasses.replace(CONFIG, **{f"{part}_options": (("odd", 1),)})
+    name = getattr(CONFIG, part)
+    text = f"predictor.{part}_options: {name} has no argument 'odd', which it is given; it takes "
+    with pytest.raises(ValueError, match=text):
+        optimize_filter(init_params(config), *problem(), config, num_iter=1)
+
+
+def test_options_are_given_as_they_are():
+    """A learned number, a constant in its place, and the field of ours that an option overrides."""
+    learned = dataclasses.replace(
+        CONFIG, solver="momentum", solver_parameters=(("momentum", 0.4),), adjoint="truncated"
+    )
+    params = init_params(learned)
+    fixed = dataclasses.replace(learned, learned_own=(("momentum", "fixed"),), truncate_every=2)
+    back = dataclasses.replace(learned, learned_own=(("momentum", "initial"),), truncate_every=2)
+    constant = dataclasses.replace(
+        learned,
+        solver_parameters=(),
+        solver_options=(("momentum", 0.4),),
+        adjoint_options=(("every", 2),),
+    )
+    run = jax.jit(
+        lambda p: [jax.grad(final_energy)(p, c) for c in (fixed, back, constant, learned)]
+    )
+    of_fixed, of_back, of_constant, of_learned = run(params)
+    for name in LearnedParts.__dataclass_fields__:
+        np.testing.assert_allclose(of_constant[name], of_fixed[name], rtol=1e-5, atol=1e-8)
+        np.testing.assert_allclose(of_back[name], of_fixed[name], rtol=1e-5, atol=1e-8)
+    assert of_fixed["momentum"] == of_back["momentum"] == 0 != of_learned["momentum"]
+    moved = effective_params(params | {"momentum": jnp.float32(0.9)}, back)
+    assert moved["momentum"] == np.float32(0.4)
+
+
 def own_solver(objective, init, num_iter, *, step_length, damping, adjoint, push):
     return steepest_descent(
         objective, init, num_iter, step_length=push * step_length, damping=damping, adjoint=adjoint
@@ -217,10 +280,16 @@ def test_parts_of_other_modules(monkeypatch):
         optimize_filter(plain, *problem(), narrow, num_iter=1)
 
 
-def test_a_checkpoint_does_not_import_code_by_itself(tmp_path):
+@pytest.mark.parametrize(
+    "named",
+    [
+        PredictorConfig(objective="dimp_jax_not_asked:loss"),
+        PredictorConfig(solver_parameters=(("a", "dimp_jax_not_asked:loss"),)),
+    ],
+)
+def test_a_checkpoint_does_not_import_code_by_itself(tmp_path, named):
     """What a card names would run: the user has to have asked for it."""
     (tmp_path / "dimp_jax_not_asked.py").write_text("raise AssertionError('imported')\n")
-    named = PredictorConfig(objective="dimp_jax_not_asked:loss")
     model = dataclasses.replace(configs.load("dimp18").model, predictor=named)
     card = card_of() | {"config": configs.to_dict(configs.Config(model=model))}
     path = tmp_path / "checkpoint"
@@ -229,6 +298,8 @@ def test_a_checkpoint_does_not_import_code_by_itself(tmp_path):
     try:
         with pytest.raises(ValueError, match="import dimp_jax_not_asked first if you trust it"):
             dimp_jax.load(path)
+        with pytest.raises(ValueError, match="import dimp_jax_not_asked first if you trust it"):
+            learned_loss.read(str(path))
     finally:
         sys.path.remove(str(tmp_path))
     assert "dimp_jax_not_asked" not in sys.modules

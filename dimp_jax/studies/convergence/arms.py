@@ -48,7 +48,7 @@ def kl_arms(own: PredictorConfig) -> list[Arm]:
     The curvature is small where the softmax is flat, so that whole steps are too long; `KL_DAMPING`
     shortens them.
     """
-    kl = dataclasses.replace(own, objective="kl", objective_parameters=())
+    kl = dataclasses.replace(own, objective="kl", objective_parameters=(), objective_options=())
     damped = dataclasses.replace(kl, alpha_eps=KL_DAMPING)
     damping = f"damping {KL_DAMPING:g}"
     return [
@@ -61,11 +61,20 @@ def kl_arms(own: PredictorConfig) -> list[Arm]:
 
 def solver_of(own: PredictorConfig, solver: str, parameters=()) -> PredictorConfig:
     """`own` with another solver; nothing passes back. The step length can be set from outside."""
+    options = ()
     if solver == own.solver and not parameters:
-        parameters = own.solver_parameters
+        parameters, options = own.solver_parameters, own.solver_options
+    there = dict((*own.objective_parameters, *parameters))
     learned = own.learned
     if learned.log_step_length == "initial":
         learned = dataclasses.replace(learned, log_step_length="shared")
     return dataclasses.replace(
-        own, solver=solver, solver_parameters=parameters, adjoint="unrolled", learned=learned
+        own,
+        solver=solver,
+        solver_parameters=parameters,
+        solver_options=options,
+        adjoint="unrolled",
+        adjoint_options=(),
+        learned=learned,
+        learned_own=tuple((name, mode) for name, mode in own.learned_own if name in there),
     )

@@ -31,8 +31,9 @@ class Arguments(studies.Common):
     """Track with each part set back to its initial value."""
 
     parts: tuple[str, ...] = ()
-    """Set back only these: label, mask, weight, filter_reg, log_step_length. Default: all there
-    are, each alone and then together."""
+    """Set back only these: label, mask, weight, filter_reg, log_step_length, and the config's own
+    solver_parameters and objective_parameters. Default: all there are, each alone and then
+    together."""
 
     seeds: int | None = None
     """Runs of each sequence; run r uses seed + r. Default: 3; with --quick, 1."""

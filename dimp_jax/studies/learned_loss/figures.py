@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure  # no pyplot: no window, and no state
 
 from dimp_jax.models.dimp import STRIDE_PX
+from dimp_jax.studies.learned_loss.functions import distances, last_iteration, own_arrays
 from dimp_jax.training.figures import draw_functions, legend, legend_below, loss_functions, panels
 
 DPI = 110
@@ -54,6 +55,29 @@ def maps(path, rows) -> None:
             axis.set_title(title if row == 0 else "", fontsize="medium")
             axis.set_ylabel(f"{name}\ncells" if column == 0 else "", fontsize="small")
         figure.colorbar(shown, ax=axes[:, column])
+    figure.savefig(path, dpi=DPI)
+
+
+def own(path, loss) -> None:
+    """Draws the learned arrays of one's own: one axis as a curve, two as the change in colours."""
+    names = own_arrays(loss.config)
+    figure, (axes,) = panels(1, len(names), (3.7 * len(names), 3.4))
+    for axis, name in zip(axes, names, strict=True):
+        value, initial = last_iteration(loss.config, loss.params, name), loss.initial[name]
+        axis.set_title(name)
+        if value.ndim == 1:
+            cells = distances(loss, name)
+            places = range(len(value)) if cells is None else cells
+            axis.plot(places, initial, "--", color="0.6", label="initial")
+            axis.plot(places, value, color="C0", label="learned")
+            axis.set_xlabel("index" if cells is None else "distance to the target centre (cells)")
+            continue
+        change = (value - initial).reshape(-1, value.shape[-1])
+        most = np.abs(change).max() or 1.0
+        axis.grid(False)
+        shown = axis.imshow(change, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
+        figure.colorbar(shown, ax=axis, label="learned less initial")
+    legend(axes[0], axes)
     figure.savefig(path, dpi=DPI)
 
 

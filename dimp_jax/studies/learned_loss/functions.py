@@ -10,7 +10,7 @@ from dimp_jax.config import Config, ModelConfig, from_dict
 from dimp_jax.config.predictor import PredictorConfig
 from dimp_jax.media.images import InputError
 from dimp_jax.models.dimp import STRIDE_PX
-from dimp_jax.predictor import predict, target_maps
+from dimp_jax.predictor import parts, predict, target_maps
 from dimp_jax.predictor.objectives import regularization
 from dimp_jax.predictor.solve import at_iteration
 from dimp_jax.tracking import weights
@@ -54,8 +54,11 @@ def of_tracker(config: Config) -> Loss:
       InputError: they have no trained predictor.
       FileNotFoundError, CheckpointError (a ValueError): as `weights.read`.
     """
+    predictor = config.model.predictor
+    for field, ours in parts.FIELDS.items():  # asked for: then checkpoints may name them, too
+        parts.find(field, getattr(predictor, field), ours)
     variables, name = weights.read(config)
-    return _loss(name, config.model.predictor, variables)
+    return _loss(name, predictor, variables)
 
 
 def read(where: str) -> list[Loss]:
@@ -64,15 +67,16 @@ def read(where: str) -> list[Loss]:
     Raises:
       InputError: it has no trained predictor.
       CheckpointError (a ValueError): it is no checkpoint, or damaged.
+      ValueError: it names code that nobody has imported.
     """
     if not run.is_run(where):
         variables, card = store.load(where)
-        config = from_dict(ModelConfig, card["config"]["model"]).predictor
+        config = _predictor(card, where)
         path = Path(where)
         if run.step_folder(where) is None:
             return [_loss(where, config, variables)]
         return [_loss(str(path.parent.parent), config, variables, int(path.name))]
-    config = from_dict(ModelConfig, store.read_card(where)["config"]["model"]).predictor
+    config = _predictor(store.read_card(where), where)
     steps = [p for p in (Path(where) / run.FOLDER).glob("*") if p.name.isdecimal()]
     if not steps:
         raise InputError(f"{where}: this training has not saved a checkpoint yet")
@@ -80,6 +84,12 @@ def read(where: str) -> list[Loss]:
         _loss(where, config, run.load_variables(folder), int(folder.name))
         for folder in sorted(steps, key=lambda p: int(p.name))
     ]
+
+
+def _predictor(card, where) -> PredictorConfig:
+    config = from_dict(ModelConfig, card["config"]["model"]).predictor
+    parts.check_imported(config, where)
+    return config
 
 
 def _loss(name, config, variables, step=None):
@@ -99,9 +109,19 @@ def scalars(params, config) -> dict[str, np.ndarray]:
         "step_length": np.exp(params["log_step_length"]),
         "lambda": regularization(params, config),
     }
-    more = (*config.objective_parameters, *config.solver_parameters)
-    found |= {name: params[name] for name, _ in more}
+    own = predict.own_parameters(config)
+    found |= {name: params[name] for name in own if predict.is_number(config, name)}
     return {name: np.atleast_1d(np.asarray(value, np.float64)) for name, value in found.items()}
+
+
+def own_arrays(config) -> list[str]:
+    """Names of the learned arrays beside label, mask and weight."""
+    return [n for n in predict.own_parameters(config) if not predict.is_number(config, n)]
+
+
+def last_iteration(config, params, name: str) -> np.ndarray:
+    """A parameter without the axis of those that are learned per iteration: the last one's."""
+    return params[name][-1] if predict.mode_of(config, name) == "per_iteration" else params[name]
 
 
 def maps(params, config, score_cells: int) -> LossMaps | None:
@@ -161,7 +181,7 @@ def scalar_rows(losses) -> list[dict]:
 
 
 def deviation_rows(losses) -> list[dict]:
-    """How far each function is from its initial one, and where."""
+    """How far each function, and each array of one's own, is from its initial one, and where."""
     rows = []
     for loss in losses:
         functions, initial = loss.functions, loss_functions(loss.initial, loss.config)
@@ -169,19 +189,31 @@ def deviation_rows(losses) -> list[dict]:
             for iteration, curve in enumerate(getattr(functions, part)):
                 change = deviation(curve - getattr(initial, part)[0], functions.distance_cells)
                 rows.append(_which(loss, iteration) | {"part": part} | change)
+        for part in own_arrays(loss.config):
+            initial_value = loss.initial[part]
+            for iteration, value in enumerate(loss.params[part].reshape(-1, *initial_value.shape)):
+                change = deviation((value - initial_value).ravel(), distances(loss, part))
+                rows.append(_which(loss, iteration) | {"part": part} | change)
     return rows
+
+
+def distances(loss, part):
+    """[num_bins] of an array that is a function of the distance, as the maps are, else None."""
+    count = loss.config.num_bins
+    is_function = loss.initial[part].shape == (count,)
+    return np.arange(count) * loss.config.bin_width_cells if is_function else None
 
 
 def deviation(change, distance_cells) -> dict:
     """Size and place of a change [D] of a function of the distance [D].
 
-    The distances are None if nothing changed.
+    The distances are None if nothing changed, or there are none.
     """
     largest = int(np.argmax(np.abs(change)))
     cumulated = np.cumsum(change**2)
-    changed = bool(cumulated[-1] > 0)
+    placed = distance_cells is not None and bool(cumulated[-1] > 0)
     half = int(np.searchsorted(cumulated, cumulated[-1] / 2))
-    at = lambda index: round(float(distance_cells[index]), 6) if changed else None
+    at = lambda index: round(float(distance_cells[index]), 6) if placed else None
     return {
         "max": float(np.abs(change[largest])),
         "max at (cells)": at(largest),

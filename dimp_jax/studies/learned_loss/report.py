@@ -75,6 +75,13 @@ def functions_of(study, own, runs, config) -> list[str]:
             "half of that sum lies. All steps: `deviations.csv`.\n\n"
             + markdown_table(_compact(deviations))
         )
+    if functions.own_arrays(own.config):
+        figures.own(study.folder / "own.png", own)
+        sections.append(
+            "Learned arrays that its solver and objective have beside label, mask and weight, as "
+            "learned and initially (of arrays per iteration, the last).\n\n"
+            "![own arrays](own.png)"
+        )
     sections.append(
         "## Numbers\n\nThe step length is a factor of the exact line search, lambda the weight of "
         "the filter's squared norm. All steps: `numbers.csv`.\n\n"

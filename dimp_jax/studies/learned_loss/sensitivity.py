@@ -34,8 +34,8 @@ class Effect(NamedTuple):
 
 def parts_of(config, params) -> list[str]:
     """The learned parts that `params` has and `config` does not set back anyway."""
-    learned = lambda name: name in params and getattr(config.learned, name) != "initial"
-    return [name for name in predict.LEARNED_PARTS if learned(name)]
+    learned = lambda name: name in params and predict.mode_of(config, name) != "initial"
+    return [n for n in (*predict.LEARNED_PARTS, *predict.own_parameters(config)) if learned(n)]
 
 
 def set_back(params, config, parts):

@@ -152,15 +152,18 @@ def temporary_bytes(compiled) -> int | None:
 
 def adjoints_of(own: PredictorConfig, num_iter: int, truncate) -> dict[str, PredictorConfig]:
     """The config of each adjoint by its name in the tables, the exact one first."""
+    with_ours = dataclasses.replace(own, adjoint_options=())
     named = {
-        name: dataclasses.replace(own, adjoint=name)
+        name: dataclasses.replace(with_ours, adjoint=name)
         for name in (EXACT, "checkpointed", "implicit", "one_step")
     }
+    if ":" in own.adjoint:
+        named[own.adjoint] = own
     for length in sorted(set(truncate)):
         # Another length would leave a shorter stretch than its name says after the last cut.
         if length < num_iter and num_iter % length == 0:
             named[f"truncated({length})"] = dataclasses.replace(
-                own, adjoint="truncated", truncate_every=length
+                with_ours, adjoint="truncated", truncate_every=length
             )
     return named
 
