@@ -1,13 +1,10 @@
 """Nothing of the loss is learned: all five parts stay at their initial values."""
 
-from dataclasses import fields, replace
-
 from dimp_jax import config
-from dimp_jax.config.predictor import LearnedParts
+
+PARTS = ("label", "mask", "weight", "filter_reg", "log_step_length")
 
 
 def get_config() -> config.Config:
-    base = config.load("dimp_lite0")
-    learned = LearnedParts(**{part.name: "initial" for part in fields(LearnedParts)})
-    predictor = replace(base.model.predictor, learned=learned)
-    return replace(base, model=replace(base.model, predictor=predictor))
+    changes = {f"model.predictor.learned.{part}": "initial" for part in PARTS}
+    return config.changed(config.load("dimp_lite0"), changes)

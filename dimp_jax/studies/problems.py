@@ -169,13 +169,13 @@ def from_tracking(tracker, extractor, sequence, frames, *, later: int, horizon: 
         if index in tests:
             moments[index] = (state.memory, state.filt)
         if index in needed:
-            crops[index] = _test_crop(tracker, sequence.groundtruth[index - 1 : index + 1], image)
+            crops[index] = test_crop(tracker, sequence.groundtruth[index - 1 : index + 1], image)
         for frame in [f for f in moments if all(t <= index for t in tests[f])]:
             chosen = [crops[t] for t in tests[frame]]
             yield frame, _from_memory(extractor, *moments.pop(frame), chosen, later)
 
 
-def _test_crop(tracker, boxes_xywh, image):
+def test_crop(tracker, boxes_xywh, image):
     """(crop [P, P, 3], box [4] in it) of the second box, in the search window of the first."""
     config = tracker.config.tracker
     poses = [initial_pose(b, config.crop_size_px, config.search_area_scale) for b in boxes_xywh]

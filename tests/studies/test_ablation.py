@@ -12,9 +12,11 @@ import rich.console
 
 from dimp_jax import config as configs
 from dimp_jax.media.images import InputError
+from dimp_jax.predictor import predict
+from dimp_jax.predictor.objectives import Samples, hinge
 from dimp_jax.studies import __main__ as command
 from dimp_jax.studies import ablation
-from dimp_jax.studies.ablation import arms, data, fit, report, settings, train
+from dimp_jax.studies.ablation import arms, data, fit, objectives, settings, train
 from dimp_jax.training.feature_pool import FeaturePool
 
 FOLDER = configs.config_dir() / "ablations"
@@ -23,11 +25,15 @@ PREDICTOR, MEMORY = "model.predictor.", "tracker.memory."
 SOLVER = PREDICTOR + "solver"
 LEARNED, LOSS = PREDICTOR + "learned.", "training.loss."
 PARTS = ("label", "mask", "weight", "filter_reg", "log_step_length")
+ITERATIONS = ("init_iterations", "update_iterations", "hard_negative_iterations")
+GRADIENT_DESCENT = {SOLVER: "gradient_descent", PREDICTOR + "init_step_length": 0.16}
+WITHOUT_MASK = "dimp_jax.studies.ablation.objectives:without_mask"
 CHANGES = {  # all that each arm changes of dimp_lite0
     "steepest_descent": {},
     "update_memory": {},
     "initializer_only": {SOLVER: "initializer_only"},
-    "gradient_descent": {SOLVER: "gradient_descent", PREDICTOR + "init_step_length": 0.16},
+    "gradient_descent": GRADIENT_DESCENT,
+    "gradient_descent_fixed": GRADIENT_DESCENT | {LEARNED + "log_step_length": "initial"},
     "no_label": {LEARNED + "label": "initial"},
     "no_mask": {LEARNED + "mask": "initial"},
     "no_weight": {LEARNED + "weight": "initial"},
@@ -35,14 +41,21 @@ CHANGES = {  # all that each arm changes of dimp_lite0
     "no_step_length": {LEARNED + "log_step_length": "initial"},
     "no_learned_loss": {LEARNED + part: "initial" for part in PARTS},
     "l2": {PREDICTOR + "objective": "l2"},
+    "plain_l2": {PREDICTOR + "objective": "l2", PREDICTOR + "l2_hinge_threshold": -1.0},
+    "mask_off": {PREDICTOR + "objective": WITHOUT_MASK},
     "kl": {
-        **{PREDICTOR + "objective": "kl", SOLVER: "newton"},
+        **{PREDICTOR + "objective": "kl", SOLVER: "newton", PREDICTOR + "alpha_eps": 0.05},
         **{LOSS + "classification": "kl", LOSS + "final": 0.25},
         **{LOSS + "initial": 0.25, LOSS + "iterates": 1.0},
     },
+    "iterations_1": {PREDICTOR + "num_iter": 1},
+    "iterations_10": {PREDICTOR + "num_iter": 10},
+    "tracking_1": {MEMORY + name: 1 for name in ITERATIONS[:2]},
+    "tracking_20": dict(zip((MEMORY + n for n in ITERATIONS), (20, 4, 2), strict=True)),
     "update_none": {MEMORY + "update": "none"},
     "update_moving_average": {MEMORY + "update": "moving_average", MEMORY + "train_interval": 1},
 }
+NO_ARMS = {arms.BASE, "update_memory", "all_data"}  # the base twice, and the study's config
 
 
 def changes(old, new):
@@ -56,21 +69,14 @@ def changes(old, new):
 
 def test_every_arm_changes_what_it_says_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert (
-        set(NAMES)
-        == set(CHANGES)
-        == {arm.name for arm in arms.ARMS}
-        | {
-            arms.BASE,
-            "update_memory",
-        }
-    )
+    assert set(NAMES) == {arm.name for arm in arms.ARMS} | NO_ARMS
+    assert set(CHANGES) == set(NAMES) - {"all_data"}
     base = configs.load("dimp_lite0")
-    for name in NAMES:
+    for name in CHANGES:
         loaded = configs.load(f"ablations/{name}")
         assert changes(base, loaded) == CHANGES[name], name
         assert configs.load(f"configs/ablations/{name}.py") == loaded
-        assert len((FOLDER / f"{name}.py").read_text().splitlines()) < 20
+        assert len((FOLDER / f"{name}.py").read_text().splitlines()) <= 14
 
 
 def test_a_wrong_name_lists_the_near_ones():
@@ -108,9 +114,14 @@ def test_arms_that_cannot_share_features_are_refused():
     [
         (["--seeds", "0"], "--seeds 0: expected at least 1"),
         (["--samples", "50"], "--samples 50: expected a multiple of 16; nearest: 48"),
-        (["--samples", "64", "--held-out", "64"], "must fill a batch of 8"),
+        (["--samples", "64", "--held-out", "64"], "must fill a batch of 16"),
+        (["--save-every", "25"], "--save-every 25: expected multiples of 10"),
+        (["--score-at", "640", "2000"], "expected steps up to --steps 1900"),
         (["--arms", "nothing"], "--arms nothing: expected some of"),
-        ([], "dimp_lite0 is trained on davis16, stills, composite: give the folder"),
+        (
+            [],
+            "ablations/all_data is trained on davis16, more_videos, stills, more_stills, composite",
+        ),
     ],
 )
 def test_wrong_options_are_one_line(options, message, tmp_path, capsys, monkeypatch):
@@ -123,7 +134,7 @@ def test_wrong_options_are_one_line(options, message, tmp_path, capsys, monkeypa
 
 
 def test_the_schedule_shrinks_with_the_steps(tmp_path):
-    args = ablation.Arguments(out=tmp_path, data_dir=tmp_path, steps=380)
+    args = ablation.Arguments(out=tmp_path, data_dir=tmp_path, steps=380, score_at=())
     training = settings.base_config(args).training
     optim = training.optim
     assert (training.total_steps, optim.decay_every_steps, optim.warmup_steps) == (380, 300, 20)
@@ -202,15 +213,14 @@ def test_a_stopped_training_goes_on_to_the_same_end(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fit.train, "make_step", make_step)
     monkeypatch.setattr(fit, "LOG_EVERY", 2)
-    numbers = lambda pool, config, start: map(jnp.float32, itertools.count(start + 1))
+    numbers = lambda pool, config, seeds, start: map(jnp.float32, itertools.count(start + 1))
     monkeypatch.setattr(fit.data, "batches", numbers)
     console = rich.console.Console(quiet=True)
 
     def run(folder, steps):
         folder.mkdir(exist_ok=True)
-        return fit.fit(
-            states, groups, None, None, folder, steps=steps, save_every=3, console=console
-        )
+        options = {"steps": steps, "save_every": 2, "keep": (2, 4, 6), "console": console}
+        return fit.fit(states, groups, None, None, folder, **options)
 
     straight, curves = run(tmp_path / "straight", 6)
     np.testing.assert_array_equal(curves["loss/final"], np.array([[1.5] * 3, [3.5] * 3, [5.5] * 3]))
@@ -223,6 +233,8 @@ def test_a_stopped_training_goes_on_to_the_same_end(tmp_path, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, resumed, straight)
     jax.tree.map(np.testing.assert_array_equal, same, curves)
     assert int(resumed[0].step) == 6
+    earlier, points = run(tmp_path / "straight", 2)  # of a training that has gone on
+    assert int(earlier[0].step) == 2 and len(points["loss/final"]) == 1
     own = train.member_variables(straight[1], 0)
     assert own["params"]["clf"]["conv"]["kernel"].shape == kernel.shape
     np.testing.assert_array_equal(own["params"]["iou"]["k"], SHARED["params"]["iou"]["k"])
@@ -238,41 +250,27 @@ def test_held_out_samples_are_not_trained_on(monkeypatch, tmp_path):
     assert held.box_xywh.ravel().tolist() == list(range(16, 32))
 
 
-# ------------------------------------------------------------------------------ the report
+def test_each_seed_has_batches_of_its_own(monkeypatch, tmp_path):
+    boxes = np.tile(np.float32([8, 8, 16, 16]), (32, 6, 1))
+    pool = FeaturePool({"block10": np.arange(32 * 6).reshape(32, 6)}, boxes, 32)
+    config = data.pool_config(configs.load("dimp_lite0"), 32, tmp_path)
+    drawn = lambda seeds, start: next(data.batches(pool, config, seeds, start)).train_crops
+    both = drawn((0, 1), 0)["block10"]
+    assert both.shape == (2, 16, 3) and not np.array_equal(*both)
+    np.testing.assert_array_equal(drawn((1,), 0)["block10"][0], both[1])
+    first = data.batches(pool, config, (0, 1), 0)
+    second = list(itertools.islice(first, 2))[1].train_crops["block10"]
+    np.testing.assert_array_equal(drawn((0, 1), 1)["block10"], second)
 
 
-def test_table_has_differences_of_the_same_seed():
-    chosen = arms.select(("initializer_only", "update_none"))
-    base, other, tracked = (arm.name for arm in chosen)
-    scores = {
-        (base, 0): {"a": 0.5, "b": 0.7},
-        (base, 1): {"a": 0.7, "b": 0.7},
-        (other, 0): {"a": 0.4, "b": 0.6},
-        (other, 1): {"a": 0.4, "b": 0.8},
-        (tracked, 0): {"a": 0.6, "b": 0.6},
-        (tracked, 1): {"a": 0.6, "b": 0.8},
-    }
-    losses = {(base, 0): 1.0, (base, 1): 3.0, (other, 0): 4.0, (other, 1): 4.0}
-    first, second, third = report.rows(chosen, (0, 1), scores, losses)
-    assert first["AUC"] == pytest.approx(0.65) and first["spread"] == pytest.approx(
-        0.0707, abs=1e-4
-    )
-    assert (first["difference"], first["held out"], first["published"]) == (None, 2.0, 63.8)
-    assert second["difference"] == pytest.approx(-0.1)
-    assert second["spread of it"] == pytest.approx(0.0, abs=1e-12)
-    assert second["published difference"] == pytest.approx(-5.6)
-    assert third["difference"] == pytest.approx(0.0) and third["held out"] is None
-
-
-def test_plots_are_written(tmp_path):
-    groups = train.grouped(members("steepest_descent", "l2", seeds=(0, 1)))
-    curves = {name: np.linspace(2, 1, 28, dtype=np.float32).reshape(7, 4) for name in train.METRICS}
-    rows = report.curve_rows(groups, curves, 10, 65)
-    assert [row["step"] for row in rows[:5]] == [10, 10, 10, 10, 20] and rows[-1]["step"] == 65
-    assert rows[2]["arm"] == "l2" and rows[3]["seed"] == 1
-    report.draw_curves(tmp_path / "curves.png", rows)
-    chosen = arms.select(("l2",))
-    scores = {(arm.name, s): {"a": 0.5 + 0.1 * s} for arm in chosen for s in (0, 1)}
-    table = report.rows(chosen, (0, 1), scores, {})
-    report.draw_bars(tmp_path / "auc.png", table, chosen, (0, 1), scores)
-    assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("curves", "auc"))
+def test_without_a_mask_every_score_counts():
+    """The loss with a mask of 1 is that of a hinge that is nowhere."""
+    predictor = configs.load("ablations/mask_off").model.predictor
+    params = predict.initial_values(predictor)
+    key = jax.random.key(0)
+    filt, feat = jax.random.normal(key, (4, 4, 2)), jax.random.normal(key, (1, 6, 6, 2))
+    samples = Samples(feat, jnp.array([[40.0, 40.0, 16.0, 16.0]]), jnp.ones(1), 16, 4)
+    off = objectives.without_mask(params, samples, predictor)(filt, 0)
+    huge = params | {"mask": jnp.full_like(params["mask"], 50.0)}  # its sigmoid is 1
+    np.testing.assert_allclose(off.loss, hinge(huge, samples, predictor)(filt, 0).loss, rtol=1e-6)
+    assert off.loss > hinge(params, samples, predictor)(filt, 0).loss

@@ -74,7 +74,8 @@ def test_together_as_alone():
         states = train.init_states(groups, shared, lambda seed: heads)
         metrics = []
         for batch in batches:
-            states, ((measured),) = step(states, batch)
+            of_seeds = jax.tree.map(lambda leaf: leaf[None], batch)
+            states, ((measured),) = step(states, of_seeds)
             metrics.append(jax.device_get(measured))
         ends[at_once] = (states[0], metrics)
     assert_close(ends[2][0].params, ends[1][0].params, 1e-5)

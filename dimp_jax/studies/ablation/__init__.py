@@ -1,10 +1,10 @@
 """The paper's ablations as configs, trained together from one frozen backbone and compared.
 
-python -m dimp_jax.studies ablation --out OUT --data SEQUENCES --data-dir BUILT --seeds 2
+python -m dimp_jax.studies ablation --out OUT --data DEV DEV_HARD --data-dir BUILT
 
-All arms see the same batches, features of one pool, and share backbone and box network; heads of
-the classifier, filter initialiser and learned loss are trained from fresh numbers, k arms and
-seeds in one program.
+All arms share backbone and box network, and those of a seed see the same batches, features of one
+pool; heads of the classifier, filter initialiser and learned loss are trained from fresh numbers,
+all arms and seeds together.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ QUICK = {
     "arms": None,
     "seeds": 1,
     "steps": 40,
+    "score_at": (),
     "global_batch": 4,
     "samples": 48,
     "held_out": 16,
@@ -34,22 +35,31 @@ class Arguments(studies.Common):
     steps and frames.
     """
 
+    config: str = "ablations/all_data"
+    """A config file, or the name of one that ships with dimp_jax."""
+
+    data: tuple[Path, ...] = ()
+    """Folders of sequences to score on. Default: the demo clip."""
+
     arms: tuple[str, ...] = ()
     """Names in configs/ablations, or further configs. Default: all. The base is always there."""
 
-    seeds: int = 2
-    """Of the heads' first values and of the tracker, from --seed on; the batches are the same."""
+    seeds: int = 3
+    """Of the heads' first values, the batches and the tracker, from --seed on."""
 
-    steps: int = 400
+    steps: int = 1900
     """Updates of each arm; warm-up and decay of the config's rates shrink in proportion."""
 
-    global_batch: int = 8
+    score_at: tuple[int, ...] = (640, 1280)
+    """Further steps after which the arms are scored, multiples of 10."""
+
+    global_batch: int = 16
     """Sequences a step."""
 
-    samples: int = 1920
+    samples: int = 7856
     """In the pool of features, a multiple of 16."""
 
-    held_out: int = 64
+    held_out: int = 256
     """Samples for the held-out loss, a multiple of 16."""
 
     pool: Path | None = None
@@ -64,11 +74,14 @@ class Arguments(studies.Common):
     backgrounds_dir: Path | None = None
     """Of the source "composite". Default: DATA_DIR/composite/backgrounds."""
 
-    save_every: int = 50
-    """Steps between two checkpoints."""
+    save_every: int = 20
+    """Steps between two checkpoints, a multiple of 10."""
 
-    repeats: int = 5
+    repeats: int = 0
     """Steps that are timed for the table of costs; 0 for none."""
+
+    report_only: bool = False
+    """Write the report of what is there so far, for instance while the study runs."""
 
 
 def run(args: Arguments, argv, console) -> None:
@@ -92,15 +105,20 @@ def run(args: Arguments, argv, console) -> None:
 
     from dimp_jax.studies import accuracy
 
-    sequences = accuracy.load_sequences(args.data, args.frames)
+    folders = args.data or (None,)
+    sequences = [s for data in folders for s in accuracy.load_sequences(data, args.frames)]
     if args.quick:
         sequences = sequences[:1]
 
-    from dimp_jax.studies.ablation import whole  # jax, from here on
+    from dimp_jax.studies.ablation import report, whole  # jax, from here on
 
-    made_from = settings.made_from(args, configs, sequences)
+    made_from = settings.made_from(args, base, sequences)
+    argv = [argument for argument in argv if argument != "--report-only"]
     study = studies.open_study("ablation", given, made_from, argv)
-    whole.train_and_compare(study, args, arms, configs, sequences, console)
+    settings.check_same(study, configs)
+    if not args.report_only:
+        whole.train_and_score(study, args, arms, configs, sequences, console)
+    report.write(study, args, arms, configs, sequences)
 
 
 def quickened(args: Arguments) -> Arguments:
@@ -117,6 +135,13 @@ def check(args: Arguments) -> None:
     counts = ("seeds", "steps", "global_batch", "samples", "held_out", "save_every")
     studies.check_counts(args, counts)
     studies.check_counts(args, ("repeats",), "at least 0", least=0)
+    for option in ("score_at", "save_every"):
+        numbers = getattr(args, option)
+        if any(n % 10 or n < 1 for n in (numbers if isinstance(numbers, tuple) else (numbers,))):
+            name = option.replace("_", "-")
+            raise InputError(f"--{name} {numbers}: expected multiples of 10, from 10 on")
+    if any(step > args.steps for step in args.score_at):
+        raise InputError(f"--score-at {args.score_at}: expected steps up to --steps {args.steps}")
     for option in ("samples", "held_out"):
         value = getattr(args, option)
         if value % 16:

@@ -22,6 +22,7 @@ class Arm:
     question: str
     published_percent: float | None = None
     tracks_base: bool = False  # the base's weights with another tracker: nothing is trained
+    wave: int = 2  # arms of the first wave are trained and scored before those of the next
 
 
 QUESTIONS = {
@@ -31,23 +32,32 @@ QUESTIONS = {
     "objective": "What the filter minimises. `kl` is also trained on a divergence, so its losses "
     "cannot be compared with the others'. Published are baselines of the PrDiMP paper, whose `kl` "
     "has another box network as well.",
+    "iterations": "How often the filter is improved: 5 times in training, 10 times at the first "
+    "frame and twice at an update in the base.",
     "online update": "How the filter learns during tracking (paper, table 3); one training.",
     "other": "Further configs.",
 }
 PUBLISHED_BASE_PERCENT = 63.8
 ARMS = (
-    Arm("initializer_only", "model prediction", 58.2),
-    Arm("gradient_descent", "model prediction", 61.6),
+    Arm("initializer_only", "model prediction", 58.2, wave=1),
+    Arm("gradient_descent", "model prediction", 61.6, wave=1),
+    Arm("gradient_descent_fixed", "model prediction"),
+    Arm("no_learned_loss", "learned loss", 63.3, wave=1),
     Arm("no_label", "learned loss"),
     Arm("no_mask", "learned loss"),
     Arm("no_weight", "learned loss"),
     Arm("no_regularizer", "learned loss"),
     Arm("no_step_length", "learned loss"),
-    Arm("no_learned_loss", "learned loss", 63.3),
     Arm("l2", "objective", 63.1),
+    Arm("plain_l2", "objective"),
+    Arm("mask_off", "objective"),
     Arm("kl", "objective", 65.5),
-    Arm("update_none", "online update", 61.7, tracks_base=True),
-    Arm("update_moving_average", "online update", 61.7, tracks_base=True),
+    Arm("iterations_1", "iterations"),
+    Arm("iterations_10", "iterations"),
+    Arm("tracking_1", "iterations", tracks_base=True),
+    Arm("tracking_20", "iterations", tracks_base=True),
+    Arm("update_none", "online update", 61.7, tracks_base=True, wave=1),
+    Arm("update_moving_average", "online update", 61.7, tracks_base=True, wave=1),
 )
 QUICK = ("initializer_only", "no_learned_loss", "update_none")
 
@@ -59,7 +69,7 @@ def select(names) -> tuple[Arm, ...]:
       InputError: a name that is no arm and no config, or one twice.
     """
     listed = {arm.name: arm for arm in ARMS}
-    chosen = [Arm(BASE, "")]
+    chosen = [Arm(BASE, "", wave=1)]
     for name in names or listed:
         if name == BASE:
             continue

@@ -10,11 +10,12 @@ from dimp_jax.training import steps
 
 TEXT = (
     "Seconds of a step, the median of {repeats} after one that is not counted: all {members} "
-    "trainings in one program, then {members} times the step of one training (of the base arm). "
-    "`train.py` trains the box network as well; from crops it also runs the backbone. Reading and "
-    "cutting images is in none of them. `compile_s`: of all trainings, the program from the cache "
-    "of an earlier run is faster. Valid only if nothing else ran: the load before "
-    "the study was {load}; the processor's seconds, over all cores, depend less on it."
+    "trainings together, a program for each static config, then {members} times the step of one "
+    "training (of the base arm). `train.py` trains the box network as well; from crops it also "
+    "runs the backbone. Reading and cutting images is in none of them. `compile_s`: of all "
+    "trainings, the program from the cache of an earlier run is faster. Valid only if nothing else "
+    "ran: the load before the study was {load}; the processor's seconds, over all cores, depend "
+    "less on it."
 )
 
 
@@ -24,21 +25,27 @@ def measure(
     """Rows for a table: seconds of a step of each kind.
 
     Args:
+      pooled_batch: with a leading [seeds].
       config: of the base arm, as a training of its own has it. variables: of a whole network.
       load: of the machine before the study began: its own training is load, too.
       train_py: also a step of train.py, whose programs take a while to compile.
     """
     members = sum(len(group.members) for group in groups)
-    rows = [
-        _row("all arms in one program", 1, train.make_step(groups), states, pooled_batch, repeats)
+    together = [
+        _row("all arms together", 1, train.make_step((group,)), (state,), pooled_batch, repeats)
+        for group, state in zip(groups, states, strict=True)
     ]
+    seconds = ("step_s", "processor_s", "compile_s")
+    summed = {name: sum(row[name] for row in together) for name in seconds}
+    rows = [together[0] | {"programs": len(groups)} | summed]
     base = train.Group(groups[0].config, groups[0].members[:1])
     first = jax.tree.map(lambda leaf: leaf[:1], train.own_part(states[0]))
     alone = (train.with_own(states[0], first),)
     step = train.make_step((base,))
     rows.append(_row("each arm by itself", members, step, alone, pooled_batch, repeats))
     if train_py:
-        rows += _train_py_rows(members, pooled_batch, config, variables, repeats)
+        of_one = jax.tree.map(lambda leaf: leaf[0], pooled_batch)
+        rows += _train_py_rows(members, of_one, config, variables, repeats)
     fastest = rows[0]
     for row in rows:
         row["times_as_long"] = row["step_s"] / fastest["step_s"]

@@ -1,5 +1,8 @@
 """The batches of all arms: features of one pool, and held-out ones."""
 
+import jax
+import numpy as np
+
 from dimp_jax import config as configs
 from dimp_jax.config import Config
 from dimp_jax.training import feature_pool
@@ -55,9 +58,17 @@ def pools(config: Config, variables, out, held_out: int, console):
     return pool, _build(other, variables, out, "held-out features", console)
 
 
-def batches(pool: FeaturePool, config: Config, start: int):
-    """Yields `Sample`s of features from step `start` on, a function of the seed and the step."""
-    return feature_pool.batches(pool, config, start_step=start, **ONE_PROCESS)
+def batches(pool: FeaturePool, config: Config, seeds, start: int):
+    """Yields `Sample`s of features [seeds, B, ...], from step `start` on.
+
+    Which samples of the pool a batch has, and which of their frames, is a function of the seed and
+    the step.
+    """
+    of_seed = lambda seed: feature_pool.batches(
+        pool, configs.changed(config, {"seed": seed}), start_step=start, **ONE_PROCESS
+    )
+    for each in zip(*map(of_seed, seeds), strict=True):
+        yield jax.tree.map(lambda *leaves: np.stack(leaves), *each)
 
 
 def _build(config, variables, out, what, console):

@@ -18,19 +18,25 @@ LOG_EVERY = 10  # steps whose mean is one point of a curve
 MAX_IN_FLIGHT = 2
 
 
-def fit(states, groups, pool, config, out, *, steps: int, save_every: int, console):
+def fit(states, groups, pool, config, out, *, steps: int, save_every: int, keep, console):
     """Trains `states` to `steps`, from the checkpoint in `out` if there is one.
 
     Args:
       states: from `train.init_states`. pool: a `FeaturePool`.
+      save_every: a multiple of `LOG_EVERY`, so that no window of a curve is cut in two.
+      keep: steps whose checkpoint stays, see `kept`.
 
     Returns:
       (states, curves): curves is {metric: [points, members]}, members in the order of the groups.
     """
     states, curves, first = restored(out / CHECKPOINT, states)
-    if first >= steps:
+    if first == steps:
         return states, curves
-    step = jax.jit(train.make_step(groups), donate_argnums=0)
+    if first > steps:
+        states, curves, _ = restored(kept(out, steps), states)
+        return states, curves
+    # Not one program of all: XLA's CPU backend runs that of eight groups on a single core.
+    each = [jax.jit(train.make_step((group,)), donate_argnums=0) for group in groups]
     members = sum(len(group.members) for group in groups)
     window, in_flight = [], collections.deque()
     with (
@@ -38,11 +44,13 @@ def fit(states, groups, pool, config, out, *, steps: int, save_every: int, conso
         futures.ThreadPoolExecutor(1) as reader,
     ):
         progress(first, steps)
-        source = data.batches(pool, config, first)
+        source = data.batches(pool, config, train.seeds_of(groups), first)
         ahead = reader.submit(next, source)
         for number in range(first + 1, steps + 1):
             batch, ahead = ahead.result(), reader.submit(next, source)
-            states, metrics = step(states, batch)
+            batch = jax.device_put(batch)
+            done = [of((state,), batch) for of, state in zip(each, states, strict=True)]
+            states, metrics = (tuple(part for (part,) in of) for of in zip(*done, strict=True))
             window.append(metrics)
             in_flight.append(metrics)
             if len(in_flight) > MAX_IN_FLIGHT:
@@ -51,6 +59,8 @@ def fit(states, groups, pool, config, out, *, steps: int, save_every: int, conso
             if number % LOG_EVERY == 0 or last:
                 curves = _appended(curves, window)
                 window = []
+            if number in keep:
+                save(kept(out, number), states, curves, number)
             if number % save_every == 0 or last:
                 save(out / CHECKPOINT, states, curves, number)
             progress(number, steps)
@@ -86,6 +96,11 @@ def _appended(curves, window):
 
 
 # ------------------------------------------------------------------------------ checkpoints
+
+
+def kept(out, step: int):
+    """The checkpoint of a step that was to be kept."""
+    return out / f"step-{step}.safetensors"
 
 
 def save(path, states, curves, step: int) -> None:

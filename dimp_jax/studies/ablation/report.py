@@ -1,132 +1,221 @@
-"""Tables and plots of the ablations."""
+"""The report of the ablations, of what is there so far."""
 
-import numpy as np
-
-from dimp_jax.studies.ablation.arms import PUBLISHED_BASE_PERCENT, QUESTIONS
-from dimp_jax.studies.accuracy import mean_and_spread
+from dimp_jax.studies.ablation import aim, cost, figures, results, score
+from dimp_jax.studies.ablation.arms import QUESTIONS
 from dimp_jax.studies.study import markdown_table
-from dimp_jax.training.figures import legend_below, panels
 
 TABLE_TEXT = (
-    "AUC: success of the tracker (rule `visible`), mean over the {sequences}, then mean and "
-    "standard deviation over the {seeds}. `difference`: to the base arm with the same seed, in "
-    "AUC, mean and standard deviation over the seeds. `held out`: {held_out} of samples that no "
-    "arm was trained on{source}. Published: percent, and its difference to the published base, on "
-    "other data and after a training of 1.3 million samples; only the order can be compared."
+    "AUC: success of the tracker (rule `visible`). Hits: share of up to {frames} later frames of a "
+    "sequence in which the filter of the first frame has its peak within a cell of the target, in "
+    "a window around the box of the frame before; no tracking. Both are means over {sequences} and "
+    "the seeds; `after`: so many samples. Differences: to the base with the same seed on the same "
+    "sequence, with the 95 % interval of a bootstrap over sequences and seeds. Detectable: the "
+    "difference that would have been told from 0 with probability 0.8. Published: the paper's "
+    "difference in AUC, on other data after a training of 1.3 million samples. Held out: loss of "
+    "the final filter on {held_out} samples that no arm was trained on{source}, mean over the "
+    "seeds."
 )
-CURVES_TEXT = (
-    "Weighted loss of the final filter on the test crops of the training batches, mean over the "
-    "seeds, smoothed over up to {points} points."
+FIGURE_TEXT = (
+    "Dot and line: mean difference and its 95 % interval, blue where 0 is outside. Ticks: the "
+    "seeds. Diamonds: the paper's differences in AUC."
 )
-BARS_TEXT = "AUC of each arm: mean, and each seed as a dot. The line is the base arm."
-SMOOTHED = 5  # points
+ORDERS = (  # worst first, as published
+    ("initializer_only", "gradient_descent", "steepest_descent"),
+    ("no_learned_loss", "steepest_descent"),
+    ("update_none", "steepest_descent"),
+)
 
 
-def rows(arms, seeds, scores, held_out) -> list[dict]:
-    """One row an arm.
-
-    Args:
-      scores: {(arm, seed): {sequence: AUC}}.
-      held_out: {(arm, seed): loss of the final filter}; of arms that are trained.
-    """
-    base = arms[0].name
-    auc = {key: float(np.mean(list(of.values()))) for key, of in scores.items()}
-    table = []
-    for arm in arms:
-        published, apart = PUBLISHED_BASE_PERCENT, (None, None)
-        if arm.name != base:
-            published = arm.published_percent
-            apart = mean_and_spread([auc[arm.name, seed] - auc[base, seed] for seed in seeds])
-        mean, spread = mean_and_spread([auc[arm.name, seed] for seed in seeds])
-        row = {"arm": arm.name, "AUC": mean, "spread": spread}
-        row |= {"difference": apart[0], "spread of it": apart[1]}
-        losses = [held_out[arm.name, s] for s in seeds if (arm.name, s) in held_out]
-        loss = mean_and_spread(losses) if losses else (None, None)
-        row |= {"held out": loss[0], "spread of loss": loss[1]}
-        gap = None if published is None else published - PUBLISHED_BASE_PERCENT
-        table.append(row | {"published": published, "published difference": gap})
-    return table
-
-
-def run_rows(scores) -> list[dict]:
-    """One row an arm, seed and sequence."""
-    return [
-        {"arm": arm, "seed": seed, "sequence": sequence, "auc": auc}
-        for (arm, seed), of in scores.items()
-        for sequence, auc in of.items()
+def write(study, args, arms, configs, sequences) -> None:
+    """Writes tables, figures and report of all that is measured."""
+    seeds = range(args.seed, args.seed + args.seeds)
+    steps = sorted({*args.score_at, args.steps})
+    found = results.measured(study, arms, seeds, steps, sequences)
+    last = {measure: results.latest(by_step) for measure, by_step in found.items()}
+    costs = study.unit("cost") or []
+    study.table("arms", results.arm_rows(found, arms, args.global_batch))
+    study.table("runs", results.run_rows(study, arms, seeds, steps, sequences))
+    study.table("curves", results.curve_rows(study, arms))
+    study.table("cost", costs)
+    parts = [
+        *(answer(measure, of, args.global_batch) for measure, of in last.items() if of),
+        state(study, args, arms, seeds, steps, sequences),
+        *figure(study, last, arms),
+        *tables(study, last, arms, args, configs, sequences),
+        *along(found, args.global_batch),
+        "## How it was made",
+        setup(args, arms, configs[arms[0].name]),
     ]
+    if costs:
+        members = sum(not arm.tracks_base for arm in arms if arm.wave == 1) * len(seeds)
+        load = costs[0]["load"]
+        text = cost.TEXT.format(repeats=args.repeats, members=members, load=load)
+        parts += ["## Cost", text, markdown_table(costs)]
+    study.report(f"Ablations of {args.config}", parts)
 
 
-def curve_rows(groups, curves, log_every: int, steps: int) -> list[dict]:
-    """One row a point of the curves and training; the last point may be of fewer steps."""
-    members = [member for group in groups for member in group.members]
-    return [
-        {
-            "step": min((point + 1) * log_every, steps),
-            "arm": member.arm,
-            "seed": member.seed,
-            **{name: float(values[point, index]) for name, values in curves.items()},
-        }
-        for point in range(len(next(iter(curves.values()))))
-        for index, member in enumerate(members)
-    ]
-
-
-def draw_curves(path, table) -> None:
-    """Loss of the final filter over the steps, a line an arm."""
-    figure, ((axis,),) = panels(1, 1, (8, 5))
-    arms = list(dict.fromkeys(row["arm"] for row in table))
-    for index, arm in enumerate(arms):
-        steps, means = _mean_curve([row for row in table if row["arm"] == arm])
-        line = {"color": "black", "linewidth": 2.5} if index == 0 else {"color": f"C{index - 1}"}
-        axis.plot(steps, means, label=arm, linestyle="--" if index > 10 else "-", **line)
-    axis.set(xlabel="step", ylabel="loss of the final filter", yscale="log")
-    legend_below(figure, [axis], 4)
-    figure.savefig(path, dpi=110)
-
-
-def _mean_curve(rows):
-    steps = sorted({row["step"] for row in rows})
-    means = np.array(
-        [np.mean([r["loss/final"] for r in rows if r["step"] == step]) for step in steps]
+def answer(measure: str, last: dict, samples: int) -> str:
+    """What can be said, in a few lines; `last`: {arm: `Measured`}, the base first."""
+    base, *_ = last.values()
+    compared = {arm: result for arm, result in last.items() if result.difference is not None}
+    line = lambda of: (
+        ", ".join(f"`{arm}` {result.difference.mean:+.3f}" for arm, result in of.items()) or "none"
     )
-    width = min(SMOOTHED, max(len(means) // 4, 1))
-    smooth = np.convolve(means, np.full(width, 1 / width), mode="valid")
-    return steps[width - 1 :], smooth
+    told = {arm: result for arm, result in compared.items() if result.difference.told}
+    others = {arm: result for arm, result in compared.items() if arm not in told}
+    lines = [
+        f"**{measure}**: base {base.mean:.3f} after {base.step * samples:,} samples, "
+        f"{_counted(len(base.of_seeds), 'seed')}.",
+        f"* Differ from it: {line(told)}.",
+        f"* Cannot be told from it: {line(others)}.",
+    ]
+    power = [r.difference.detectable for r in others.values() if r.difference.detectable]
+    if power:
+        lines.append(
+            f"* Of the latter a difference of {min(power):.3f} to {max(power):.3f} would have been "
+            f"told with probability 0.8. Of {len(compared)} intervals of 95 %, "
+            f"{0.05 * len(compared):.1f} exclude 0 by chance."
+        )
+    return "\n".join(lines + order_lines(last))
 
 
-def draw_bars(path, table, arms, seeds, scores) -> None:
-    """AUC of each arm with its seeds."""
-    figure, ((axis,),) = panels(1, 1, (8, 0.4 * len(table) + 1.4))
-    places = np.arange(len(table))[::-1]
-    colors = ["0.35" if arm.name == arms[0].name else "C0" for arm in arms]
-    axis.barh(places, [row["AUC"] for row in table], color=colors, alpha=0.6)
-    for place, arm in zip(places, arms, strict=True):
-        dots = [np.mean(list(scores[arm.name, seed].values())) for seed in seeds]
-        axis.plot(dots, [place] * len(dots), "o", color="black", markersize=4)
-    axis.axvline(table[0]["AUC"], color="0.35", linewidth=1)
-    axis.set_yticks(places, [arm.name for arm in arms])
-    shown = [np.mean(list(of.values())) for of in scores.values()]
-    margin = 0.1 * (max(shown) - min(shown)) + 0.02
-    axis.set_xlim(max(min(shown) - margin, 0.0), max(shown) + margin)
-    axis.set_xlabel("success AUC (the axis does not begin at 0)")
-    figure.savefig(path, dpi=110)
+def order_lines(last) -> list[str]:
+    """Whether each of the paper's orders is there."""
+    lines = []
+    for order in ORDERS:
+        if not set(order) <= set(last) or len({last[arm].step for arm in order}) > 1:
+            continue
+        values = [last[arm].mean for arm in order]
+        holds = all(worse < better for worse, better in zip(values, values[1:], strict=False))
+        apart = [last[arm].difference for arm in order[:-1]]
+        certain = all(difference.told and difference.mean < 0 for difference in apart)
+        said = (
+            "is there"
+            if holds and certain
+            else "is there in the means"
+            if holds
+            else "is not there"
+        )
+        measured = ", ".join(f"{value:.3f}" for value in values)
+        lines.append(f"* The paper's order {' < '.join(order)} {said}: {measured}.")
+    return lines
 
 
-def sections(arms, table, costs, *, setup: str, texts: dict) -> list[str]:
-    """The report's sections.
+def interval(apart) -> str | None:
+    """A `paired.Difference` as text; None of the base."""
+    if apart is None:
+        return None
+    between = "" if apart.low is None else f" [{apart.low:+.3f}, {apart.high:+.3f}]"
+    return f"{apart.mean:+.3f}{between}"
 
-    Args:
-      table: from `rows`. costs: rows of `cost.measure`.
-      setup: a paragraph on how the arms were trained.
-      texts: values of the placeholders of `TABLE_TEXT`, and "cost".
-    """
-    parts = [setup, "## Accuracy", TABLE_TEXT.format(**texts)]
-    for question, text in QUESTIONS.items():
-        which = [index for index, arm in enumerate(arms) if arm.question == question]
-        if which:
-            parts += [f"### {question.capitalize()}", text]
-            parts.append(markdown_table([table[index] for index in [0, *which]]))
-    parts += [BARS_TEXT, "![AUC of each arm](auc.png)", "## Training"]
-    parts += [CURVES_TEXT.format(points=SMOOTHED), "![learning curves](curves.png)"]
-    return [*parts, "## Cost", texts["cost"], markdown_table(costs)]
+
+def state(study, args, arms, seeds, steps, sequences) -> str:
+    """What is there and what is missing."""
+    total, there = 0, 0
+    for step in steps:
+        scored = [arm for arm in arms if step == steps[-1] or not arm.tracks_base]
+        total += len(scored) * len(seeds)
+        there += len(score.scores(study, scored, seeds, step, sequences))
+    if there == total:
+        return f"Complete: all {total} runs over the sequences."
+    return (
+        f"**Partial**: {there} of {total} runs over the sequences are there (an arm, a seed, a "
+        "number of samples each). The same command goes on; `--report-only` writes this page again."
+    )
+
+
+def figure(study, last, arms) -> list[str]:
+    """The figure and its text; nothing if nothing can be compared."""
+    columns = {}
+    for measure, of in last.items():
+        compared = {arm: result for arm, result in of.items() if result.difference is not None}
+        if compared:
+            columns[f"{measure} less the base's"] = compared
+    if not columns:
+        return []
+    published = {arm.name: results.published(arm) for arm in arms if arm.published_percent}
+    figures.draw_differences(study.folder / "differences.png", columns, published)
+    return ["![differences to the base](differences.png)", FIGURE_TEXT]
+
+
+def tables(study, last, arms, args, configs, sequences) -> list[str]:
+    """The table of each arm after the most samples, and what the arms are about."""
+    if not any(last.values()):
+        return ["Nothing is measured yet."]
+    base = configs[arms[0].name]
+    source = "" if base.training.data.validation_sources else " (other frames of the same videos)"
+    parts = [
+        TABLE_TEXT.format(
+            frames=aim.FRAMES,
+            sequences=_counted(len(sequences), "sequence"),
+            held_out=args.held_out,
+            source=source,
+        )
+    ]
+    rows = [row(study, last, arm, arms, args.global_batch) for arm in arms]
+    parts.append(markdown_table([of for of in rows if of is not None]))
+    for question, about in QUESTIONS.items():
+        of = [f"`{arm.name}`" for arm in arms[1:] if arm.question == question]
+        if of:
+            parts.append(f"{question.capitalize()} ({', '.join(of)}): {about}")
+    return parts
+
+
+def row(study, last, arm, arms, samples: int) -> dict | None:
+    """Of the table; None: the arm is not measured yet."""
+    there = {measure: of[arm.name] for measure, of in last.items() if arm.name in of}
+    if not there:
+        return None
+    cells = {"arm": arm.name}
+    for measure in results.MEASURES:
+        result = there.get(measure)
+        apart = result and result.difference
+        cells[f"{measure} after"] = result and result.step * samples
+        cells[measure] = result and result.mean
+        cells["difference" if measure == "AUC" else f"difference of {measure}"] = interval(apart)
+        cells["detectable" if measure == "AUC" else f"{measure} detectable"] = (
+            apart and apart.detectable
+        )
+        if measure == "AUC":
+            cells["published"] = results.published(arm)
+    step = max(result.step for result in there.values())
+    return cells | {"held out": results.held_out(study, arms, step).get(arm.name)}
+
+
+def along(found, samples: int) -> list[str]:
+    """How the differences grow with the training: a column for each number of samples."""
+    parts = []
+    for measure, by_step in found.items():
+        arms = dict.fromkeys(
+            arm for of in by_step.values() for arm, r in of.items() if r.difference
+        )
+        if len(by_step) < 2:
+            continue
+        apart = lambda step, arm, of=by_step: of[step][arm].difference if arm in of[step] else None
+        rows = [
+            {"arm": arm}
+            | {f"{step * samples:,} samples": interval(apart(step, arm)) for step in by_step}
+            for arm in arms
+        ]
+        parts += [f"## {measure} along the training", markdown_table(rows)]
+    return parts
+
+
+def setup(args, arms, base) -> str:
+    """How the arms were trained, in a paragraph."""
+    trained = sum(not arm.tracks_base for arm in arms)
+    sources = ", ".join(f"{name} ({weight:g})" for name, weight in base.training.data.sources)
+    return (
+        f"{trained} arms, {_counted(args.seeds, 'seed')} each: trainings of {args.steps} steps of "
+        f"{args.global_batch} sequences. The backbone and the box network of {base.checkpoint} are "
+        "frozen and shared; the classifier's last layer, the filter initialiser and the learned "
+        "loss start from fresh numbers in every arm: the shipped ones were trained with the base's "
+        "predictor, and an arm that starts from them would be measured by how little it moves. "
+        f"Features of {args.samples} samples of {sources}; arms of a seed see the same batches. "
+        "A seed is one of the first numbers, of the batches and of the tracker. Rates and their "
+        "schedule are the config's, the latter shrunk to the number of steps."
+    )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

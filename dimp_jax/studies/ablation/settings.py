@@ -1,5 +1,7 @@
 """The configs of a study: what its options make of the base."""
 
+import json
+
 from dimp_jax import config as configs
 from dimp_jax.config import Config
 from dimp_jax.config.training import CropConfig, SamplerConfig
@@ -75,18 +77,41 @@ def check_arms(arms, arm_configs) -> None:
             raise InputError(f"--arms {arm.name}: another clf_channels than the base")
 
 
-def made_from(args, arm_configs, sequences) -> dict:
-    """All that the figures depend on."""
-    values = {name: configs.to_dict(config) for name, config in arm_configs.items()}
-    for of in values.values():  # where files are, and what does not matter here
-        training, data = of["training"], of["training"]["data"]
-        del training["feature_pool"], training["tracking"]
-        del data["data_dir"], data["num_workers"], data["prefetch_batches"]
-        del data["composite"]["cutouts_dir"], data["composite"]["backgrounds_dir"]
+def made_from(args, base: Config, sequences) -> dict:
+    """All that the figures of every arm depend on; `check_same` has the arms."""
     return {
-        "configs": values,
+        "base": _values(base),
         "seeds": args.seeds,
         "samples": args.samples,
         "held_out": args.held_out,
         "sequences": {s.name: s.frames.count for s in sequences},
     }
+
+
+def check_same(study, arm_configs) -> None:
+    """Records the arms' configs in the study's folder, to which arms may be added.
+
+    Raises:
+      InputError: an arm was another one when it was trained.
+    """
+    for name, config in arm_configs.items():
+        key, values = f"config {name}", json.loads(json.dumps(_values(config)))
+        found = study.unit(key)
+        if found is None:
+            study.record(key, values)
+        elif found != values:
+            wrong = ", ".join(path for path, *_ in configs.differences(found, values))
+            raise InputError(
+                f"{study.folder}: {name} had another {wrong}: choose another --out, or leave out "
+                "that arm"
+            )
+
+
+def _values(config: Config) -> dict:
+    """Without where files are, and what does not matter here."""
+    values = configs.to_dict(config)
+    training, data = values["training"], values["training"]["data"]
+    del training["feature_pool"], training["tracking"]
+    del data["data_dir"], data["num_workers"], data["prefetch_batches"]
+    del data["composite"]["cutouts_dir"], data["composite"]["backgrounds_dir"]
+    return values

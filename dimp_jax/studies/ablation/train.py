@@ -108,7 +108,9 @@ def _init_state(group, shared, heads_of):
 
 
 def make_step(groups, at_once: int | None = None):
-    """(states, batch) -> (states, metrics) of all groups as one program.
+    """(states, batches) -> (states, metrics) of all groups as one program.
+
+    The batches have a leading [seeds], in the order of `seeds_of`: a member sees those of its seed.
 
     Args:
       at_once: members that are mapped over together (`vmap`); a larger group is a loop over parts
@@ -117,22 +119,29 @@ def make_step(groups, at_once: int | None = None):
     Returns:
       A function; its metrics are dicts of `METRICS`, [members] each, one a group.
     """
-    each = [_group_step(group, at_once) for group in groups]
+    each = [_group_step(group, seeds_of(groups), at_once) for group in groups]
 
-    def step(states, batch):
-        done = [of(state, batch) for of, state in zip(each, states, strict=True)]
+    def step(states, batches):
+        done = [of(state, batches) for of, state in zip(each, states, strict=True)]
         return tuple(state for state, _ in done), tuple(metrics for _, metrics in done)
 
     return step
 
 
-def _group_step(group, at_once):
+def seeds_of(groups) -> tuple[int, ...]:
+    """The seeds of the members, each once."""
+    return tuple(dict.fromkeys(member.seed for group in groups for member in group.members))
+
+
+def _group_step(group, seeds, at_once):
     plain = steps.make_train_step(group.config)
     learned = _learned(group)
+    seen = np.asarray([seeds.index(member.seed) for member in group.members])
 
-    def step(state, batch):
+    def step(state, batches):
         def one(member):
-            own, learned = member
+            own, learned, seen = member
+            batch = jax.tree.map(lambda of_seeds: of_seeds[seen], batches)
             before = with_own(state, own)
             after, metrics = plain(before, batch)
             old, new = before.params["predictor"], after.params["predictor"]
@@ -141,7 +150,7 @@ def _group_step(group, at_once):
             after = after.replace(params=after.params | {"predictor": predictor})
             return own_part(after), {name: metrics[name] for name in METRICS}
 
-        own, metrics = over_members(one, (own_part(state), learned), at_once)
+        own, metrics = over_members(one, (own_part(state), learned, seen), at_once)
         return with_own(state, own).replace(step=state.step + 1), metrics
 
     return step

@@ -12,71 +12,102 @@ from dimp_jax.checkpoints.publish import without_folders
 from dimp_jax.host import terminal
 from dimp_jax.host.machine import machine
 from dimp_jax.media.images import InputError
-from dimp_jax.studies.ablation import cost, data, fit, report, score, train
+from dimp_jax.studies.ablation import aim, cost, data, fit, report, score, train
 from dimp_jax.tracking import weights
 from dimp_jax.training import workdir
 
 
-def train_and_compare(study, args, arms, configs, sequences, console) -> None:
-    """Does what is missing in the study's folder, and writes tables, plots and the report.
+def train_and_score(study, args, arms, configs, sequences, console) -> None:
+    """Does what is missing in the study's folder; writes the report whenever a part is done.
+
+    Wave by wave: all arms of one to the first of `score_at`, tracked with, then to the last step,
+    tracked with. Tracking at the points between comes last; hits are counted as they are passed.
 
     Args:
       configs: {arm: `Config`}, the base first.
     """
-    out, load = study.folder, machine()["load"]
+    load = machine()["load"]
     base = configs[arms[0].name]
-    seeds = range(args.seed, args.seed + args.seeds)
     shared = shared_variables(args, base)
-    pooled = lambda config: data.pool_config(config, args.samples, args.pool or out / "pool")
-    groups = train.grouped(
+    pooled = lambda config: data.pool_config(
+        config, args.samples, args.pool or study.folder / "pool"
+    )
+    pool, held_out = data.pools(pooled(base), shared, study.folder, args.held_out, console)
+    heads = {seed: train.fresh_heads(base, seed) for seed in seeds_of(args)}
+    variables = {group: of | heads[args.seed].get(group, {}) for group, of in shared.items()}
+    clips = aim.clips(pooled(base), variables, sequences, study.folder / "clips", console)
+    points = scored_steps(args)
+    waves = sorted({arm.wave for arm in arms})
+
+    def fitted(wave, step):
+        """(groups, states, curves) of a wave's trainings at a step."""
+        folder = study.folder / f"wave-{wave}"
+        folder.mkdir(exist_ok=True)
+        groups = groups_of(args, arms, configs, wave, pooled)
+        states = train.init_states(groups, shared, heads.get)
+        options = {"steps": step, "save_every": args.save_every, "keep": points, "console": console}
+        return groups, *fit.fit(states, groups, pool, pooled(base), folder, **options)
+
+    def measure(wave, step):
+        groups, states, curves = fitted(wave, step)
+        record(study, groups, states, curves, held_out, pooled(base), wave, step)
+        if study.unit(f"hits {wave} {step}") is None:
+            num_iter = base.tracker.memory.init_iterations
+            study.record(f"hits {wave} {step}", aim.hits(groups, states, clips, num_iter))
+        return groups, states
+
+    def done(wave, step):
+        for point in points[: points.index(step) + 1]:
+            groups, states = measure(wave, point)
+        report.write(study, args, arms, configs, sequences)
+        if (wave, step) == (waves[0], points[-1]):
+            costs(study, args, groups, states, pool, base, shared, heads, load)
+        if step == points[-1]:
+            publish(study.folder, groups, states, base, console)
+        trained = members_of(groups, states)
+        if wave != waves[0]:  # some arms track with the base's weights, of the first wave
+            trained |= members_of(*fitted(waves[0], step)[:2])
+        of_wave = [arm for arm in arms if arm.wave == wave]
+        if step != points[-1]:
+            of_wave = [arm for arm in of_wave if not arm.tracks_base]
+        score.score(study, of_wave, configs, trained, step, sequences, console)
+        report.write(study, args, arms, configs, sequences)
+
+    for wave in waves:
+        for step in dict.fromkeys((points[0], points[-1])):
+            done(wave, step)
+    for step in points[1:-1]:
+        for wave in waves:
+            done(wave, step)
+
+
+def seeds_of(args) -> range:
+    """Of the study."""
+    return range(args.seed, args.seed + args.seeds)
+
+
+def scored_steps(args) -> list[int]:
+    """The steps after which the arms are scored, the last one included."""
+    return sorted({*args.score_at, args.steps})
+
+
+def groups_of(args, arms, configs, wave: int, pooled):
+    """The groups of the trained arms of one wave; `pooled`: config -> `data.pool_config`."""
+    return train.grouped(
         train.Member(arm.name, seed, pooled(configs[arm.name]))
         for arm in arms
-        if not arm.tracks_base
-        for seed in seeds
+        if arm.wave == wave and not arm.tracks_base
+        for seed in seeds_of(args)
     )
-    pool, held_out = data.pools(pooled(base), shared, out, args.held_out, console)
-    heads = {seed: train.fresh_heads(base, seed) for seed in seeds}
-    states = train.init_states(groups, shared, heads.get)
-    states, curves = fit.fit(
-        states,
-        groups,
-        pool,
-        pooled(base),
-        out,
-        steps=args.steps,
-        save_every=args.save_every,
-        console=console,
-    )
-    costs = _costs(study, args, groups, states, pool, base, shared, heads, load)
-    losses = _held_out(study, groups, states, held_out, pooled(base))
-    publish(out, groups, states, base, console)
-    scores = score.score(study, arms, configs, groups, states, seeds, sequences, console)
 
-    table = report.rows(arms, seeds, scores, losses)
-    points = report.curve_rows(groups, curves, fit.LOG_EVERY, args.steps)
-    study.table("arms", table)
-    study.table("runs", report.run_rows(scores))
-    study.table("curves", points)
-    study.table("cost", costs)
-    report.draw_curves(out / "curves.png", points)
-    report.draw_bars(out / "auc.png", table, arms, seeds, scores)
-    texts = {
-        "sequences": _counted(len(sequences), "sequence"),
-        "seeds": _counted(len(seeds), "seed"),
-        "held_out": "loss of the final filter",
-        "source": ""
-        if base.training.data.validation_sources
-        else " (other frames of the same sources as the training's: no validation source)",
-        "cost": "Not measured: --repeats 0.",
+
+def members_of(groups, states) -> dict:
+    """{(arm, seed): (state, index)}."""
+    return {
+        (member.arm, member.seed): (state, index)
+        for group, state in zip(groups, states, strict=True)
+        for index, member in enumerate(group.members)
     }
-    if costs:
-        members = sum(len(group.members) for group in groups)
-        load = costs[0]["load"]
-        texts["cost"] = cost.TEXT.format(repeats=args.repeats, members=members, load=load)
-    study.report(
-        f"Ablations of {args.config}",
-        report.sections(arms, table, costs, setup=setup(args, groups, base), texts=texts),
-    )
 
 
 def shared_variables(args, base):
@@ -116,48 +147,34 @@ def publish(out, groups, states, base, console) -> None:
                 terminal.print_line(console, f"{member.name}: no file of its weights: {error}")
 
 
-def setup(args, groups, base) -> str:
-    """How the arms were trained, in a paragraph."""
-    members = sum(len(group.members) for group in groups)
-    sources = ", ".join(f"{name} ({weight:g})" for name, weight in base.training.data.sources)
-    return (
-        f"{members} trainings of {args.steps} steps of {args.global_batch} sequences, in "
-        f"{_counted(len(groups), 'group')} of the same program. The backbone and the box network "
-        f"of {args.config} are frozen and shared; classifier, filter initialiser and learned loss "
-        "start from fresh numbers of the seed. All see the same batches: features of "
-        f"{args.samples} samples of {sources}. Rates and their schedule are the config's, the "
-        "latter shrunk to the number of steps. A seed is one of the first numbers and of the "
-        "tracker; the batches are the same, so the spread does not hold that of the data."
-    )
-
-
-def _costs(study, args, groups, states, pool, base, shared, heads, load):
+def costs(study, args, groups, states, pool, base, shared, heads, load) -> None:
+    """Measures what a step costs, once."""
     if args.repeats and study.unit("cost") is None:
-        batch = next(data.batches(pool, groups[0].config, 0))
+        batch = next(data.batches(pool, groups[0].config, train.seeds_of(groups), 0))
         one = heads[args.seed]
         variables = {g: shared[g] | one.get(g, {}) for g in shared}
         rows = cost.measure(
             groups, states, batch, base, variables, args.repeats, load=load, train_py=not args.quick
         )
         study.record("cost", rows)
-    return study.unit("cost") or []
 
 
-def _held_out(study, groups, states, pool, config):
-    """{(arm, seed): mean held-out loss of the final filter}; NaN of a training that diverged."""
-    if study.unit("held out") is None:
-        measure = jax.jit(train.make_held_out(groups))
-        count = pool.samples // config.training.global_batch  # each sample once, in whole batches
-        batches = itertools.islice(data.batches(pool, config, 0), count)
-        losses = [measure(states, batch) for batch in batches]
-        of_group = lambda index: np.mean([np.asarray(b[index]["loss/final"]) for b in losses], 0)
-        study.record("held out", [of_group(index).tolist() for index in range(len(groups))])
-    return {
-        (member.arm, member.seed): loss
-        for group, losses in zip(groups, study.unit("held out"), strict=True)
-        for member, loss in zip(group.members, losses, strict=True)
-    }
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def record(study, groups, states, curves, pool, config, wave: int, step: int) -> None:
+    """Stores curves and held-out losses of a wave after `step` steps, if they are not there."""
+    members = [member.name for group in groups for member in group.members]
+    curves = {name: values.tolist() for name, values in curves.items()}
+    known = study.unit(f"curves {wave}") or {name: [] for name in curves}
+    if any(len(points) > len(known[name]) for name, points in curves.items()):
+        study.record(f"curves {wave}", {"members": members, **curves})
+    key = f"held out {wave} {step}"
+    if study.unit(key) is not None:
+        return
+    measure = jax.jit(train.make_held_out(groups))
+    count = pool.samples // config.training.global_batch  # each sample once, in whole batches
+    batches = itertools.islice(data.batches(pool, config, (config.seed,), 0), count)
+    losses = [measure(states, jax.tree.map(lambda leaf: leaf[0], batch)) for batch in batches]
+    means = [
+        np.mean([np.asarray(of_batch[index]["loss/final"]) for of_batch in losses], 0).tolist()
+        for index in range(len(groups))
+    ]
+    study.record(key, dict(zip(members, itertools.chain(*means), strict=True)))
