@@ -7,7 +7,8 @@ from dimp_jax.studies.convergence import results
 from dimp_jax.studies.convergence.lanczos import density
 from dimp_jax.training.figures import panels
 
-LEAST_EXCESS, MOST_EXCESS = 3e-3, 1.5  # of the plots; above: diverged
+EXCESS = 7e-4, 1.5  # of the plots; above: diverged
+DIFFERENCE = 1e-6, 1.5
 WIDTH_DECADES = 0.15
 GAP = 0.075  # between names, of the height of a panel
 BAND = 0.15  # opacity
@@ -45,7 +46,7 @@ def starts(path, by_start, title) -> None:
     Args:
       by_start: {name of the start: (middle, low, high)}.
     """
-    figure, ((axis,),) = panels(1, 1, (6.6, 3.6))
+    figure, ((axis,),) = panels(1, 1, (7.8, 3.8))
     for index, (name, band) in enumerate(by_start.items()):
         _draw_band(axis, band, index, name)
     _excess_axis(axis)
@@ -55,20 +56,19 @@ def starts(path, by_start, title) -> None:
 
 
 def rounding(path, by_solver) -> None:
-    """Excess loss against iterations with rounded products, a panel for each solver.
+    """Excess loss against iterations, and how far it moves with rounded products, for each solver.
 
     Args:
-      by_solver: {solver: {name of the rounding: (middle, low, high)}}.
+      by_solver: {solver: {name: (middle, low, high)}}.
     """
     figure, (axes,) = panels(1, len(by_solver), (4.6 * len(by_solver), 3.8), sharey=True)
     for axis, (solver, lines) in zip(axes, by_solver.items(), strict=True):
         for index, (name, band) in enumerate(lines.items()):
             _draw_band(axis, band, index, name)
-        _excess_axis(axis)
+        axis.set(yscale="log", ylim=DIFFERENCE, xlabel="iteration")
         axis.set_title(solver, size=FONT + 1)
         name_ends(axis)
-    for axis in axes[1:]:
-        axis.set_ylabel("")
+    axes[0].set_ylabel("excess loss, or size of its change (median)")
     figure.savefig(path, dpi=DPI)
 
 
@@ -182,8 +182,9 @@ def _draw_band(axis, band, index, label):
 
 
 def _excess_axis(axis):
-    axis.set(yscale="log", ylim=(LEAST_EXCESS, MOST_EXCESS), xlabel="iteration")
+    axis.set(yscale="log", ylim=EXCESS, xlabel="iteration")
     axis.set_ylabel("excess loss (median; 1: zero filter)")
+    axis.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _share_above(spectra, values):

@@ -70,9 +70,10 @@ def _solvers(opened, records, flops):
     return "\n\n".join(
         [
             "## Which solver",
-            f"Each at the step length of the least excess after {at} iterations, of those tried on "
-            "these problems (`summary.csv` has them all, `curves.csv` every iteration); *learned* "
-            "is the checkpoint's factor on the Gauss-Newton step. A dash: not within the run.",
+            f"Each at the step length of the least mean excess after {at} iterations, of those "
+            "tried on these problems (`summary.csv` has them all, `curves.csv` every iteration); "
+            "*learned* is the checkpoint's factor on the Gauss-Newton step. A dash: not within the "
+            "run.",
             markdown_table([{c: row.get(c) for c in shown_columns} for row in rows]),
             "![Excess loss, hits and margin against iterations and operations](curves.png)",
         ]
@@ -211,21 +212,32 @@ def _starts(opened, records):
     for solver in (f"{STEEPEST}, step {LEARNED}", CONJUGATE):
         for start in STARTS:
             row = _row(later, start, solver)
-            rows.append({"start": NAMES[start]} | {k: v for k, v in row.items() if k != "start"})
-            name = NAMES[start] + (", conjugate gradient" if solver == CONJUGATE else "")
+            rows.append(row | {"start": NAMES[start]})
+            name = NAMES[start] + (", conjugate" if solver == CONJUGATE else ", steepest")
             lines[name] = results.middle_and_interval(later, start, solver)
+    warm = results.stacked(later, "tracked", f"{STEEPEST}, step {LEARNED}")
+    restart = results.stacked(later, "initialiser", f"{STEEPEST}, step {LEARNED}")
+    spared = {done: _iterations_to(restart, warm[:, done]) for done in (0, 2)}
     title = f"{len(later)} memories after the first frame"
     plots.starts(opened.folder / "starts.png", lines, title)
     return "\n\n".join(
         [
             "## Warm start or restart",
             "The memories after the first frame, fitted from the filter that the tracker had, from "
-            "what the initialiser makes of the memory, and from zero. Unnamed lines of the figure "
-            "are of steepest descent.",
+            "what the initialiser makes of the memory, and from zero. Steepest descent from the "
+            f"initialiser's filter needs {spared[0]} iterations (median) for the loss that the "
+            f"tracker's filter has at once, {spared[2]} for that of two more.",
             markdown_table(rows),
             "![Excess loss from each start](starts.png)",
         ]
     )
+
+
+def _iterations_to(over, levels) -> str:
+    """Median number of iterations until `over` [P, I + 1] is at its problem's level [P]."""
+    below = over <= levels[:, None]
+    first = float(np.median(np.where(below.any(1), below.argmax(1), np.inf)))
+    return f"{first:.0f}" if np.isfinite(first) else f"more than {over.shape[1] - 1}"
 
 
 def _rounding(opened, records):
@@ -237,13 +249,18 @@ def _rounding(opened, records):
         for rounded in next(iter(records.values()))["curves"][ROUNDED]:
             if rounded.startswith(f"{solver}, "):
                 names[rounded.removeprefix(f"{solver}, ")] = (ROUNDED, rounded)
-        by_solver[solver] = {}
+        by_solver[solver] = {
+            "excess in float32": results.middle_and_interval(records, *names["float32"])
+        }
+        sequences = [results.sequence_of(p) for p in records]
         for name, (start, arm) in names.items():
-            by_solver[solver][name] = results.middle_and_interval(records, start, arm)
             over = results.stacked(records, start, arm)
             more = over - results.stacked(records, *names["float32"])
             hits = results.stacked(records, start, arm, "hit")[:, at]
-            sequences = [results.sequence_of(p) for p in records]
+            if start == ROUNDED:
+                size = np.median(np.abs(more), axis=0)
+                found = results.interval(np.abs(more), sequences) or (size, size)
+                by_solver[solver][name] = (size, *found)
             band = results.interval(more[:, at], sequences)
             rows.append(
                 {
@@ -264,7 +281,8 @@ def _rounding(opened, records):
             "The same solve with the operands of its products rounded to TF32 or bfloat16 (sums "
             "in float32), of all products or of one kind: the target maps, the scores (J v), the "
             "gradient (J^T r), the inner products of the step length. What it finds is judged in "
-            "float32. *More*: median of the differences to float32 in the same problem.",
+            "float32. *More*: median of the differences to float32 in the same problem; the figure "
+            "has their sizes beside the excess itself.",
             markdown_table(rows),
             "![Excess loss with rounded products](rounding.png)",
         ]
