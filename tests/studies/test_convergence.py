@@ -16,6 +16,7 @@ from dimp_jax.predictor import predict
 from dimp_jax.studies import __main__, convergence, problems, study
 from dimp_jax.studies.convergence import arms as solver_arms
 from dimp_jax.studies.convergence import measure, plots, report, results, tracked
+from dimp_jax.tracking import online
 from dimp_jax.tracking import tracker as trackers
 from tests.media.test_sequences import make_sequence
 from tests.support import small_tracker, study_problems
@@ -306,6 +307,18 @@ def test_updates_have_iterations_in_proportion():
     assert of(2) == (2, 1, 1, "memory")
     assert of(0)[0] == 0 and of(0)[3] == "none"
     assert tracked.changed(config, arm, 5).model.predictor.solver == "conjugate_gradient"
+
+
+def test_a_tracker_has_the_step_length_of_its_arm(monkeypatch):
+    own, params = PredictorConfig(), {"log_step_length": jnp.zeros(()), "label": jnp.ones(3)}
+    network = online.Network({"predictor": params, "clf": {}}, None, 4, 4)
+    make = lambda config: trackers.Tracker(config, network)
+    monkeypatch.setattr(trackers, "build", make)
+    config = Config(model=small_tracker.MODEL)
+    step = lambda arm: tracked.build(config, arm, 5).network.params["predictor"]["log_step_length"]
+    assert float(step(solver_arms.Arm("learned", own))) == 0
+    assert float(step(solver_arms.Arm("step 0.5", own, 0.5))) == pytest.approx(np.log(0.5))
+    assert float(params["log_step_length"]) == 0
 
 
 # ---------------------------------------------------------------------------------- statistics
