@@ -79,7 +79,7 @@ def auc(path, rows, published) -> None:
       rows: as of the table, without what they are compared with, the first one at the top.
       published: {name of a variant: difference}.
     """
-    figure, ((axis,),) = panels(1, 1, (8, 0.34 * len(rows) + 1.2))
+    figure, ((axis,),) = panels(1, 1, (8, 0.34 * len(rows) + 1.3))
     places = np.arange(len(rows))[::-1]
     for place, row in zip(places, rows, strict=True):
         low, high = row["low"], row["high"]
@@ -93,9 +93,10 @@ def auc(path, rows, published) -> None:
     axis.axvline(0, color="0.2", lw=1)
     names = [f"{row['variant']} ({row['GFLOP']:.2g} GFLOP)" for row in rows]
     axis.set_yticks(places, names, size=FONT)
-    axis.set_xlabel(
-        "difference of the AUC to the tracker as configured; bar: 95 % interval, blue: without 0\n"
-        "orange diamond: the paper, where each solver was trained by itself",
+    axis.set_ylim(-0.6, len(rows) - 0.4)
+    figure.supxlabel(
+        "difference of the AUC to the tracker as configured; bar: 95 % interval, blue: without 0;\n"
+        "orange diamonds: the paper, where each solver was trained by itself",
         size=FONT,
     )
     figure.savefig(path, dpi=DPI)
