@@ -241,7 +241,14 @@ def test_stopped_it_goes_on_and_then_reports(monkeypatch, tmp_path, capsys):
     assert "| steepest descent | tf32 | 0.216 | 0.091 |" in text
     for name in ("curves.png", "starts.png", "rounding.png", "spectrum.png"):
         assert f"({name})" in text and (out / name).stat().st_size > 100
-    for name in ("summary.csv", "curves.csv", "condition.csv", "ritz.csv", "rounding.csv"):
+    for name in (
+        "summary.csv",
+        "figures.csv",
+        "curves.csv",
+        "condition.csv",
+        "ritz.csv",
+        "rounding.csv",
+    ):
         assert (out / name).stat().st_size > 100
     assert __main__.main([*argv, "--seed", "1"]) == 2
     assert "another options" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import numpy as np
 
 from dimp_jax.studies import paired
 from dimp_jax.studies.accuracy import middle
-from dimp_jax.studies.convergence import plots, results, tracked
+from dimp_jax.studies.convergence import plots, results, tables, tracked
 from dimp_jax.studies.convergence.arms import CONJUGATE, LEARNED, STEEPEST
 from dimp_jax.studies.convergence.measure import ROUNDED, SPECTRA_AT, STARTS
 from dimp_jax.studies.study import markdown_table
@@ -34,7 +34,8 @@ def write(opened, measured: dict, solvers: dict, auc: dict, chosen: dict, args) 
     kl = {name: record["kl"] for name, record in measured.items() if record["kl"]}
     if kl:
         sections.append(_kl(opened, kl))
-    opened.table("curves", _curve_rows(own, solvers["flops"]))
+    opened.table("figures", tables.figure_rows(own, solvers["flops"]))
+    opened.table("curves", tables.curve_rows(own, solvers["flops"]))
     opened.report("The inner optimisation: how the filter is fitted", sections)
 
 
@@ -71,9 +72,9 @@ def _solvers(opened, records, flops):
         [
             "## Which solver",
             f"Each at the step length of the least mean excess after {at} iterations, of those "
-            "tried on these problems (`summary.csv` has them all, `curves.csv` every iteration); "
-            "*learned* is the checkpoint's factor on the Gauss-Newton step. A dash: not within the "
-            "run.",
+            "tried on these problems (`summary.csv` has them all, `figures.csv` the lines of the "
+            "figures, `curves.csv` every problem); *learned* is the checkpoint's factor on the "
+            "Gauss-Newton step. A dash: not within the run.",
             markdown_table([{c: row.get(c) for c in shown_columns} for row in rows]),
             "![Excess loss, hits and margin against iterations and operations](curves.png)",
         ]
@@ -304,24 +305,3 @@ def _kl(opened, records):
             markdown_table([{k: v for k, v in row.items() if k != "start"} for row in rows]),
         ]
     )
-
-
-def _curve_rows(records, flops):
-    rows = []
-    for problem, record in records.items():
-        for start, by_arm in record["curves"].items():
-            for arm, curve in by_arm.items():
-                columns = {
-                    "loss": curve["losses"],
-                    "excess": results.excess(curve, record).tolist(),
-                    "step_length": [*curve["step_lengths"], None],
-                    "grad_norm": curve["grad_norms"],
-                    "hit": curve["hit"],
-                    "margin": curve["margin"],
-                }
-                solver = next((s for s in flops if arm.startswith(s)), None)
-                which = {"problem": problem, "start": start, "solver": arm}
-                for i, values in enumerate(zip(*columns.values(), strict=True)):
-                    at = {"iteration": i, "gflop": i * flops.get(solver, 0) / 1e9}
-                    rows.append(which | at | dict(zip(columns, values, strict=True)))
-    return rows
