@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.measure import count_flops, figure, versus_gemm
+from benchmarks.measure import figure, versus_gemm
 from dimp_jax import config
+from dimp_jax.host.operations import count_flops
 from dimp_jax.models import dimp, winograd_layers
 
 AIM = 1.5  # of the time at the GEMM rate, for ResNet-50

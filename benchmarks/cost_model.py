@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.measure import count_bytes, count_flops, plain_convolutions
+from benchmarks.measure import plain_convolutions
 from dimp_jax import config as configs
 from dimp_jax.data.source import Sample
+from dimp_jax.host.operations import count_bytes, count_flops
 from dimp_jax.models.dimp import init_variables
 from dimp_jax.training import optim, steps
 

@@ -18,9 +18,10 @@ import jax.numpy as jnp
 
 from benchmarks.cost_model import ACCELERATORS, least_s
 from benchmarks.frame_parts import play
-from benchmarks.measure import count_bytes, count_flops, figure, print_figures
+from benchmarks.measure import figure, print_figures
 from dimp_jax import config as configs
 from dimp_jax.evaluation import demo
+from dimp_jax.host.operations import count_bytes, count_flops
 from dimp_jax.media import sequences
 from dimp_jax.models import dimp
 from dimp_jax.tracking import online, programs, tracker

@@ -1,4 +1,4 @@
-"""What rounded products cost on an accelerator, emulated on the CPU (`rounded_products`).
+"""What rounded products cost on an accelerator, emulated on the CPU (`host.rounded_products`).
 
 python -m benchmarks.precision --data DIR OTHER_DIR
 
@@ -10,7 +10,6 @@ TF32 and to bfloat16 ("default" on a GPU and on a TPU), all else in float32.
 """
 
 import dataclasses
-import inspect
 import json
 import statistics
 import sys
@@ -21,16 +20,16 @@ import jax.numpy as jnp
 import tyro
 
 from benchmarks.cost_model import sample_shapes
-from benchmarks.measure import count_flops, print_figures
-from benchmarks.rounded_products import MANTISSA_BITS, is_exact, is_product, rounded
+from benchmarks.measure import print_figures
 from dimp_jax import config as configs
 from dimp_jax.host import command_line
 from dimp_jax.host.machine import machine
+from dimp_jax.host.operations import count_flops
+from dimp_jax.host.rounded_products import MANTISSA_BITS, is_exact, is_product, rounded
 from dimp_jax.models.dimp import STRIDE_PX, init_variables
 from dimp_jax.predictor.predict import optimize_filter
 from dimp_jax.studies import accuracy
 from dimp_jax.tracking import tracker as trackers
-from dimp_jax.tracking.programs import Programs
 from dimp_jax.training import steps
 
 
@@ -49,18 +48,6 @@ class Arguments:
 
     seed: int = 0
     """Of the tracker."""
-
-
-def rounding(tracker, mantissa_bits: int):
-    """`tracker` with the operands of the network's products rounded to so many bits."""
-    emulated = lambda program, *static: jax.jit(
-        rounded(program, mantissa_bits), static_argnames=static
-    )
-    # The functions themselves: in what `host.traced` has kept there is nothing to round.
-    start, look, learn = map(inspect.unwrap, tracker.network.programs)
-    programs = Programs(emulated(start), emulated(look), emulated(learn, "insert", "num_iter"))
-    network = tracker.network._replace(programs=programs)
-    return dataclasses.replace(tracker, network=network)
 
 
 def share_line(config: configs.Config) -> dict:
@@ -95,7 +82,7 @@ def solve_lines(tracker, sequence, seed: int):
     inputs = tracker.network.params["predictor"], memory.feat
     exact = jax.jit(solve)(*inputs)
     for name, bits in MANTISSA_BITS.items():
-        filt, gradient = jax.jit(rounded(solve, bits, exact_too=True))(*inputs)
+        filt, gradient = jax.jit(rounded(solve, bits, which=is_product))(*inputs)
         yield {
             "kind": "solve",
             "precision": name,
@@ -108,7 +95,9 @@ def solve_lines(tracker, sequence, seed: int):
 def tracking_lines(exact, found, seed: int):
     """A figure for every variant and folder; `found` is {folder: sequences}."""
     variants = {"highest": exact}
-    variants |= {name: rounding(exact, bits) for name, bits in MANTISSA_BITS.items()}
+    variants |= {
+        name: accuracy.rounded_tracker(exact, bits) for name, bits in MANTISSA_BITS.items()
+    }
     reference = {}
     for name, tracker in variants.items():
         for folder, sequences in found.items():

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.cost_model import sample_shapes
-from benchmarks.measure import count_flops, figure, median_s, plain_convolutions, versus_gemm
+from benchmarks.measure import figure, median_s, plain_convolutions, versus_gemm
 from benchmarks.predictor import problem
 from dimp_jax import config as configs
 from dimp_jax.config import Config, PredictorConfig
 from dimp_jax.config.training import OptimConfig
 from dimp_jax.data.source import Sample
+from dimp_jax.host.operations import count_flops
 from dimp_jax.models import dimp, efficientnet
 from dimp_jax.predictor import predict
 from dimp_jax.training import steps

@@ -11,8 +11,9 @@ from benchmarks.accelerator import networks
 from benchmarks.accelerator.budget import Run, compiled
 from benchmarks.cost_model import ACCELERATORS, least_s
 from benchmarks.frame_parts import NOISE_BOX, noise, play
-from benchmarks.measure import figure, median_s, program_bytes, program_flops
+from benchmarks.measure import figure, median_s
 from dimp_jax.evaluation import results
+from dimp_jax.host.operations import program_bytes, program_flops
 from dimp_jax.tracking import draws, online
 
 UNCOUNTED_ROUNDS = 2

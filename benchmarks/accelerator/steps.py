@@ -10,8 +10,9 @@ import numpy as np
 from benchmarks.accelerator import networks
 from benchmarks.accelerator.budget import Run, compiled, peak_mib
 from benchmarks.cost_model import ACCELERATORS, least_s, sample_shapes
-from benchmarks.measure import figure, program_bytes, program_flops
+from benchmarks.measure import figure
 from benchmarks.training import noise_samples
+from dimp_jax.host.operations import program_bytes, program_flops
 from dimp_jax.training import steps
 
 TRAINING = "training of"  # the first words of these figures' names

@@ -1,17 +1,30 @@
-"""python -m dimp_jax.studies NAME --out DIR ...; `NAME --help` shows a study's options."""
+"""python -m dimp_jax.studies NAME --out DIR ...; `NAME --help` shows a study's options.
+
+`--list [FOLDER]`: the question of each study, and what a run in FOLDER/NAME cost and came to.
+"""
 
 import difflib
 import functools
 import importlib
 import sys
+from pathlib import Path
 
 import tyro
 
 from dimp_jax.host import command_line, compilation, terminal
+from dimp_jax.studies import study as studies
 
 # Each is a folder here with `Arguments`, `run(args, argv, console)` and, where the defaults of its
 # options come from a config, `parse(argv, prog)`.
-NAMES = ("convergence", "metagradient", "learned_loss", "ablation", "online", "refinement")
+NAMES = {
+    "convergence": "How fast does each solver fit the filter, and what of it does tracking notice?",
+    "metagradient": "Which gradient through the solve can be trusted, and what does it cost?",
+    "learned_loss": "What did the loss learn, and does tracking need it?",
+    "ablation": "Do the paper's ablations hold here, trained anew?",
+    "online": "What accuracy and what speed do the online parameters give?",
+    "refinement": "How well does the IoU network find a box, measured alone?",
+}
+RUNS = Path("docs/studies")  # of the project
 
 
 @command_line.command(
@@ -21,22 +34,34 @@ def main(argv=None, prog="python -m dimp_jax.studies") -> int:
     """Exit status: 0 done, 1 it cannot go on, 2 wrong input, 130 stopped (goes on next time)."""
     argv = sys.argv[1:] if argv is None else list(argv)
     if not argv or argv[0] in ("-h", "--help"):
-        usage = f"usage: {prog} {{{','.join(NAMES)}}} --out DIR [options]"
+        usage = f"usage: {prog} {{{','.join(NAMES)}}} --out DIR [options], or --list [FOLDER]"
         print(usage, file=sys.stdout if argv else sys.stderr)
         return 0 if argv else 2
     name, rest = argv[0], argv[1:]
+    if name == "--list":
+        print(listing(Path(rest[0]) if rest else RUNS))
+        return 0
     if name not in NAMES:
         near = difflib.get_close_matches(name, NAMES, n=1) or NAMES
         print(f"studies: no study {name!r}; did you mean: {', '.join(near)}?", file=sys.stderr)
         return 2
-    study = importlib.import_module(f"dimp_jax.studies.{name}")
-    parse = getattr(study, "parse", None) or functools.partial(_parse, study.Arguments)
+    module = importlib.import_module(f"dimp_jax.studies.{name}")
+    parse = getattr(module, "parse", None) or functools.partial(_parse, module.Arguments)
     args = parse(rest, f"{prog} {name}")
     compilation.enable_cache()  # after the options are checked: jax takes seconds
     console = terminal.console(stderr=True)
-    study.run(args, argv, console)
+    module.run(args, argv, console)
     terminal.print_line(console, f"{args.out / 'report.md'}")
     return 0
+
+
+def listing(folder: Path) -> str:
+    """Question, cost and state of each study, whose runs are in FOLDER/NAME."""
+    lines = []
+    for name, question in NAMES.items():
+        cost, state = studies.state_of(folder / name)
+        lines += [f"{name}: {question}", f"  {folder / name}: {state}; cost: {cost}"]
+    return "\n".join(lines)
 
 
 def _parse(arguments, argv, prog):

@@ -1,5 +1,7 @@
 """How well a tracker does on sequences, as the studies measure it."""
 
+import dataclasses
+import inspect
 import statistics
 
 from dimp_jax.evaluation import inputs
@@ -40,6 +42,26 @@ def success_auc(tracker, sequence, seed: int) -> float:
     if score is None:
         raise InputError(f"{sequence.name}: no frame with ground truth to count")
     return score.values["auc"]
+
+
+def rounded_tracker(tracker, mantissa_bits: int, **which):
+    """`tracker` with the operands of its products rounded to so many bits of the mantissa.
+
+    Args:
+      which: as of `rounded`; by default only the network's, for the predictor's are exact.
+    """
+    import jax  # takes seconds: commands check their input first
+
+    from dimp_jax.host.rounded_products import rounded
+    from dimp_jax.tracking.programs import Programs
+
+    emulated = lambda program, *static: jax.jit(
+        rounded(program, mantissa_bits, **which), static_argnames=static
+    )
+    # The functions themselves: in what `host.traced` has kept there is nothing to round.
+    start, look, learn = map(inspect.unwrap, tracker.network.programs)
+    programs = Programs(emulated(start), emulated(look), emulated(learn, "insert", "num_iter"))
+    return dataclasses.replace(tracker, network=tracker.network._replace(programs=programs))
 
 
 def mean_and_spread(values) -> tuple[float, float | None]:

@@ -108,14 +108,12 @@ def objective_of(params, problem: Problem, predictor, iteration: int = 0):
 # ------------------------------------------------------------------------------- from tracking
 
 
-def fit_frames(sequence, count: int, horizon: int) -> list[int]:
-    """Frames after which the filter is looked at, evenly spread; the first one is the first frame.
-
-    Only those with a test frame (`later_frames`) among the `horizon` frames that follow.
+def fit_frames(sequence, after, horizon: int) -> list[int]:
+    """Those of the frames `after` which have a test frame (`later_frames`) among the `horizon` next
+    ones.
     """
-    last = sequence.frames.count - 1 - min(horizon, sequence.frames.count - 1)
-    frames = dict.fromkeys(np.rint(np.linspace(0, last, count)).astype(int).tolist())
-    return [frame for frame in frames if later_frames(sequence, frame, 1, horizon)]
+    inside = [frame for frame in after if frame < sequence.frames.count]
+    return [frame for frame in inside if later_frames(sequence, frame, 1, horizon)]
 
 
 def later_frames(sequence, frame: int, count: int, horizon: int) -> list[int]:

@@ -4,6 +4,7 @@ OUT/
   study.json     what the study was made from; a folder of another one is refused
   units/KEY.json one finished unit each: a study that was stopped goes on with the missing ones
   NAME.csv, NAME.png
+  cost.json      seconds that all commands on the folder took together
   report.md      generated; begins with the text of findings.md, if somebody wrote one
 """
 
@@ -14,12 +15,15 @@ import io
 import json
 import re
 import shlex
+import time
 from pathlib import Path
 
 from dimp_jax import config as configs
 from dimp_jax.evaluation import inputs, results
 from dimp_jax.host.machine import machine
 from dimp_jax.media.images import InputError
+
+COST = "cost.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,8 @@ class Study:
     name: str
     command: str
     seed: int
+    seconds_before: float = 0.0  # of earlier commands
+    started: float = dataclasses.field(default_factory=time.monotonic)
 
     def unit(self, key: str):
         """What `record` stored under `key`, or None."""
@@ -67,6 +73,7 @@ class Study:
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         results.write_atomically(path, json.dumps(value, indent=1) + "\n")
+        self._spent()
 
     def table(self, name: str, rows: list[dict]) -> None:
         """Writes NAME.csv; the columns are those of all rows, in the order they come up."""
@@ -85,12 +92,39 @@ class Study:
             parts.append(findings.read_text(encoding="utf-8").strip())
         parts.append(
             f"Command: `{self.command}`. Seed {self.seed}. Machine: {where()}. "
-            f"{datetime.date.today().isoformat()}."
+            f"{datetime.date.today().isoformat()}. Took {duration(self._spent())}."
         )
         results.write_atomically(self.folder / "report.md", "\n\n".join(parts + sections) + "\n")
 
+    def _spent(self) -> float:
+        """Seconds up to now, of earlier commands, too; written down."""
+        seconds = self.seconds_before + time.monotonic() - self.started
+        results.write_atomically(self.folder / COST, json.dumps({"seconds": seconds}) + "\n")
+        return seconds
+
     def _path(self, key):
         return self.folder / "units" / f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', key)}.json"
+
+
+def duration(seconds: float) -> str:
+    """For people: "40 s", "12 min", "6.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def state_of(folder: Path) -> tuple[str, str]:
+    """(cost, state) of a study's folder, from its report or else from what is finished."""
+    report = folder / "report.md"
+    if report.is_file():
+        text = report.read_text(encoding="utf-8")
+        made = re.search(r"^Command: .*?(\d{4}-\d\d-\d\d)\.(?: Took (.*)\.)?$", text, re.MULTILINE)
+        day, took = made.groups() if made else (None, None)
+        return took or "not recorded", "report" if day is None else f"report of {day}"
+    if not (folder / "study.json").is_file():
+        return "-", "not run"
+    done = len(list((folder / "units").glob("*.json")))
+    return f"{duration(_seconds(folder))} so far", f"begun, {done} units"
 
 
 def check_counts(args, names, expected: str = "at least 1", least: int = 1) -> None:
@@ -167,7 +201,13 @@ def open_study(name: str, common: Common, made_from: dict, argv) -> Study:
     except OSError as error:
         raise InputError(f"{common.out}: cannot be written ({error.strerror})") from error
     command = f"python -m dimp_jax.studies {shlex.join(argv)}"
-    return Study(common.out, name, command, common.seed)
+    return Study(common.out, name, command, common.seed, _seconds(common.out))
+
+
+def _seconds(folder) -> float:
+    """What the commands on a folder took until now; 0 if that is not known."""
+    path = folder / COST
+    return json.loads(path.read_text(encoding="utf-8"))["seconds"] if path.is_file() else 0.0
 
 
 def markdown_table(rows: list[dict], *, digits: int = 3) -> str:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.rounded_products import MANTISSA_BITS, is_exact, products, rounded
 from dimp_jax.config.predictor import LearnedParts, PredictorConfig
+from dimp_jax.host.rounded_products import MANTISSA_BITS, is_exact, is_product, products, rounded
 from dimp_jax.predictor import parts, predict
 from dimp_jax.predictor.objectives import Samples, least_squares
 from dimp_jax.predictor.predict import optimize_filter
@@ -96,7 +96,7 @@ def test_parts_of_other_packages():
 
 
 @functools.cache
-def iterates(name, exact_too):
+def iterates(name, which=lambda eqn: not is_exact(eqn)):
     """Iterates and gradient of a solve whose products are rounded, and how far they are off.
 
     `name` is one of `MANTISSA_BITS`, or None for float32.
@@ -109,7 +109,7 @@ def iterates(name, exact_too):
 
     run = jax.grad(solve, has_aux=True)
     if name is not None:
-        run = rounded(run, MANTISSA_BITS[name], exact_too=exact_too)
+        run = rounded(run, MANTISSA_BITS[name], which=which)
     gradient, found = jax.jit(run)(feat)
     return np.asarray(gradient), np.asarray(found)
 
@@ -118,7 +118,7 @@ def iterates(name, exact_too):
 def test_rounded_products_leave_the_iterates_alone(name):
     """And would not, were the products not exact."""
     error = lambda got, expected: np.abs(got - expected).max() / np.abs(expected).max()
-    expected = iterates(None, False)
-    kept, lost = iterates(name, False), iterates(name, True)
+    expected = iterates(None)
+    kept, lost = iterates(name), iterates(name, is_product)
     assert all(error(*pair) < 1e-5 for pair in zip(kept, expected, strict=True))
     assert all(error(*pair) > 1e-4 for pair in zip(lost, expected, strict=True))

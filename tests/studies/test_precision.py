@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import pytest
 
-from benchmarks.rounded_products import is_exact, products
+from dimp_jax.host.rounded_products import is_exact, products
 from dimp_jax.models.dimp import fold
 from dimp_jax.studies import problems
 from dimp_jax.studies.convergence.lanczos import lanczos

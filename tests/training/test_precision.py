@@ -9,9 +9,9 @@ import pytest
 
 import dimp_jax
 from benchmarks.cost_model import sample_shapes
-from benchmarks.precision import rounding
-from benchmarks.rounded_products import is_exact, products
+from dimp_jax.host.rounded_products import is_exact, products
 from dimp_jax.models.dimp import init_variables
+from dimp_jax.studies import accuracy
 from dimp_jax.tracking import programs
 from dimp_jax.training import steps
 from tests.support import small_tracker, small_training
@@ -107,7 +107,7 @@ def test_a_tracker_with_rounded_products():
     """Its filter is found in other features, by the same exact products."""
     tracker = small_tracker.make(small_tracker.settings("scale_search"))
     image = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
-    start = lambda bits: rounding(tracker, bits).init(image, (40, 30, 32, 24)).filt
+    start = lambda bits: accuracy.rounded_tracker(tracker, bits).init(image, (40, 30, 32, 24)).filt
     filt = tracker.init(image, (40, 30, 32, 24)).filt
     off = lambda got: np.abs(got - filt).max() / np.abs(filt).max()
     assert off(start(23)) < 1e-4 < off(start(7)) < 0.5

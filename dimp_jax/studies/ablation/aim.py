@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dimp_jax.models.convolutions import full_precision
 from dimp_jax.models.dimp import DiMP, backbone_parts
+from dimp_jax.models.mixed_precision import full_precision
 from dimp_jax.predictor.predict import optimize_filter
 from dimp_jax.studies import problems
 from dimp_jax.studies.ablation import train

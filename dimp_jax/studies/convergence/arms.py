@@ -5,41 +5,85 @@ from typing import NamedTuple
 
 from dimp_jax.config.predictor import PredictorConfig
 
+# Factors on the Gauss-Newton step that are tried beside the learned one.
+STEP_FACTORS = (0.5, 0.7, 1.0, 1.3)
 # Fixed steps of gradient descent that are tried, by the inverse of the largest curvature of the
 # first problem: on a quadratic objective twice that inverse is where it begins to diverge.
-STEP_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+FIXED_STEPS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 KL_DAMPING = 0.05  # as configs/prdimp18.py has it, from the published one
 REFERENCE_ITERATIONS = 200  # of conjugate gradients, for the loss that counts as the least
+LEARNED = "learned"
+STEEPEST, CONJUGATE = "steepest descent", "conjugate gradient"
+ROLES = ("target maps", "scores", "gradient", "inner products")  # of the products of a solve
+
+
+class Rounding(NamedTuple):
+    """Operands of products are rounded, as accelerators do."""
+
+    name: str  # of `rounded_products.MANTISSA_BITS`
+    role: str | None = None  # only those of one of `ROLES`
+
+    def __str__(self):
+        return self.name if self.role is None else f"{self.name} in {self.role}"
 
 
 class Arm(NamedTuple):
-    """One solver as it is shown."""
+    """One way to fit the filter. The name is "SOLVER, step LENGTH" where lengths are tried."""
 
     name: str
     predictor: PredictorConfig
     step_length: float | None = None  # None: as the checkpoint learned it
+    rounding: Rounding | None = None
 
 
-def own_objective_arms(own: PredictorConfig, momentum, step_lengths) -> list[Arm]:
-    """The solvers on the objective of a config.
+def solver_name(arm: str) -> str:
+    """The name of an arm without its step length."""
+    return arm.partition(", step ")[0]
+
+
+def own_objective_arms(own: PredictorConfig, momentum, fixed_steps) -> list[Arm]:
+    """The solvers on the objective of a config, its own first, with all steps that are tried.
 
     The step length of the checkpoint multiplies the Gauss-Newton step; conjugate directions ask for
-    the exact one. Gradient descent has no such step, so it gets `step_lengths`.
+    the exact one. Gradient descent has no such step, so it gets `fixed_steps`.
     """
-    arms = [
-        Arm("steepest descent", solver_of(own, "steepest_descent")),
-        Arm("steepest descent, exact step", solver_of(own, "steepest_descent"), 1.0),
-        Arm("conjugate gradient", solver_of(own, "conjugate_gradient"), 1.0),
-        Arm("Newton step", solver_of(own, "newton")),
-    ]
+    each = {STEEPEST: solver_of(own, "steepest_descent")}
     for share in momentum:
-        predictor = solver_of(own, "momentum", (("momentum", share),))
-        arms.append(Arm(f"momentum {share:g}", predictor))
+        each[f"momentum {share:g}"] = solver_of(own, "momentum", (("momentum", share),))
+    arms = [
+        _with_step(solver, predictor, step)
+        for solver, predictor in each.items()
+        for step in (None, *STEP_FACTORS)
+    ]
     descent = solver_of(own, "gradient_descent")
-    arms += [Arm(f"gradient descent {s:.3g}", descent, s) for s in step_lengths]
-    if ":" in own.solver:
-        arms.insert(0, Arm(own.solver, own))
+    arms += [
+        Arm(CONJUGATE, solver_of(own, "conjugate_gradient"), 1.0),
+        Arm("Newton step", solver_of(own, "newton")),
+        *(_with_step("gradient descent", descent, step) for step in fixed_steps),
+    ]
+    if own.solver != "steepest_descent":
+        arms.insert(0, Arm(own.solver, solver_of(own, own.solver)))
     return arms
+
+
+def _with_step(solver, predictor, step):
+    return Arm(f"{solver}, step {LEARNED if step is None else f'{step:.3g}'}", predictor, step)
+
+
+def compared_starts(arms: list[Arm]) -> list[Arm]:
+    """Those that are run from every start: as the tracker does it, and conjugate gradients."""
+    return [a for a in arms if a.name in (f"{STEEPEST}, step {LEARNED}", CONJUGATE)]
+
+
+def rounded_arms(arms: list[Arm]) -> list[Arm]:
+    """The same with TF32 and bfloat16 in all products, and bfloat16 in those of one role."""
+    roundings = [Rounding("tf32"), Rounding("bfloat16")]
+    roundings += [Rounding("bfloat16", role) for role in ROLES]
+    return [
+        arm._replace(name=f"{solver_name(arm.name)}, {rounding}", rounding=rounding)
+        for arm in compared_starts(arms)
+        for rounding in roundings
+    ]
 
 
 def kl_arms(own: PredictorConfig) -> list[Arm]:
@@ -52,10 +96,9 @@ def kl_arms(own: PredictorConfig) -> list[Arm]:
     damped = dataclasses.replace(kl, alpha_eps=KL_DAMPING)
     damping = f"damping {KL_DAMPING:g}"
     return [
-        Arm(f"Newton step, {damping}", solver_of(damped, "newton"), 1.0),
-        Arm(f"steepest descent, {damping}", solver_of(damped, "steepest_descent"), 1.0),
-        Arm(f"conjugate gradient, {damping}", solver_of(damped, "conjugate_gradient"), 1.0),
-        Arm("Newton step, no damping", solver_of(kl, "newton"), 1.0),
+        Arm(f"{STEEPEST}, {damping}", solver_of(damped, "steepest_descent"), 1.0),
+        Arm(f"{CONJUGATE}, {damping}", solver_of(damped, "conjugate_gradient"), 1.0),
+        Arm(f"{STEEPEST}, no damping", solver_of(kl, "steepest_descent"), 1.0),
     ]
 
 

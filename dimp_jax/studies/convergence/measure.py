@@ -1,35 +1,39 @@
-"""The measurements of the study `convergence`: one unit a problem."""
+"""The measurements of the study `convergence` on problems: one unit each."""
 
 import contextlib
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dimp_jax.host.operations import count_flops
+from dimp_jax.host.rounded_products import MANTISSA_BITS, is_product, rounded
 from dimp_jax.predictor import predict
 from dimp_jax.predictor.objectives import regularization
 from dimp_jax.studies import problems
 from dimp_jax.studies.convergence import arms as solver_arms
 from dimp_jax.studies.convergence.arms import Arm
 from dimp_jax.studies.convergence.lanczos import lanczos, ritz
-from dimp_jax.tracking import tracker as trackers
 from dimp_jax.training.log import counted
 
-STARTS = ("initialiser", "zero")
-SWEPT = ("gradient descent",)  # arms of which the best one alone is plotted
+STARTS = ("initialiser", "zero", "tracked")  # filters; "tracked" is the tracker's at that frame
+ROUNDED = "rounded"  # from the initialiser's filter, with rounded products
+SPECTRA_AT = ("initialiser", "tracked")
 
 
-def measure(config, sequences, args, opened, console) -> dict:
+def measure(tracker, sequences, args, opened, console) -> dict:
     """Every problem's record by its name, from the study's folder or measured now.
 
     A record: {"own": arms, "kl": arms or None, "spectrum": ...}; see `_objective`, `_spectrum`.
+    Unit "solvers" has what is the same for all: {"fixed_steps": of gradient descent, "flops":
+    {solver: operations of an iteration}}.
     """
-    tracker = trackers.build(config)
-    meter = Meter(config, tracker.network.params, args)
+    meter = Meter(tracker.config, tracker.network.params, args)
     keys = {
         f"{sequence.name}@{frame}": (sequence, frame)
         for sequence in sequences
-        for frame in problems.fit_frames(sequence, args.problems, args.horizon)
+        for frame in problems.fit_frames(sequence, args.after, args.horizon)
     }
     missing = {key: at for key, at in keys.items() if opened.unit(key) is None}
     done = len(keys) - len(missing)
@@ -43,11 +47,11 @@ def measure(config, sequences, args, opened, console) -> dict:
                 for frame, problem in drawn:
                     key = f"{sequence.name}@{frame}"
                     progress(done, len(keys), key)
-                    step_lengths = opened.unit("step_lengths")
-                    if step_lengths is None:
-                        step_lengths = meter.step_lengths(problem)
-                        opened.record("step_lengths", step_lengths)
-                    opened.record(key, meter.record(problem, step_lengths))
+                    solvers = opened.unit("solvers")
+                    if solvers is None:
+                        solvers = meter.solvers(problem)
+                        opened.record("solvers", solvers)
+                    opened.record(key, meter.record(problem, solvers["fixed_steps"]))
                     done += 1
         progress(done, len(keys))
     return {key: opened.unit(key) for key in keys}
@@ -61,65 +65,83 @@ class Meter:
         self.learned = network_params["predictor"]
         self.extractor = problems.Extractor(config.model, network_params)
         self.args = args
-        self._solve = jax.jit(solve, static_argnames=("predictor", "num_iter"))
+        self._solve = jax.jit(solve, static_argnames=("predictor", "num_iter", "rounding"))
         self._spectra = jax.jit(spectra, static_argnames=("predictor", "num_steps"))
 
-    def step_lengths(self, problem) -> list[float]:
-        """Fixed ones for gradient descent, the same for all problems."""
+    def solvers(self, problem) -> dict:
+        """Fixed steps for gradient descent, and the cost of every solver; of any one problem."""
         diagonal, off = self._lanczos(problem, problem.initial)
         largest = max(ritz(*pair).values[-1] for pair in zip(diagonal, off, strict=True))
-        return [float(factor / largest) for factor in solver_arms.STEP_FACTORS]
+        fixed_steps = [float(factor / largest) for factor in solver_arms.FIXED_STEPS]
+        arms = solver_arms.own_objective_arms(self.own, self.args.momentum, fixed_steps)
+        flops = {
+            solver_arms.solver_name(arm.name): iteration_flops(
+                self._params(arm), problem, arm.predictor
+            )
+            for arm in arms
+        }
+        return {"fixed_steps": fixed_steps, "flops": flops}
 
-    def record(self, problem, step_lengths) -> dict:
+    def record(self, problem, fixed_steps) -> dict:
         """All that is measured of one problem, as JSON values."""
-        own_arms = solver_arms.own_objective_arms(self.own, self.args.momentum, step_lengths)
-        own, last = self._objective(problem, own_arms)
+        own = solver_arms.own_objective_arms(self.own, self.args.momentum, fixed_steps)
+        compared, rounded_too = solver_arms.compared_starts(own), solver_arms.rounded_arms(own)
+        own = {"initialiser": own, "zero": compared, "tracked": compared, ROUNDED: rounded_too}
         kl = None
         if self.own.objective != "kl":
-            kl, _ = self._objective(problem, solver_arms.kl_arms(self.own))
-        return {"own": own, "kl": kl, "spectrum": self._spectrum(problem, last)}
+            kl = self._objective(problem, {"initialiser": solver_arms.kl_arms(self.own)})
+        own = self._objective(problem, own)
+        return {"own": own, "kl": kl, "spectrum": self._spectrum(problem)}
 
     def _objective(self, problem, arms):
-        """Curves of every arm from every start, and the last iterate of the first arm.
+        """Curves of the arms of every start.
 
         {"curves": {start: {arm: {losses, step_lengths, grad_norms, hit, margin}}},
-        "tracked": {loss, hit, margin} of the tracker's filter, "least": the least loss known}
+        "zero": loss of the zero filter, "least": the least loss known}
         """
-        starts = dict(zip(STARTS, (problem.initial, jnp.zeros_like(problem.initial)), strict=True))
-        curves, last = {}, None
-        for name, start in starts.items():
-            curves[name] = {}
-            for arm in arms:
-                solved, curve = self._run(arm, problem, start, self.args.iterations)
-                curves[name][arm.name] = curve
-                last = solved if last is None else last
-        _, at = self._run(arms[0], problem, problem.tracked, self.args.iterations)
+        filters = {
+            "initialiser": problem.initial,
+            "zero": jnp.zeros_like(problem.initial),
+            "tracked": problem.tracked,
+            ROUNDED: problem.initial,
+        }
+        curves = {
+            start: {arm.name: self._run(arm, problem, filters[start])[1] for arm in of_start}
+            for start, of_start in arms.items()
+        }
         seen = [c["losses"] for by_arm in curves.values() for c in by_arm.values()]
-        conjugate = next(arm for arm in arms if arm.predictor.solver == "conjugate_gradient")
+        all_arms = [arm for of_start in arms.values() for arm in of_start]
+        conjugate = next(a for a in all_arms if a.predictor.solver == "conjugate_gradient")
+        _, from_zero = self._run(conjugate, problem, filters["zero"])
         far = problem.initial  # in runs of one length, so that no other program is compiled
         for _ in range(-(-solver_arms.REFERENCE_ITERATIONS // self.args.iterations)):
-            far, curve = self._run(conjugate, problem, far, self.args.iterations)
+            far, curve = self._run(conjugate, problem, far)
             seen.append(curve["losses"])
-        tracked = {"loss": at["losses"][0], "hit": at["hit"][0], "margin": at["margin"][0]}
         least = float(np.nanmin(np.concatenate(seen)))
-        return {"curves": curves, "tracked": tracked, "least": least}, last
+        return {"curves": curves, "zero": from_zero["losses"][0], "least": least}
 
-    def _run(self, arm: Arm, problem, start, num_iter):
+    def _params(self, arm: Arm):
         params, _ = predict.adapt_params(self.learned, arm.predictor)
         if arm.step_length is not None:
             log_length = jnp.log(jnp.float32(arm.step_length))
             params["log_step_length"] = jnp.full_like(params["log_step_length"], log_length)
+        return params
+
+    def _run(self, arm: Arm, problem, start):
+        static = {"predictor": arm.predictor, "num_iter": self.args.iterations}
         last, curve = self._solve(
-            params, start, problem, predictor=arm.predictor, num_iter=num_iter
+            self._params(arm), start, problem, **static, rounding=arm.rounding
         )
         return last, {name: _numbers(values) for name, values in curve.items()}
 
-    def _spectrum(self, problem, last):
-        """{"first", "last": {values, weights: one list a random start}, "regularization"}."""
+    def _spectrum(self, problem):
+        """{"initialiser", "tracked": {values, weights: one list a random start},
+        "regularization"}: of the Gauss-Newton operator at these filters.
+        """
         params, _ = predict.adapt_params(self.learned, self.own)
         params = predict.effective_params(params, self.own)
         found = {"regularization": float(jnp.min(regularization(params, self.own)))}
-        for name, filt in (("first", problem.initial), ("last", last)):
+        for name, filt in zip(SPECTRA_AT, (problem.initial, problem.tracked), strict=True):
             pairs = zip(*self._lanczos(problem, filt), strict=True)
             each = [ritz(*pair) for pair in pairs]
             found[name] = {
@@ -136,20 +158,56 @@ class Meter:
         return self._spectra(params, filt, problem, starts, predictor=self.own, num_steps=steps)
 
 
-def solve(params, start, problem, *, predictor, num_iter):
-    """(last filter, curves) of one solver; every curve but the step lengths is [I + 1]."""
+def _optimized(params, start, problem, *, predictor, num_iter):
     fitted = problem.feat, problem.box_xywh, problem.weight
-    solved = predict.optimize_filter(
+    return predict.optimize_filter(
         params, start, *fitted, predictor, num_iter=num_iter, stride_px=problems.STRIDE_PX
     )
+
+
+def solve(params, start, problem, *, predictor, num_iter, rounding=None):
+    """(last filter, curves) of one solver; every curve but the step lengths is [I + 1].
+
+    Args:
+      rounding: `arms.Rounding` of the products of the solve. What it finds is judged exactly.
+    """
+    run = functools.partial(_optimized, predictor=predictor, num_iter=num_iter)
+    if rounding is not None:
+        which = lambda eqn: is_product(eqn) and rounding.role in (None, role(eqn))
+        run = rounded(run, MANTISSA_BITS[rounding.name], which=which)
+    solved = run(params, start, problem)
+    losses = solved.losses
+    if rounding is not None:
+        objective = problems.objective_of(params, problem, predictor)
+        losses = jax.lax.map(lambda filt: objective(filt).loss, solved.iterates)
     seen = jax.lax.map(lambda filt: problems.quality(filt, problem), solved.iterates)
     return solved.last, {
-        "losses": solved.losses,
+        "losses": losses,
         "step_lengths": solved.step_lengths,
         "grad_norms": solved.grad_norms,
         "hit": seen.hit,
         "margin": seen.margin,
     }
+
+
+def role(eqn) -> str:
+    """What a product is for (`arms.ROLES`), in a solve of a filter by `correlation.correlate`."""
+    if not eqn.outvars[0].aval.shape:
+        return "inner products"
+    if eqn.primitive.name != "dot_general":
+        return "scores"  # a convolution, of a part of somebody else's
+    _, weights = (v.aval.shape for v in eqn.invars)
+    ((_, contracted), _) = eqn.params["dimension_numbers"]
+    if len(weights) == 1:  # the values of the distance bins
+        return "target maps"
+    return "scores" if contracted == (1,) else "gradient"  # over channels, or over cells
+
+
+def iteration_flops(params, problem, predictor) -> int:
+    """Operations of one more iteration, counted in the traced program."""
+    run = functools.partial(_optimized, params, problem.initial, problem, predictor=predictor)
+    two, one = (count_flops(functools.partial(run, num_iter=count)) for count in (2, 1))
+    return two - one
 
 
 def spectra(params, filt, problem, starts, *, predictor, num_steps):
@@ -160,30 +218,3 @@ def spectra(params, filt, problem, starts, *, predictor, num_steps):
 
 def _numbers(values):
     return np.asarray(values, float).tolist()
-
-
-def excess(curve, record):
-    """[I + 1] loss above the least known one, by that of the zero filter."""
-    zero = next(iter(record["curves"]["zero"].values()))["losses"][0]
-    losses = np.asarray(curve["losses"])
-    return (losses - record["least"]) / (zero - record["least"])
-
-
-def stacked(records, start: str, arm: str, field: str):
-    """[problems, I + 1] (or [problems, I]) of one arm; infinite where the loss is not finite."""
-    curves = [(r["curves"][start][arm], r) for r in records.values()]
-    if field != "excess":
-        return np.stack([np.asarray(curve[field]) for curve, _ in curves])
-    values = np.stack([excess(curve, record) for curve, record in curves])
-    return np.where(np.isnan(values), np.inf, values)
-
-
-def shown_arms(records, start: str) -> list[str]:
-    """All arms, but of swept ones the best alone: the least median excess at the end."""
-    names = list(next(iter(records.values()))["curves"][start])
-    shown = [n for n in names if not n.startswith(SWEPT)]
-    for prefix in SWEPT:
-        swept = [n for n in names if n.startswith(prefix)]
-        final = lambda n: np.median(stacked(records, start, n, "excess")[:, -1])
-        shown += [min(swept, key=final)] if swept else []
-    return shown

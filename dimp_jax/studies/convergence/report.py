@@ -1,187 +1,307 @@
-"""Tables, plots and report of the study `convergence`."""
-
-import statistics
+"""Tables and report of the study `convergence`."""
 
 import numpy as np
 
+from dimp_jax.studies import paired
 from dimp_jax.studies.accuracy import middle
-from dimp_jax.studies.convergence import plots
-from dimp_jax.studies.convergence.lanczos import Ritz
-from dimp_jax.studies.convergence.measure import STARTS, SWEPT, excess, shown_arms, stacked
+from dimp_jax.studies.convergence import plots, results, tables, tracked
+from dimp_jax.studies.convergence.arms import CONJUGATE, LEARNED, STEEPEST
+from dimp_jax.studies.convergence.measure import ROUNDED, SPECTRA_AT, STARTS
 from dimp_jax.studies.study import markdown_table
 
-TOLERANCES = (0.1, 0.03, 0.01)  # of the excess loss, for counting iterations
-LARGE = 0.01  # eigenvalues above this share of the largest are counted
+TOLERANCES = (0.1, 0.03)  # of the excess loss, for counting iterations
+# Bhat et al. (ICCV 2019), table 1: AUC on OTB-100, NFS and UAV123 together, less that of steepest
+# descent (63.8).
+PUBLISHED = {"initialiser only": -0.056, "gradient descent": -0.022}
+NAMES = {"initialiser": "restart: initialiser", "zero": "restart: zero", "tracked": "warm start"}
+SAME = ("Newton step",)  # on a piecewise quadratic objective a line that lies on another one
 
 
-def write(opened, measured: dict, args) -> None:
-    """Writes everything from the units' records; `measured` by problem as of `measure`."""
-    if not measured:
-        raise ValueError("no frame of the sequences has ground truth on frames after it")
-    sections = [_problems(measured, args)]
-    for key, title in (("own", "Objective of the config"), ("kl", "Kullback-Leibler objective")):
-        records = {name: record[key] for name, record in measured.items() if record[key]}
-        if records:
-            sections.append(_objective(opened, key, title, records))
+def write(opened, measured: dict, solvers: dict, auc: dict, chosen: dict, args) -> None:
+    """Writes everything from the units' records.
+
+    Args:
+      measured, solvers: by problem, and the unit of that name, as of `measure.measure`.
+      auc: as of `tracked.measure`; may be empty. chosen: `tracked.variants`.
+    """
+    own = {name: record["own"] for name, record in measured.items()}
+    sections = [_problems(measured, args), _solvers(opened, own, solvers["flops"])]
+    if auc:
+        sections.append(_auc(opened, auc, chosen, solvers["flops"], args))
     sections.append(_spectrum(opened, {name: r["spectrum"] for name, r in measured.items()}))
-    opened.report("Convergence of the solvers on real frames", sections)
+    sections.append(_starts(opened, own))
+    sections.append(_rounding(opened, own))
+    kl = {name: record["kl"] for name, record in measured.items() if record["kl"]}
+    if kl:
+        sections.append(_kl(opened, kl))
+    opened.table("figures", tables.figure_rows(own, solvers["flops"]))
+    opened.table("curves", tables.curve_rows(own, solvers["flops"]))
+    opened.report("The inner optimisation: how the filter is fitted", sections)
 
 
 def _problems(measured, args):
-    names = {name.rpartition("@")[0] for name in measured}
+    names = {results.sequence_of(name) for name in measured}
     return (
-        "## Problems\n\n"
-        f"{len(measured)} sample memories of the tracker from {len(names)} sequence(s) "
-        f"({', '.join(sorted(names))}), as they were after frames spread over each sequence. The "
-        f"boxes in a memory are the tracker's own. Scores are judged on up to {args.later} of the "
-        f"{args.horizon} frames that follow, in windows cut around the ground truth of the frame "
-        "before: *hit* is the share of frames whose highest score is within one cell of the true "
-        "centre along both axes, *margin* the highest score there less the highest one outside of "
-        "the target's box. The *excess* loss is that above the least loss that any solver reached "
-        "(200 iterations of restarted conjugate gradients among them), by that of the zero "
-        "filter: 1 is the zero filter, 0 the best filter known. Curves are medians over the "
-        "problems, hits are means."
+        f"{len(measured)} sample memories of the tracker from {len(names)} sequences, as they were "
+        f"after frames {', '.join(map(str, args.after))}. *Excess* loss: above the least loss "
+        "known (200 iterations of restarted conjugate gradients), by that of the zero filter: 1 is "
+        "the zero filter, 0 the best one. *Hit*: the highest score is within one cell of the true "
+        f"centre, on up to {args.later} of the {args.horizon} frames that follow, in windows cut "
+        "around the ground truth of the frame before; *margin*: the highest score there less "
+        "the highest one outside of the target. Medians over the problems, of hits the mean; "
+        "intervals are of 95 %, by bootstrap over sequences."
     )
 
 
-def _objective(opened, key, title, records):
-    rows, sweep = [], []
-    for start in STARTS:
-        shown = shown_arms(records, start)
-        for arm in next(iter(records.values()))["curves"][start]:
-            (rows if arm in shown else sweep).append(_row(records, start, arm))
-        best = [_row(records, start, arm) for arm in shown if arm.startswith(SWEPT)]
-        sweep += best if len(sweep) else []
-    tracked = [r["tracked"] for r in records.values()]
-    opened.table(f"curves_{key}", _curve_rows(records))
-    opened.table(f"summary_{key}", rows + [row for row in sweep if row not in rows])
-    plots.curves(opened.folder / f"curves_{key}.png", records, title)
-    plots.step_lengths(opened.folder / f"steps_{key}.png", records, title)
-    parts = [
-        f"## {title}",
-        "Excess loss, hits and margin after so many iterations, and the iterations until the "
-        "excess is (in the median problem) below 10, 3 and 1 %; a dash: not within the run. "
-        f"`summary_{key}.csv` and `curves_{key}.csv` have all numbers.",
-        markdown_table(rows),
-        f"The filter that the tracker had at those frames: hit "
-        f"{statistics.fmean(t['hit'] for t in tracked):.3g}, margin "
-        f"{statistics.median(t['margin'] for t in tracked):.3g}.",
-        f"![Excess loss, hits and margin against iterations](curves_{key}.png)",
-        "Step lengths of each iteration: the factor on the (negative) gradient, or on the "
-        "direction of conjugate gradients and the new part of a momentum's move.",
-        f"![Step lengths against iterations](steps_{key}.png)",
+def _solvers(opened, records, flops):
+    best = results.best_arms(records, "initialiser")
+    best = dict(sorted(best.items(), key=lambda item: _final(records, item[1])))
+    at = results.judged_at(records)
+    rows = [_row(records, "initialiser", arm) for arm in best.values()]
+    for row, solver in zip(rows, best, strict=True):
+        row["GFLOP an iteration"] = flops[solver] / 1e9
+    every = [
+        _row(records, s, arm) for s in STARTS for arm in next(iter(records.values()))["curves"][s]
     ]
-    if sweep:
-        sweep.sort(key=lambda row: (row["start"], float(row["solver"].rpartition(" ")[2])))
-        parts += [
-            "Lengths that were tried for what has no step length of its own here; the one with the "
-            "least median excess at the end, over all problems, is in the table and the plots "
-            "above. It was chosen on these problems, so it is the best that a fixed length can do.",
-            markdown_table([_short(row) for row in sweep]),
+    opened.table("summary", every)
+    shown = {solver: arm for solver, arm in best.items() if solver not in SAME}
+    title = f"From the initialiser's filter, each solver at its best step; {len(records)} problems"
+    plots.curves(opened.folder / "curves.png", records, flops, shown, title)
+    shown_columns = [c for c in rows[0] if c != "start"]
+    return "\n\n".join(
+        [
+            "## Which solver",
+            f"Each at the step length of the least mean excess after {at} iterations, of those "
+            "tried on these problems (`summary.csv` has them all, `figures.csv` the lines of the "
+            "figures, `curves.csv` every problem); *learned* is the checkpoint's factor on the "
+            "Gauss-Newton step. A dash: not within the run.",
+            markdown_table([{c: row.get(c) for c in shown_columns} for row in rows]),
+            "![Excess loss, hits and margin against iterations and operations](curves.png)",
         ]
-    if key == "kl":
-        parts.insert(
-            1,
-            "The parameters of the checkpoint were learned for another objective: this shows how "
-            "the solvers behave on a loss that is not piecewise quadratic, not how well a tracker "
-            "trained for it does. Scores are linear in the filter, so the Gauss-Newton operator is "
-            "the Hessian and the Newton step is that of steepest descent up to rounding.",
-        )
-    return "\n\n".join(parts)
+    )
+
+
+def _final(records, arm):
+    return float(
+        np.median(results.stacked(records, "initialiser", arm)[:, results.judged_at(records)])
+    )
 
 
 def _row(records, start, arm):
-    over, hit, margin = (stacked(records, start, arm, f) for f in ("excess", "hit", "margin"))
-    last = over.shape[1] - 1
-    at = [i for i in (1, 2, 5, 10) if i < last] + [last]
+    over, low, high = results.middle_and_interval(records, start, arm)
+    at = results.judged_at(records)
     row = {"start": start, "solver": arm}
-    row |= {f"excess @{i}": float(np.median(over[:, i])) for i in at}
+    row |= {f"excess @{i}": float(over[i]) for i in dict.fromkeys((0, 1, 2, 5)) if i < at}
+    row[f"excess @{at}"] = float(over[at])
+    row["95 %"] = f"{low[at]:.3g} to {high[at]:.3g}"
+    row[f"excess @{len(over) - 1}"] = float(over[-1])
+    each = results.stacked(records, start, arm)
     for tolerance in TOLERANCES:
-        below = over <= tolerance
-        first = np.where(below.any(1), below.argmax(1), np.inf)
-        count = float(np.median(first))
-        row[f"to {tolerance:.0%}"] = int(np.ceil(count)) if np.isfinite(count) else None
-    early = min(2, last)
-    row |= {f"hit @{i}": float(np.mean(hit[:, i])) for i in dict.fromkeys((early, last))}
-    row |= {f"margin @{i}": float(np.median(margin[:, i])) for i in dict.fromkeys((early, last))}
+        below = each <= tolerance
+        first = float(np.median(np.where(below.any(1), below.argmax(1), np.inf)))
+        row[f"to {tolerance:.0%}"] = int(np.ceil(first)) if np.isfinite(first) else None
+    for field in ("hit", "margin"):
+        row[f"{field} @{at}"] = float(
+            results.middle_and_interval(records, start, arm, field)[0][at]
+        )
     return row
 
 
-def _short(row):
-    kept = ("start", "solver", "to 10%", "to 3%", "to 1%")
-    return {k: v for k, v in row.items() if k in kept or k.startswith("excess")}
-
-
-def _curve_rows(records):
+def _auc(opened, auc, chosen, flops, args):
+    base = auc[tracked.CONFIGURED]
     rows = []
-    for problem, record in records.items():
-        for start, by_arm in record["curves"].items():
-            for arm, curve in by_arm.items():
-                columns = {
-                    "loss": curve["losses"],
-                    "excess": excess(curve, record).tolist(),
-                    "step_length": [*curve["step_lengths"], None],
-                    "grad_norm": curve["grad_norms"],
-                    "hit": curve["hit"],
-                    "margin": curve["margin"],
-                }
-                which = {"problem": problem, "start": start, "solver": arm}
-                for i, values in enumerate(zip(*columns.values(), strict=True)):
-                    rows.append(which | {"iteration": i} | dict(zip(columns, values, strict=True)))
-    return rows
-
-
-def spectra_of(record, iterate: str) -> list[Ritz]:
-    """The Ritz values of every random start; bounds are not kept."""
-    pairs = zip(record[iterate]["values"], record[iterate]["weights"], strict=True)
-    return [Ritz(np.asarray(v), np.asarray(w), np.zeros(len(v))) for v, w in pairs]
+    for name, of in auc.items():
+        arm, iterations = chosen[name]
+        apart = paired.compare(paired.differences({0: of}, {0: base}))
+        solver = results.solver_name(arm.name)
+        rows.append(
+            {
+                "variant": name,
+                "step": LEARNED if arm.step_length is None else arm.step_length,
+                "iterations": iterations,
+                "GFLOP": iterations * flops[solver] / 1e9,
+                "AUC": float(np.mean(list(of.values()))),
+                "difference": apart.mean,
+                "low": apart.low,
+                "high": apart.high,
+                "could be told": apart.detectable,
+            }
+        )
+    opened.table("auc", rows)
+    opened.table(
+        "auc_sequences",
+        [{"variant": n, "sequence": s, "auc": v} for n, of in auc.items() for s, v in of.items()],
+    )
+    most = max(args.tracked)
+    published = {
+        name if name in auc else f"{name}, {most} iterations": value
+        for name, value in PUBLISHED.items()
+    }
+    plots.auc(opened.folder / "auc.png", rows[1:], published)
+    return "\n\n".join(
+        [
+            "## Does tracking notice",
+            f"Success AUC of the tracker on {len(base)} sequences, one seed, with that solver on "
+            "the first frame and, with iterations in proportion, in every update. Paired "
+            "differences to the tracker as it is configured; *could be told*: what would be found "
+            "with a probability of 0.8. GFLOP: of the first frame's iterations. The weights were "
+            "trained with steepest descent; the paper trained each solver by itself.",
+            markdown_table(rows),
+            "![Differences of the AUC](auc.png)",
+        ]
+    )
 
 
 def _spectrum(opened, records):
+    frames = sorted({results.frame_of(name) for name in records})
     rows, ritz_rows = [], []
     for problem, record in records.items():
-        for iterate in ("first", "last"):
-            found = spectra_of(record, iterate)
-            largest = max(s.values[-1] for s in found)
-            smallest = min(s.values[0] for s in found)
-            share = np.mean([s.weights[s.values > LARGE * largest].sum() for s in found])
-            which = {"problem": problem, "iterate": iterate}
-            rows.append(
-                which
-                | {
-                    "largest": float(largest),
-                    "smallest seen": float(smallest),
-                    "regularisation": record["regularization"],
-                    "condition": float(largest / smallest) if smallest > 0 else None,
-                    f"share over {LARGE:.0%}": float(share),
-                }
-            )
+        for at in SPECTRA_AT:
+            which = {"problem": problem, "frame": results.frame_of(problem), "filter": at}
+            regularization = {"regularisation": record["regularization"]}
+            rows.append(which | results.conditioning(record, at) | regularization)
             ritz_rows += [
                 which | {"random start": i, "ritz value": float(value), "weight": float(weight)}
-                for i, spectrum in enumerate(found)
+                for i, spectrum in enumerate(results.spectra_of(record, at))
                 for value, weight in zip(spectrum.values, spectrum.weights, strict=True)
             ]
     opened.table("condition", rows)
     opened.table("ritz", ritz_rows)
-    plots.spectrum(opened.folder / "spectrum.png", records, spectra_of)
-    of = lambda iterate, name: middle(row[name] for row in rows if row["iterate"] == iterate)
-    numbers = [k for k in rows[0] if k not in ("problem", "iterate")]
-    middles = [{"iterate": i, **{name: of(i, name) for name in numbers}} for i in ("first", "last")]
+    table = [_moment(rows, frame, at) for frame in frames for at in SPECTRA_AT]
+    records_at = {
+        frame: [r for name, r in records.items() if results.frame_of(name) == frame]
+        for frame in frames
+    }
+    plots.spectrum(opened.folder / "spectrum.png", records_at, "tracked")
     return "\n\n".join(
         [
-            "## Curvature",
-            "Eigenvalues of the Gauss-Newton operator (J^T J, regularisation included) at the "
-            "initialiser's filter (*first*) and at that of steepest descent after the run "
-            "(*last*), "
-            "by Lanczos' iteration with full reorthogonalisation from random starts; medians over "
-            "the problems (`condition.csv` has each). The smallest eigenvalue is at least the "
-            "regularisation and at most the smallest one seen, so the condition number is a lower "
-            "bound. The share is that of eigenvalues above 1 % of the largest.",
-            markdown_table(middles),
-            "Left: density of the eigenvalues (stochastic Lanczos quadrature, smoothed by "
-            f"{plots.WIDTH_DECADES:g} decades). Right: the share of eigenvalues above a value. "
-            "Thin lines are problems, thick ones their means. Steps and bumps at the lower end are "
-            "the few nodes that the quadrature has there, not gaps of the spectrum.",
+            "## Conditioning along a sequence",
+            "Of the Gauss-Newton operator (J^T J with the regularisation) of the memory after so "
+            "many frames, at the initialiser's filter and at the one that the tracker had, by "
+            "Lanczos' iteration; medians. The condition number is a lower bound; *to the first "
+            "frame*: the geometric mean of its ratio within the sequences. The share is that of "
+            "eigenvalues above 1 % of the largest.",
+            markdown_table(table),
             "![Spectrum of the Gauss-Newton operator](spectrum.png)",
+        ]
+    )
+
+
+def _moment(rows, frame, at):
+    here = [row for row in rows if row["frame"] == frame and row["filter"] == at]
+    numbers = [k for k in here[0] if k not in ("problem", "frame", "filter")]
+    found = {"frame": frame, "filter": at, "problems": len(here)}
+    found |= {name: middle(row[name] for row in here) for name in numbers}
+    logs = lambda frame: {
+        results.sequence_of(row["problem"]): float(np.log(row["condition"]))
+        for row in rows
+        if row["frame"] == frame and row["filter"] == at and row["condition"] is not None
+    }
+    apart = paired.differences({0: logs(frame)}, {0: logs(0)})
+    if frame == 0 or apart.size == 0:
+        return found
+    compared = paired.compare(apart)
+    found["condition to the first frame"] = float(np.exp(compared.mean))
+    if compared.low is not None:
+        found["95 %"] = f"{np.exp(compared.low):.3g} to {np.exp(compared.high):.3g}"
+    return found
+
+
+def _starts(opened, records):
+    later = {name: r for name, r in records.items() if results.frame_of(name) > 0} or records
+    rows, lines = [], {}
+    for solver in (f"{STEEPEST}, step {LEARNED}", CONJUGATE):
+        for start in STARTS:
+            row = _row(later, start, solver)
+            rows.append(row | {"start": NAMES[start]})
+            name = NAMES[start] + (", conjugate" if solver == CONJUGATE else ", steepest")
+            lines[name] = results.middle_and_interval(later, start, solver)
+    warm = results.stacked(later, "tracked", f"{STEEPEST}, step {LEARNED}")
+    restart = results.stacked(later, "initialiser", f"{STEEPEST}, step {LEARNED}")
+    spared = {done: _iterations_to(restart, warm[:, done]) for done in (0, 2)}
+    title = f"{len(later)} memories after the first frame"
+    plots.starts(opened.folder / "starts.png", lines, title)
+    return "\n\n".join(
+        [
+            "## Warm start or restart",
+            "The memories after the first frame, fitted from the filter that the tracker had, from "
+            "what the initialiser makes of the memory, and from zero. Steepest descent from the "
+            f"initialiser's filter needs {spared[0]} iterations (median) for the loss that the "
+            f"tracker's filter has at once, {spared[2]} for that of two more.",
+            markdown_table(rows),
+            "![Excess loss from each start](starts.png)",
+        ]
+    )
+
+
+def _iterations_to(over, levels) -> str:
+    """Median number of iterations until `over` [P, I + 1] is at its problem's level [P]."""
+    below = over <= levels[:, None]
+    first = float(np.median(np.where(below.any(1), below.argmax(1), np.inf)))
+    return f"{first:.0f}" if np.isfinite(first) else f"more than {over.shape[1] - 1}"
+
+
+def _rounding(opened, records):
+    by_solver, rows = {}, []
+    at = results.judged_at(records)
+    exact = {STEEPEST: f"{STEEPEST}, step {LEARNED}", CONJUGATE: CONJUGATE}
+    for solver, arm in exact.items():
+        names = {"float32": ("initialiser", arm)}
+        for rounded in next(iter(records.values()))["curves"][ROUNDED]:
+            if rounded.startswith(f"{solver}, "):
+                names[rounded.removeprefix(f"{solver}, ")] = (ROUNDED, rounded)
+        by_solver[solver] = {
+            "excess in float32": results.middle_and_interval(records, *names["float32"])
+        }
+        sequences = [results.sequence_of(p) for p in records]
+        for name, (start, arm) in names.items():
+            over = results.stacked(records, start, arm)
+            more = over - results.stacked(records, *names["float32"])
+            hits = results.stacked(records, start, arm, "hit")[:, at]
+            if start == ROUNDED:
+                size = np.median(np.abs(more), axis=0)
+                found = results.interval(np.abs(more), sequences) or (size, size)
+                by_solver[solver][name] = (size, *found)
+            band = results.interval(more[:, at], sequences)
+            rows.append(
+                {
+                    "solver": solver,
+                    "products": name,
+                    f"excess @{at}": float(np.median(over[:, at])),
+                    "more than float32": float(np.median(more[:, at])),
+                    "95 %": None if band is None else f"{band[0]:.2g} to {band[1]:.2g}",
+                    f"excess @{over.shape[1] - 1}": float(np.median(over[:, -1])),
+                    f"hit @{at}": float(np.mean(hits)),
+                }
+            )
+    opened.table("rounding", rows)
+    plots.rounding(opened.folder / "rounding.png", by_solver)
+    return "\n\n".join(
+        [
+            "## Where precision matters",
+            "The same solve with the operands of its products rounded to TF32 or bfloat16 (sums "
+            "in float32), of all products or of one kind: the target maps, the scores (J v), the "
+            "gradient (J^T r), the inner products of the step length. What it finds is judged in "
+            "float32. *More*: median of the differences to float32 in the same problem; the figure "
+            "has their sizes beside the excess itself.",
+            markdown_table(rows),
+            "![Excess loss with rounded products](rounding.png)",
+        ]
+    )
+
+
+def _kl(opened, records):
+    rows = [
+        _row(records, "initialiser", arm)
+        for arm in next(iter(records.values()))["curves"]["initialiser"]
+    ]
+    opened.table("summary_kl", rows)
+    return "\n\n".join(
+        [
+            "## Kullback-Leibler objective",
+            "The checkpoint's parameters were learned for another objective: this shows how the "
+            "solvers behave where the loss is not piecewise quadratic, not how well a tracker "
+            "trained for it does.",
+            markdown_table([{k: v for k, v in row.items() if k != "start"} for row in rows]),
         ]
     )

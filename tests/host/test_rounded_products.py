@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.rounded_products import is_exact, products, rounded
+from dimp_jax.host.rounded_products import is_exact, is_product, products, rounded
 
 ONE_AND_A_BIT = np.float32(1 + 2.0**-9)  # 1 in bfloat16 (7 bits), itself in TF32 (10 bits)
 BETWEEN = np.float32(1 + 2.0**-7 + 2.0**-8)  # of two values of 7 bits: the even one is above
@@ -55,7 +55,8 @@ def test_the_precision_of_a_product_counts():
     assert [is_exact(eqn) for eqn in products(function, OPERAND)] == [True, False]
     exact, high = function(OPERAND)
     spared, all_rounded = (
-        jax.jit(rounded(function, 7, exact_too=exact_too))(OPERAND) for exact_too in (False, True)
+        jax.jit(rounded(function, 7, which=which))(OPERAND)
+        for which in (lambda eqn: not is_exact(eqn), is_product)
     )
     np.testing.assert_array_equal(spared[0], exact)
     assert (spared[1] == 2).all() and (all_rounded[0] == 2).all() and (high > 2).all()

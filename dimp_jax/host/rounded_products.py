@@ -9,7 +9,7 @@ import functools
 import jax
 from jax.extend.core import ClosedJaxpr, Literal, jaxprs_in_params
 
-from benchmarks.measure import equations
+from dimp_jax.host.operations import equations
 
 PRODUCTS = ("dot_general", "conv_general_dilated")
 MANTISSA_BITS = {"tf32": 10, "bfloat16": 7}  # kept of 23
@@ -35,20 +35,20 @@ def is_exact(eqn) -> bool:
     return is_product(eqn) and eqn.params["precision"] == (highest, highest)
 
 
-def rounded(fn, mantissa_bits: int, *, exact_too: bool = False):
+def rounded(fn, mantissa_bits: int, *, which=lambda eqn: not is_exact(eqn)):
     """`fn` with the operands of its float32 products rounded to so many bits of the mantissa.
 
     Args:
       fn: of pytrees of arrays. Differentiate before, not after: a program that defines its own
         derivative loses it here.
-      exact_too: round the operands of products of precision HIGHEST, too.
+      which: equation -> whether to round this product; by default those not exact.
 
     Returns:
       A function of the same arguments, to be jitted; keywords are static.
     """
 
     def change(eqn, operands):
-        if is_exact(eqn) and not exact_too:
+        if not which(eqn):
             return operands
         is_float32 = lambda x: x.dtype == jax.numpy.float32
         cut = functools.partial(

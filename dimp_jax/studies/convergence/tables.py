@@ -1,0 +1,47 @@
+"""The study `convergence` as tables with all numbers, for plots of one's own."""
+
+from dimp_jax.studies.convergence import results
+from dimp_jax.studies.convergence.measure import STARTS
+
+
+def figure_rows(records, flops):
+    """Middle and 95 % interval of the lines in the figures of the solvers and the starts."""
+    best = results.best_arms(records, "initialiser").values()
+    lines = [("initialiser", arm, field) for arm in best for field in ("excess", "hit", "margin")]
+    later = {name: r for name, r in records.items() if results.frame_of(name) > 0} or records
+    compared = next(iter(records.values()))["curves"]["zero"]
+    after = ", after the first frame"
+    lines += [(start + after, arm, "excess") for start in STARTS for arm in compared]
+    rows = []
+    for start, arm, field in lines:
+        of = later if start.endswith(after) else records
+        band = results.middle_and_interval(of, start.removesuffix(after), arm, field)
+        gflop = flops.get(results.solver_name(arm), 0) / 1e9
+        rows += [
+            {"start": start, "solver": arm, "of": field, "iteration": i, "gflop": i * gflop}
+            | dict(zip(("middle", "low", "high"), map(float, values), strict=True))
+            for i, values in enumerate(zip(*band, strict=True))
+        ]
+    return rows
+
+
+def curve_rows(records, flops):
+    """Every iterate of every problem, start and arm."""
+    rows = []
+    for problem, record in records.items():
+        for start, by_arm in record["curves"].items():
+            for arm, curve in by_arm.items():
+                columns = {
+                    "loss": curve["losses"],
+                    "excess": results.excess(curve, record).tolist(),
+                    "step_length": [*curve["step_lengths"], None],
+                    "grad_norm": curve["grad_norms"],
+                    "hit": curve["hit"],
+                    "margin": curve["margin"],
+                }
+                solver = next((s for s in flops if arm.startswith(s)), None)
+                which = {"problem": problem, "start": start, "solver": arm}
+                for i, values in enumerate(zip(*columns.values(), strict=True)):
+                    at = {"iteration": i, "gflop": i * flops.get(solver, 0) / 1e9}
+                    rows.append(which | at | dict(zip(columns, values, strict=True)))
+    return rows
