@@ -43,16 +43,19 @@ def differences(arm, base):
     return np.array([[arm[seed][name] - base[seed][name] for name in names] for seed in seeds])
 
 
-def compare(values, *, draws: int = DRAWS, seed: int = 0) -> Difference:
+def compare(
+    values, *, over_sequences: bool = False, draws: int = DRAWS, seed: int = 0
+) -> Difference:
     """The mean of `differences`, its interval and the power of the comparison.
 
     Args:
       values: [seeds, sequences].
+      over_sequences: one seed is enough; the interval does not say how much seeds would differ.
       draws: of the bootstrap. seed: of it.
     """
     values = np.asarray(values, np.float64)
     mean = float(values.mean())
-    if min(values.shape) < 2:
+    if values.shape[1] < 2 or (len(values) < 2 and not over_sequences):
         return Difference(mean, None, None, None)
     means = bootstrap_means(values, draws, np.random.default_rng(seed))
     tail = (1 - LEVEL) / 2
@@ -78,6 +81,8 @@ def bootstrap_means(values, draws: int, rng):
     total = np.full(draws, mean)
     for axis in (0, 1):
         count = values.shape[axis]
+        if count == 1:
+            continue
         deviations = (values.mean(1 - axis) - mean) * math.sqrt(count / (count - 1))
         shares = rng.multinomial(count, np.full(count, 1 / count), draws) / count
         total += shares @ deviations

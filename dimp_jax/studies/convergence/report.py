@@ -112,7 +112,7 @@ def _auc(opened, auc, chosen, flops, args):
     rows = []
     for name, of in auc.items():
         arm, iterations = chosen[name]
-        apart = paired.compare(paired.differences({0: of}, {0: base}))
+        apart = paired.compare(paired.differences({0: of}, {0: base}), over_sequences=True)
         solver = results.solver_name(arm.name)
         rows.append(
             {
@@ -200,7 +200,7 @@ def _moment(rows, frame, at):
     apart = paired.differences({0: logs(frame)}, {0: logs(0)})
     if frame == 0 or apart.size == 0:
         return found
-    compared = paired.compare(apart)
+    compared = paired.compare(apart, over_sequences=True)
     found["condition to the first frame"] = float(np.exp(compared.mean))
     if compared.low is not None:
         found["95 %"] = f"{np.exp(compared.low):.3g} to {np.exp(compared.high):.3g}"
