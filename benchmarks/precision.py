@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import tyro
 
 from benchmarks.cost_model import sample_shapes
-from benchmarks.measure import print_figures
+from benchmarks.measure import plain_convolutions, print_figures
 from dimp_jax import config as configs
 from dimp_jax.host import command_line
 from dimp_jax.host.machine import machine
@@ -55,7 +55,8 @@ def share_line(config: configs.Config) -> dict:
     variables = jax.eval_shape(lambda: init_variables(config.model, jax.random.key(0)))
     state = jax.eval_shape(lambda v: steps.init_state(v, config), variables)
     inputs = steps.make_train_step(config), state, sample_shapes(config, 1)
-    exact, total = (count_flops(*inputs, counts=which) for which in (is_exact, is_product))
+    with plain_convolutions():
+        exact, total = (count_flops(*inputs, counts=which) for which in (is_exact, is_product))
     return {"kind": "share", "backbone": config.model.backbone, "exact": exact / total}
 
 

@@ -41,7 +41,7 @@ def test_figures(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         precision, "share_line", lambda config: shared.append(config) or {"kind": ""}
     )
-    monkeypatch.setattr(precision, "rounding", lambda tracker, bits: of_bits[bits])
+    monkeypatch.setattr(precision.accuracy, "rounded_tracker", lambda tracker, bits: of_bits[bits])
     monkeypatch.setattr(precision.accuracy, "success_auc", auc)
     assert precision.main(["--data", str(tmp_path / "set"), "--frames", "2"]) == 0
     assert len(shared) == 3

@@ -87,8 +87,8 @@ class Lanes:
         key = jax.random.split(jax.random.key(0), self.size)
         stack = Stack(filt, memories, modulation, key)
         # Bound to the device, as what a kept program gives: else `put` would compile twice.
-        (device,) = jax.tree.leaves(network.params)[0].devices()
-        return LaneStates(jax.device_put(stack, device), (None,) * self.size)
+        sharding = jax.tree.leaves(network.params)[0].sharding
+        return LaneStates(jax.device_put(stack, sharding), (None,) * self.size)
 
     def init(self, states: LaneStates, lane: int, image, box_xywh, seed: int = 0) -> LaneStates:
         """Starts a lane on its first frame.
