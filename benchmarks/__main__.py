@@ -11,6 +11,7 @@ import jax
 
 from benchmarks import (
     backbones,
+    convolutions,
     frame_parts,
     lanes,
     loader,
@@ -30,6 +31,7 @@ def gemm_figures():
 
 GROUPS = {
     "gemm": gemm_figures,
+    "convolutions": convolutions.figures,
     "backbones": backbones.figures,
     "predictor": predictor.figures,
     "frames": frame_parts.ratios,
