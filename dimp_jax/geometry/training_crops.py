@@ -86,29 +86,6 @@ def resized_window_fast(image, corner_xy, size_wh, output_px, out=None):
     )
 
 
-def crop_2019(image, box_extract_xywh, box_gt_xywh, area_factor, output_px, stretch_wh=UNSTRETCHED):
-    """The published crop of an image [H, W, 3] uint8; other arguments are those of `place_2019`.
-
-    Returns:
-      crop: [output_px, output_px, 3] uint8.
-      box_xywh: [4] float32, crop pixels.
-    """
-    placing = (box_extract_xywh, box_gt_xywh, area_factor, output_px, stretch_wh)
-    window, box_xywh = place_2019(*placing)
-    return resized_window(seen(image), *window, output_px), box_xywh
-
-
-def crop_2020(
-    image, box_extract_xywh, box_gt_xywh, area_factor, output_px, *, mode, max_scale_change
-):
-    """The crop of `place_2020`; else as `crop_2019`."""
-    placing = (box_extract_xywh, box_gt_xywh, area_factor, output_px)
-    window, box_xywh = place_2020(
-        image.shape[:2], *placing, mode=mode, max_scale_change=max_scale_change
-    )
-    return resized_window(seen(image), *window, output_px), box_xywh
-
-
 def place_2019(box_extract_xywh, box_gt_xywh, area_factor, output_px, stretch_wh=UNSTRETCHED):
     """The window of a crop centred on `box_extract_xywh`, and a box in the crop.
 
