@@ -22,6 +22,12 @@ def crop_2020(image, *placing, **options):
     return crop_of(image, window, placing[3]), box_xywh
 
 
+def window_2020(image_hw, box_xywh, *placing, **options):
+    """(left, top, width, height)."""
+    window, _ = training_crops.place_2020(image_hw, box_xywh, box_xywh, *placing, **options)
+    return (*window.corner_xy, *window.size_wh)
+
+
 def crop_of(image, window, output_px):
     return training_crops.resized_window(training_crops.seen(image), *window, output_px)
 
@@ -55,9 +61,7 @@ def test_crop_2020_as_recorded(case, image):
     boxes = rec["crop/box_extract"][int(index)], rec["crop/box_gt"][int(index)]
     options = {"mode": mode, "max_scale_change": MAX_SCALE_CHANGE[mode]}
     side = _side(rec, key)
-    window = training_crops.search_window_2020(
-        image.shape[:2], boxes[0], AREA_FACTOR, side, **options
-    )
+    window = window_2020(image.shape[:2], boxes[0], AREA_FACTOR, side, **options)
     np.testing.assert_array_equal(window, rec[f"{key}/crop_box"])
     crop, box = crop_2020(image, *boxes, AREA_FACTOR, side, **options)
     check_image(rec, f"{key}/im", crop)
@@ -109,7 +113,7 @@ def test_tiny_images_and_far_boxes_give_finite_crops(shape, box):
 
 
 def test_inside_modes_limit_the_shrinking(image):
-    window = lambda mode, change: training_crops.search_window_2020(
+    window = lambda mode, change: window_2020(
         image.shape[:2], (60, 60, 120, 100), 5, 288, mode=mode, max_scale_change=change
     )
     assert window("replicate", None)[2:] == (548, 548)  # ceil(5 sqrt(12000))
@@ -183,7 +187,7 @@ def test_a_stretched_window_is_narrower_and_keeps_its_area(image):
     expected = training_crops.resized_window(image[:-1, :-1], (40, -25), (160, 250), 100)
     np.testing.assert_array_equal(crop, expected)
     np.testing.assert_allclose(mapped, (49.5 - 12.5, 49.5 - 8, 25, 16))
-    window = training_crops.search_window_2020(
+    window = window_2020(
         (300, 300), (100, 120, 40, 40), 5, 100, stretch_wh, mode="inside", max_scale_change=None
     )
     assert window == (40, 15, 160, 250)
