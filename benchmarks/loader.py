@@ -1,10 +1,11 @@
 """Making training samples on one core, against decoding their images alone in the same run.
 
-Of the published training, and of the last one of dimp_lite0 (docs/models/dimp_lite0.md), source by
-source. Times are processor time of the one thread that does it all.
+Of the published training, and of the last one of dimp_lite0 (configs/ablations/all_data.py), source
+by source. Times are processor time of the one thread that does it all.
 """
 
 import dataclasses
+import itertools
 import statistics
 import time
 from pathlib import Path
@@ -30,20 +31,20 @@ MAX_SEQUENCES = 12
 MAX_STILLS = 400
 NOISE_SIZE_HW = (202, 360)
 WINDOW_PX = 640  # about the median of the windows that are cut from the video frames
-SAMPLES = 200
+WARM_UP, SAMPLES = 10, 200
 AIM = 1.6
 
 
 class JpegSource:
-    """Sequences as JPEG files in memory: no disk, no records, nothing but decoding, which it times.
+    """Sequences as JPEG files in memory: no disk, no records, nothing but decoding.
 
-    See `data.source.Source`.
+    See `data.source.Source`. `reads` has (seconds, images) of each call of `read`.
     """
 
     def __init__(self, name, sequences, is_video=True):
         self.name, self.sequences = name, sequences  # [(list of bytes, [L, 4] boxes), ...]
         self.is_video = is_video
-        self.images, self.seconds = 0, 0.0  # decoded so far
+        self.reads = []
 
     def __len__(self):
         return len(self.sequences)
@@ -55,8 +56,7 @@ class JpegSource:
         images, boxes = self.sequences[sequence]
         started = time.thread_time()
         frames = [Frame(encoded.decode_rgb(images[i], self.name), boxes[i]) for i in frame_ids]
-        self.seconds += time.thread_time() - started
-        self.images += len(frame_ids)
+        self.reads.append((time.thread_time() - started, len(frame_ids)))
         return frames
 
 
@@ -96,46 +96,26 @@ def still_source(folder) -> JpegSource:
 
 
 def figures():
-    source = real_source() if SEQUENCES_DIR.is_dir() else noise_source()
+    is_there = SEQUENCES_DIR.is_dir()
+    source = real_source() if is_there else noise_source()
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
     try:
         yield _samples_figure(source)
-        for source in _trained_sources():
-            yield _trained_figure(source)
+        data = config.load("ablations/all_data").training.data
+        others = _other_sources(data) if is_there else ()
+        for trained in itertools.chain((source,), others):
+            yield _trained_figure(trained, data)
     finally:
         cv2.setNumThreads(threads)
 
 
-def trained_data() -> DataConfig:
-    """The samples of dimp_lite0's last training."""
-    data = config.load("dimp_lite0").training.data
-    crop = dataclasses.replace(
-        data.crop,
-        size_px=256,
-        search_area_scale=4.0,
-        train_center_jitter=2.4,
-        test_center_jitter=3.5,
-        blur_probability=0.15,
-        coarse_probability=0.2,
-        contrast_jitter=0.2,
-    )
-    sampler = dataclasses.replace(data.sampler, max_gap=60)
-    return dataclasses.replace(
-        data, crop=crop, sampler=sampler, mosaic_probability=0.8, part_probability=0.2
-    )
-
-
-def _trained_sources():
-    if not SEQUENCES_DIR.is_dir():
-        yield noise_source()
-        return
-    yield real_source()
+def _other_sources(data):
     for name in ("images", "more_stills"):
         yield still_source(SHARED_DIR / name)
     folder = SHARED_DIR / "composite"
     composite = dataclasses.replace(
-        trained_data().composite,
+        data.composite,
         cutouts_dir=str(folder / "cutouts"),
         backgrounds_dir=str(folder / "backgrounds"),
         objects_from=(),
@@ -144,9 +124,8 @@ def _trained_sources():
     yield open_source(composite, None)
 
 
-def _trained_figure(source):
-    data = trained_data()
-    seconds = [taken for taken, *_ in _samples(source, data)]
+def _trained_figure(source, data):
+    seconds = _sample_seconds(source, data)
     return figure(
         f"training sample of dimp_lite0 from {source.name}",
         len(seconds) / sum(seconds),
@@ -156,26 +135,22 @@ def _trained_figure(source):
     )
 
 
-def _samples(source, data):
-    """(seconds, seconds of decoding, images decoded) of each of `SAMPLES` samples.
-
-    The latter two are None of a source that does not count them.
-    """
+def _sample_seconds(source, data) -> list[float]:
+    """What each of `SAMPLES` samples took."""
     sampler = Sampler((source,), (1.0,), data.sampler)
     broken = BrokenFrames()
-    for index in range(-10, SAMPLES):  # the first are not counted
-        if isinstance(source, JpegSource):
-            source.images, source.seconds = 0, 0.0
+    seconds = []
+    for index in range(WARM_UP + SAMPLES):
         started = time.thread_time()
-        make_sample(sampler, data, sample_draws(0, index + 10), training=True, broken=broken)
-        if index >= 0:
-            taken = time.thread_time() - started
-            yield taken, getattr(source, "seconds", None), getattr(source, "images", None)
+        make_sample(sampler, data, sample_draws(0, index), training=True, broken=broken)
+        seconds.append(time.thread_time() - started)
+    return seconds[WARM_UP:]
 
 
 def _samples_figure(source):
     data = DataConfig()
-    seconds, decode_s, images = zip(*_samples(source, data), strict=True)
+    seconds = _sample_seconds(source, data)
+    decode_s, images = zip(*source.reads[WARM_UP:], strict=True)  # one read a sample
     crops = data.sampler.train_frames + data.sampler.test_frames
     resize_s = crops * _resize_s(data.crop.size_px)
     ratio = sum(seconds) / sum(decode_s)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dimp_jax.config.training import DataConfig
+from dimp_jax.data.samples import sample_shapes
 from dimp_jax.data.source import Sample
 
 SLOTS = 2  # of a worker: one is written while the other waits to be read
@@ -94,23 +95,9 @@ class BatchSlots:
 
 def _layout(data, batch):
     """[(offset, shape, dtype)] of the arrays of a batch, and the bytes that they take."""
-    crop_px, boxes = data.crop.size_px, data.proposals.count
-    train, test = data.sampler.train_frames, data.sampler.test_frames
-    shapes = Sample(
-        train_crops=(train, crop_px, crop_px, 3),
-        train_box=(train, 4),
-        train_brightness=(train,),
-        test_crops=(test, crop_px, crop_px, 3),
-        test_box=(test, 4),
-        test_brightness=(test,),
-        proposals=(test, boxes, 4),
-        proposal_value=(test, boxes),
-        proposal_target=(test, boxes),
-    )
     places, offset = [], 0
-    for name, shape in zip(Sample._fields, shapes, strict=True):
-        dtype = np.dtype(np.uint8 if name.endswith("crops") else np.float32)
-        places.append((offset, (batch, *shape), dtype))
-        size = batch * int(np.prod(shape)) * dtype.itemsize
+    for shape, dtype in sample_shapes(data, batch):
+        places.append((offset, shape, dtype))
+        size = int(np.prod(shape)) * dtype.itemsize
         offset += -(-size // _ALIGN) * _ALIGN
     return places, offset

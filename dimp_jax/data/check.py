@@ -69,9 +69,10 @@ def check_raw(directory, console) -> Report:
     Raises:
       InputError: neither sequences nor an image folder.
     """
+    from dimp_jax.data.builders.conversion import Conversion
     from dimp_jax.data.builders.image_folder import ImageFolder
     from dimp_jax.data.builders.sequence_folder import SequenceFolder
-    from dimp_jax.data.builders.tracking import Conversion, Request
+    from dimp_jax.data.builders.tracking import Request
 
     builder = ImageFolder if (directory / "boxes.csv").is_file() else SequenceFolder
     try:

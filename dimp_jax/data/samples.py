@@ -115,6 +115,24 @@ def make_sample(
     )
 
 
+def sample_shapes(data: DataConfig, batch: int) -> Sample:
+    """(shape, dtype) of each array of a batch of samples."""
+    train, test = data.sampler.train_frames, data.sampler.test_frames
+    crop_px, boxes = data.crop.size_px, data.proposals.count
+    array = lambda *shape, dtype=np.float32: ((batch, *shape), np.dtype(dtype))
+    return Sample(
+        train_crops=array(train, crop_px, crop_px, 3, dtype=np.uint8),
+        train_box=array(train, 4),
+        train_brightness=array(train),
+        test_crops=array(test, crop_px, crop_px, 3, dtype=np.uint8),
+        test_box=array(test, 4),
+        test_brightness=array(test),
+        proposals=array(test, boxes, 4),
+        proposal_value=array(test, boxes),
+        proposal_target=array(test, boxes),
+    )
+
+
 def propose(boxes_xywh, config: ProposalConfig, draws: Draws):
     """(boxes [T, P, 4], value [T, P], target [T, P]) of test frames; see `source.Sample`."""
     if config.kind == "gaussian_mixture":

@@ -86,29 +86,6 @@ def resized_window_fast(image, corner_xy, size_wh, output_px, out=None):
     )
 
 
-def crop_2019(image, box_extract_xywh, box_gt_xywh, area_factor, output_px, stretch_wh=UNSTRETCHED):
-    """The published crop of an image [H, W, 3] uint8; other arguments are those of `place_2019`.
-
-    Returns:
-      crop: [output_px, output_px, 3] uint8.
-      box_xywh: [4] float32, crop pixels.
-    """
-    placing = (box_extract_xywh, box_gt_xywh, area_factor, output_px, stretch_wh)
-    window, box_xywh = place_2019(*placing)
-    return resized_window(seen(image), *window, output_px), box_xywh
-
-
-def crop_2020(
-    image, box_extract_xywh, box_gt_xywh, area_factor, output_px, *, mode, max_scale_change
-):
-    """The crop of `place_2020`; else as `crop_2019`."""
-    placing = (box_extract_xywh, box_gt_xywh, area_factor, output_px)
-    window, box_xywh = place_2020(
-        image.shape[:2], *placing, mode=mode, max_scale_change=max_scale_change
-    )
-    return resized_window(seen(image), *window, output_px), box_xywh
-
-
 def place_2019(box_extract_xywh, box_gt_xywh, area_factor, output_px, stretch_wh=UNSTRETCHED):
     """The window of a crop centred on `box_extract_xywh`, and a box in the crop.
 
@@ -157,47 +134,18 @@ def place_2020(
 ):
     """A window that is shifted into the image as far as it fits, in every mode.
 
-    The box map has no half-pixel term: a target at the window's centre is centred on pixel
-    output_px / 2, half a pixel further than in the tracker.
-
-    `image_size_hw` is [2] pixels; other arguments and results are those of `place_2019`, `mode`,
-    `max_scale_change` and errors those of `search_window_2020`.
-    """
-    x, y, *size_wh = search_window_2020(
-        image_size_hw,
-        box_extract_xywh,
-        area_factor,
-        output_px,
-        stretch_wh,
-        mode=mode,
-        max_scale_change=max_scale_change,
-    )
-    scale_wh = F32(output_px) / np.array(size_wh, F32)
-    box = (np.asarray(box_gt_xywh, F32) - np.array((x, y, 0, 0), F32)) * np.tile(scale_wh, 2)
-    return Window([x, y], size_wh), box
-
-
-def search_window_2020(
-    image_size_hw,
-    box_extract_xywh,
-    area_factor,
-    output_px,
-    stretch_wh=UNSTRETCHED,
-    *,
-    mode,
-    max_scale_change,
-):
-    """The window of `place_2020`: a square, unless the image is to be stretched.
+    Larger than the image, it is centred on it. The box map has no half-pixel term: a target at the
+    window's centre is centred on pixel output_px / 2, half a pixel further than in the tracker.
 
     Args:
       image_size_hw: [2] pixels.
-      box_extract_xywh, area_factor, output_px, stretch_wh: as for `place_2019`.
+      box_extract_xywh, box_gt_xywh, area_factor, output_px, stretch_wh: as for `place_2019`.
       mode: "replicate", or "inside" / "inside_major": the window is shrunk until it fits along
         both axes / along one.
       max_scale_change: the most by which it is shrunk, or None for no limit.
 
     Returns:
-      (left, top, width, height), integers; larger than the image: centred on it.
+      As `place_2019`.
 
     Raises:
       ValueError: an unknown mode, or an extract box without positive, finite area.
@@ -215,8 +163,11 @@ def search_window_2020(
         if max_scale_change is not None:
             factor = min(factor, F32(max_scale_change))
         size_wh = [math.floor(F32(size) / factor) for size in size_wh]
-    corner_xy = _centred_corner(extract, size_wh)
-    return (*map(_shift_inside, corner_xy, size_wh, image_wh), *size_wh)
+    corner_xy = list(map(_shift_inside, _centred_corner(extract, size_wh), size_wh, image_wh))
+
+    scale_wh = F32(output_px) / np.array(size_wh, F32)
+    box = np.asarray(box_gt_xywh, F32) - np.array((*corner_xy, 0, 0), F32)
+    return Window(corner_xy, size_wh), box * np.tile(scale_wh, 2)
 
 
 def _area(box_xywh):

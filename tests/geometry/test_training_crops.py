@@ -11,6 +11,27 @@ AREA_FACTOR = 5
 MAX_SCALE_CHANGE = {"replicate": None, "inside": None, "inside_major": 1.5}
 
 
+def crop_2019(image, *placing):
+    """(crop, box in it) of what `place_2019` places, as published."""
+    window, box_xywh = training_crops.place_2019(*placing)
+    return crop_of(image, window, placing[3]), box_xywh
+
+
+def crop_2020(image, *placing, **options):
+    window, box_xywh = training_crops.place_2020(image.shape[:2], *placing, **options)
+    return crop_of(image, window, placing[3]), box_xywh
+
+
+def window_2020(image_hw, box_xywh, *placing, **options):
+    """(left, top, width, height)."""
+    window, _ = training_crops.place_2020(image_hw, box_xywh, box_xywh, *placing, **options)
+    return (*window.corner_xy, *window.size_wh)
+
+
+def crop_of(image, window, output_px):
+    return training_crops.resized_window(training_crops.seen(image), *window, output_px)
+
+
 def check_image(rec, key, crop):
     assert crop.dtype == np.uint8
     rec.check(key, crop, rtol=1e-9)  # far below 1: every stored pixel is equal
@@ -26,7 +47,7 @@ def image():
 def test_crop_2019_as_recorded(case, image):
     rec = recording("b2_crop_2019")
     boxes = rec["box_extract"][int(case)], rec["box_gt"][int(case)]
-    crop, box = training_crops.crop_2019(image, *boxes, AREA_FACTOR, _side(rec, case))
+    crop, box = crop_2019(image, *boxes, AREA_FACTOR, _side(rec, case))
     check_image(rec, f"{case}/im", crop)
     rec.check(f"{case}/gt_in_crop", box, rtol=1e-7)
 
@@ -40,11 +61,9 @@ def test_crop_2020_as_recorded(case, image):
     boxes = rec["crop/box_extract"][int(index)], rec["crop/box_gt"][int(index)]
     options = {"mode": mode, "max_scale_change": MAX_SCALE_CHANGE[mode]}
     side = _side(rec, key)
-    window = training_crops.search_window_2020(
-        image.shape[:2], boxes[0], AREA_FACTOR, side, **options
-    )
+    window = window_2020(image.shape[:2], boxes[0], AREA_FACTOR, side, **options)
     np.testing.assert_array_equal(window, rec[f"{key}/crop_box"])
-    crop, box = training_crops.crop_2020(image, *boxes, AREA_FACTOR, side, **options)
+    crop, box = crop_2020(image, *boxes, AREA_FACTOR, side, **options)
     check_image(rec, f"{key}/im", crop)
     rec.check(f"{key}/gt_in_crop", box, rtol=1e-7)
 
@@ -55,21 +74,17 @@ def _side(rec, key):
 
 def test_box_maps_differ_by_half_a_pixel(image):
     box = (100, 80, 40, 40)  # window of 200 px, no rounding
-    _, old = training_crops.crop_2019(image, box, box, 5, 288)
-    _, new = training_crops.crop_2020(
-        image, box, box, 5, 288, mode="replicate", max_scale_change=None
-    )
+    _, old = crop_2019(image, box, box, 5, 288)
+    _, new = crop_2020(image, box, box, 5, 288, mode="replicate", max_scale_change=None)
     np.testing.assert_allclose(old[:2] + old[2:] / 2, (143.5, 143.5))
     np.testing.assert_allclose(new[:2] + new[2:] / 2, (144, 144))
 
 
 def test_2019_stays_centred_and_2020_is_shifted_into_the_image(image):
     box = (0, 0, 20, 20)
-    _, old = training_crops.crop_2019(image, box, box, 5, 100)
+    _, old = crop_2019(image, box, box, 5, 100)
     np.testing.assert_allclose(old, (39.5, 39.5, 20, 20))
-    crop, new = training_crops.crop_2020(
-        image, box, box, 5, 100, mode="replicate", max_scale_change=None
-    )
+    crop, new = crop_2020(image, box, box, 5, 100, mode="replicate", max_scale_change=None)
     np.testing.assert_allclose(new, (0, 0, 20, 20))
     np.testing.assert_array_equal(crop, image[:100, :100])
 
@@ -79,10 +94,8 @@ def test_the_last_row_and_column_are_never_seen():
     image[-1], image[:, -1] = 255, 255
     for box in ((35, 35, 10, 10), (55, 55, 10, 10), (20, 20, 30, 30)):
         for crop in (
-            training_crops.crop_2019(image, box, box, 5, 50)[0],
-            training_crops.crop_2020(
-                image, box, box, 5, 50, mode="replicate", max_scale_change=None
-            )[0],
+            crop_2019(image, box, box, 5, 50)[0],
+            crop_2020(image, box, box, 5, 50, mode="replicate", max_scale_change=None)[0],
         ):
             assert crop.max() == 0
 
@@ -91,18 +104,16 @@ def test_the_last_row_and_column_are_never_seen():
 @pytest.mark.parametrize("box", [(0, 0, 1, 1), (-400, 900, 3, 70), (0.2, 0.4, 0.01, 0.02)])
 def test_tiny_images_and_far_boxes_give_finite_crops(shape, box):
     image = np.full((*shape, 3), 77, np.uint8)
-    crops = [training_crops.crop_2019(image, box, box, 5, 24)]
+    crops = [crop_2019(image, box, box, 5, 24)]
     for mode, change in MAX_SCALE_CHANGE.items():
-        crops.append(
-            training_crops.crop_2020(image, box, box, 5, 24, mode=mode, max_scale_change=change)
-        )
+        crops.append(crop_2020(image, box, box, 5, 24, mode=mode, max_scale_change=change))
     for crop, mapped in crops:
         np.testing.assert_array_equal(crop, np.full((24, 24, 3), 77, np.uint8))
         assert np.isfinite(mapped).all() and (mapped[2:] > 0).all()
 
 
 def test_inside_modes_limit_the_shrinking(image):
-    window = lambda mode, change: training_crops.search_window_2020(
+    window = lambda mode, change: window_2020(
         image.shape[:2], (60, 60, 120, 100), 5, 288, mode=mode, max_scale_change=change
     )
     assert window("replicate", None)[2:] == (548, 548)  # ceil(5 sqrt(12000))
@@ -116,32 +127,28 @@ def test_inside_modes_limit_the_shrinking(image):
 )
 def test_a_box_without_area_is_refused(image, box):
     with pytest.raises(ValueError, match="box_extract_xywh=.*positive width"):
-        training_crops.crop_2019(image, box, (1, 2, 3, 4), 5, 288)
+        crop_2019(image, box, (1, 2, 3, 4), 5, 288)
     with pytest.raises(ValueError, match="box_extract_xywh=.*positive width"):
-        training_crops.crop_2020(
-            image, box, (1, 2, 3, 4), 5, 288, mode="inside", max_scale_change=None
-        )
+        crop_2020(image, box, (1, 2, 3, 4), 5, 288, mode="inside", max_scale_change=None)
 
 
 def test_an_unknown_mode_is_refused(image):
     with pytest.raises(ValueError, match="mode='outside': expected one of .*replicate"):
-        training_crops.crop_2020(
-            image, (1, 2, 3, 4), (1, 2, 3, 4), 5, 288, mode="outside", max_scale_change=None
-        )
+        crop_2020(image, (1, 2, 3, 4), (1, 2, 3, 4), 5, 288, mode="outside", max_scale_change=None)
 
 
 @pytest.mark.parametrize("box", [(200, 150, 40, 60), (-30, 180, 90, 20), (5, 5, 200, 130)])
 def test_interpolating_in_place_gives_the_copied_window(image, box, monkeypatch):
-    copied, _ = training_crops.crop_2019(image, box, box, 5, 144)
+    copied, _ = crop_2019(image, box, box, 5, 144)
     monkeypatch.setattr(training_crops, "MAX_COPIED_PX", 0)
-    in_place, _ = training_crops.crop_2019(image, box, box, 5, 144)
+    in_place, _ = crop_2019(image, box, box, 5, 144)
     difference = np.abs(copied.astype(int) - in_place)
     assert difference.max() <= 1 and difference.mean() < 0.3  # fixed-point rounding of either
 
 
 def test_a_huge_window_needs_no_huge_memory(image):
     box = (0, 0, 40_000, 40_000)  # a window of 200,000 px: 120 GB if it were copied
-    crop, mapped = training_crops.crop_2019(image, box, box, 5, 32)
+    crop, mapped = crop_2019(image, box, box, 5, 32)
     assert crop.shape == (32, 32, 3) and np.isfinite(mapped).all()
 
 
@@ -176,11 +183,11 @@ def test_a_fast_window_is_the_plain_one():
 def test_a_stretched_window_is_narrower_and_keeps_its_area(image):
     box = (100, 80, 40, 40)
     stretch_wh = (1.25, 0.8)
-    crop, mapped = training_crops.crop_2019(image, box, box, 5, 100, stretch_wh)
+    crop, mapped = crop_2019(image, box, box, 5, 100, stretch_wh)
     expected = training_crops.resized_window(image[:-1, :-1], (40, -25), (160, 250), 100)
     np.testing.assert_array_equal(crop, expected)
     np.testing.assert_allclose(mapped, (49.5 - 12.5, 49.5 - 8, 25, 16))
-    window = training_crops.search_window_2020(
+    window = window_2020(
         (300, 300), (100, 120, 40, 40), 5, 100, stretch_wh, mode="inside", max_scale_change=None
     )
     assert window == (40, 15, 160, 250)

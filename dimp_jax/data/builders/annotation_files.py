@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.data.builders.tracking import Annotated, Target, frames_text
+from dimp_jax.data.builders.conversion import frames_text
+from dimp_jax.data.builders.tracking import Annotated, Target
 from dimp_jax.data.records_index import Problem
 from dimp_jax.media import text
 from dimp_jax.media.images import InputError

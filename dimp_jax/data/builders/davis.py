@@ -8,7 +8,8 @@ from PIL import Image
 
 from dimp_jax.data import encoded
 from dimp_jax.data.builders import annotation_files as files
-from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder, unreadable
+from dimp_jax.data.builders.conversion import unreadable
+from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
 from dimp_jax.data.records_index import Problem
 from dimp_jax.data.source import BrokenFrame
 from dimp_jax.media import text

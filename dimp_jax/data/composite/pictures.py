@@ -88,7 +88,7 @@ def piece_sprite(canvas, layer):
 
 
 def noise_image(size_hw_px, seed):
-    """Noise for `draw`: partly of single pixels, partly of small grains, as after demosaicing."""
+    """Noise for `render.sketch`: partly of pixels, partly of small grains, as after demosaicing."""
     rng = np.random.default_rng(seed)
     shape = (size_hw_px[0] + NOISE_TILE_PX, size_hw_px[1] + NOISE_TILE_PX, 3)
     fine = rng.standard_normal(shape, dtype=np.float32)

@@ -20,12 +20,6 @@ _SOFT_REACH_PX = 4  # of the blur that softens a layer
 _BLOCK_PX = 16  # of JPEG files with halved colours
 
 
-def draw(scene, pictures: Pictures, background, t: int, size_hw_px, noise) -> Frame:
-    """`sketch`, with the whole image."""
-    frame = sketch(scene, pictures, background, t, size_hw_px, noise)
-    return frame._replace(image=frame.image.within((0, 0), size_hw_px[::-1]))
-
-
 def sketch(scene, pictures: Pictures, background, t: int, size_hw_px, noise) -> Frame:
     """Frame t with the exact box of the target, and a `data.source.Sketch` as its image.
 

@@ -74,10 +74,7 @@ def crop_sprite(sprite, part_xyxy):
 
 def drawn_in(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None):
     """Left, top, right, bottom (exclusive) of what `warp` draws without `within`, or None."""
-    left, top, right, bottom = _covered(sprite, pose, bend)
-    left, top = max(left, -margin_px), max(top, -margin_px)
-    right, bottom = min(right, size_hw_px[1] + margin_px), min(bottom, size_hw_px[0] + margin_px)
-    return (left, top, right, bottom) if left < right and top < bottom else None
+    return _common(_covered(sprite, pose, bend), _widened(size_hw_px, margin_px))
 
 
 def warp(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None, within=None) -> Patch | None:
@@ -90,14 +87,11 @@ def warp(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None, within=Non
         None.
       within: left, top, right, bottom of a rectangle, outside which nothing is drawn; or None.
     """
-    x0, y0, x1, y1 = _covered(sprite, pose, bend)
-    if within is None:
-        within = -margin_px, -margin_px, size_hw_px[1] + margin_px, size_hw_px[0] + margin_px
-    left, top = max(x0, within[0], -margin_px), max(y0, within[1], -margin_px)
-    right = min(x1, within[2], size_hw_px[1] + margin_px)
-    bottom = min(y1, within[3], size_hw_px[0] + margin_px)
-    if right <= left or bottom <= top:
+    covered, frame = _covered(sprite, pose, bend), _widened(size_hw_px, margin_px)
+    drawn = _common(covered, frame, frame if within is None else within)
+    if drawn is None:
         return None
+    left, top, right, bottom = drawn
 
     scale = math.sqrt(abs(cv2.determinant(pose[:, :2]))) / sprite.unit_px
     k = 0
@@ -114,6 +108,7 @@ def warp(sprite: Sprite, pose, size_hw_px, *, margin_px=0, bend=None, within=Non
     map_x = np.float32(xx) * x + (np.float32(xy) * y + np.float32(x_offset))
     map_y = np.float32(yx) * x + (np.float32(yy) * y + np.float32(y_offset))
     if bend is not None:
+        x0, y0, x1, y1 = covered
         field = cv2.resize(
             (bend * level_unit_px).astype(np.float32),
             (x1 - x0, y1 - y0),
@@ -139,6 +134,18 @@ def _covered(sprite, pose, bend):
     half_h = abs(yx) * reach_x + abs(yy) * reach_y
     left, top = math.floor(x - half_w), math.floor(y - half_h)
     return left, top, math.ceil(x + half_w) + 1, math.ceil(y + half_h) + 1
+
+
+def _widened(size_hw_px, margin_px):
+    """Left, top, right, bottom of a frame and a margin around it."""
+    return -margin_px, -margin_px, size_hw_px[1] + margin_px, size_hw_px[0] + margin_px
+
+
+def _common(*rectangles):
+    """Left, top, right, bottom of what all rectangles cover, or None."""
+    lefts, tops, rights, bottoms = zip(*rectangles, strict=True)
+    left, top, right, bottom = max(lefts), max(tops), min(rights), min(bottoms)
+    return (left, top, right, bottom) if left < right and top < bottom else None
 
 
 def hull_xywh(patch: Patch | None, size_hw_px):
