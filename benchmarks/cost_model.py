@@ -13,10 +13,10 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from benchmarks.measure import plain_convolutions
 from dimp_jax import config as configs
+from dimp_jax.data import samples
 from dimp_jax.data.source import Sample
 from dimp_jax.host.operations import count_bytes, count_flops
 from dimp_jax.models.dimp import init_variables
@@ -54,21 +54,8 @@ def row_of(device_kind: str) -> str | None:
 
 def sample_shapes(config: configs.Config, batch: int) -> Sample:
     """Shapes and types of a batch of samples."""
-    data = config.training.data
-    n, t = data.sampler.train_frames, data.sampler.test_frames
-    side, proposals = data.crop.size_px, data.proposals.count
-    shape = lambda *dims, dtype=np.float32: jax.ShapeDtypeStruct((batch, *dims), dtype)
-    return Sample(
-        train_crops=shape(n, side, side, 3, dtype=np.uint8),
-        train_box=shape(n, 4),
-        train_brightness=shape(n),
-        test_crops=shape(t, side, side, 3, dtype=np.uint8),
-        test_box=shape(t, 4),
-        test_brightness=shape(t),
-        proposals=shape(t, proposals, 4),
-        proposal_value=shape(t, proposals),
-        proposal_target=shape(t, proposals),
-    )
+    arrays = samples.sample_shapes(config.training.data, batch)
+    return Sample(*(jax.ShapeDtypeStruct(*array) for array in arrays))
 
 
 def least_s(flops: float, bytes_moved: float, peak: float, memory: float) -> tuple[float, float]:

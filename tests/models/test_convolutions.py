@@ -11,6 +11,7 @@ from dimp_jax import config
 from dimp_jax.models import dimp, resnet, winograd_layers
 from dimp_jax.models.convolutions import depthwise, plain, pointwise, window, winograd
 from dimp_jax.models.layers import Conv, ConvNorm, Numerics
+from dimp_jax.tracking.tracker import make_network
 from tests.models.random_arrays import normal, randomized
 
 
@@ -142,7 +143,8 @@ def test_a_network_in_winograds_form(monkeypatch):
     """The same output; left as it is on other backends and in bfloat16."""
     model = config.ModelConfig(backbone="resnet18", clf_channels=256, iou_channels=8)
     shapes = jax.eval_shape(lambda: dimp.init_variables(model, jax.random.key(0)))
-    params = dimp.fold(model, randomized(shapes))["params"]
+    variables = randomized(shapes)
+    params = dimp.fold(model, variables)["params"]
     fast = winograd_layers.transformed(model, params)
     assert "kernel" not in fast["clf"]["conv"]
     assert "winograd" not in fast["iou"]["conv3_1t"]["conv"], "too small to pay"
@@ -152,6 +154,9 @@ def test_a_network_in_winograds_form(monkeypatch):
     for name, expected in run(params, images).items():
         error = abs(run(fast, images)[name] - expected).max() / abs(expected).max()
         assert error < 5e-6, name
+    made = lambda portable: make_network(config.Config(model=model), variables, portable=portable)
+    assert "winograd" in made(False).params["clf"]["conv"]
+    assert "kernel" in made(True).params["clf"]["conv"], "for programs of every backend"
     half = dataclasses.replace(model, compute_dtype="bfloat16")
     assert winograd_layers.transformed(half, params) is params
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
