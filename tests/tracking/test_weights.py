@@ -15,7 +15,7 @@ from dimp_jax.checkpoints import CheckpointError, shipped, store, weights_file
 from dimp_jax.config import Config
 from dimp_jax.models.dimp import DiMP, init_variables
 from dimp_jax.predictor import predict
-from dimp_jax.tracking import tracker, weights
+from dimp_jax.tracking import programs, tracker, weights
 from tests.support import small_tracker
 from tests.support.golden_files import inputs
 
@@ -79,7 +79,9 @@ def test_a_saved_network_comes_back_whole(tmp_path):
     loaded = dimp_jax.load(path)
     assert loaded.notice is None
     assert loaded.config == dataclasses.replace(settings, checkpoint=path)
-    original = small_tracker.make(settings.tracker)
+    # By the same programs: those of another module may have been compiled with other options.
+    network = tracker.make_network(settings, small_tracker.variables(), programs.build_kept)
+    original = tracker.Tracker(settings, network)
     runs = []
     for each in (loaded, original):
         state, boxes = each.init(inputs.clip_frame(0), BOXES[0]), []
