@@ -58,12 +58,14 @@ def kept(function, made_from: str):
         path = folder / f"{function.__name__}-{key}"
         program = _read(path)
         if program is None:
+            jitted, specs = jax.jit(whole), jax.tree.unflatten(structure, shapes)
+            jitted.trace(*specs)  # once: what is raised below is not of the function
             try:
                 program = export.export(
-                    jax.jit(whole), disabled_checks=[export.DisabledSafetyCheck.platform()]
-                )(*jax.tree.unflatten(structure, shapes))
+                    jitted, disabled_checks=[export.DisabledSafetyCheck.platform()]
+                )(*specs)
                 data = program.serialize()
-            except Exception as error:  # of many kinds; if it is the function's, it comes again
+            except (NotImplementedError, TypeError, ValueError) as error:  # no form on disk
                 _log.info("%s is not kept: %s", function.__name__, error)
                 return whole(*args)
             _write(path, data)

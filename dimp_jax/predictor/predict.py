@@ -82,8 +82,9 @@ def initial_values(config):
 def _check_own(config):
     """Raises ValueError for a name among `own_parameters` and options that stands for two things,
     and for a mode of `learned_own` that is none, or of no parameter."""
-    own = (*config.objective_parameters, *config.solver_parameters)
-    names = [name for name, _ in (*own, *config.solver_options)]
+    own, modes = own_parameters(config), typing.get_args(PartMode)
+    named = (*config.objective_parameters, *config.solver_parameters, *config.solver_options)
+    names = [name for name, _ in named]
     for name in names:
         if name in (*LEARNED_PARTS, *SOLVER_ARGUMENTS) or names.count(name) > 1:
             raise ValueError(
@@ -91,11 +92,11 @@ def _check_own(config):
                 "choose another one in solver_parameters, objective_parameters or solver_options"
             )
     for name, mode in config.learned_own:
-        if name not in dict(own) or mode not in typing.get_args(PartMode):
+        if name not in own or mode not in modes:
             raise ValueError(
                 f"predictor.learned_own: {name!r} {mode!r}: expected one of "
-                f"{', '.join(dict(own)) or 'the parameters of your own (there are none)'} "
-                f"and one of {', '.join(typing.get_args(PartMode))}"
+                f"{', '.join(own) or 'the parameters of your own (there are none)'} "
+                f"and one of {', '.join(modes)}"
             )
 
 
@@ -128,9 +129,10 @@ def adapt_params(params, config):
         elif more_axes and mode == "initial":
             value = initial
         elif more_axes == 1:
+            field = "learned_own" if name in own_parameters(config) else "learned"
             raise ValueError(
                 f"predictor/{name} was learned per iteration, {jnp.shape(value)}: the config has "
-                f"learned.{name}={mode!r}, expected 'per_iteration' or 'initial'"
+                f"{mode!r} in predictor.{field}, expected 'per_iteration' or 'initial'"
             )
         adapted[name] = value
     return adapted, missing
@@ -158,10 +160,7 @@ def objective_of(params, samples: Samples, config):
     Raises:
       ValueError: there is no such objective.
     """
-    make = parts.find("objective", config.objective, parts.OBJECTIVES)
-    options = dict(config.objective_options)
-    _check_arguments(config.objective, make, dict.fromkeys(options, "objective_options"))
-    make = functools.partial(make, **options)
+    make = _with_options("objective", config)
     used = ("label", "mask", "weight", "filter_reg", *dict(config.objective_parameters))
     each = {
         name: params[name]
@@ -200,13 +199,11 @@ def optimize_filter(
       ValueError: at trace time, a part that does not exist or does not take what the config gives.
     """
     samples = Samples(feat, box_xywh, sample_weight, stride_px, filt.shape[0])
-    solver = parts.find("solver", config.solver, parts.SOLVERS)
+    solver = _with_options("solver", config)
     params = effective_params(params, config)
     own = {name: params[name] for name, _ in config.solver_parameters}
-    options = dict(config.solver_options)
-    given = dict.fromkeys(SOLVER_ARGUMENTS, "solver")
-    given |= dict.fromkeys(own, "solver_parameters") | dict.fromkeys(options, "solver_options")
-    _check_arguments(config.solver, solver, given)
+    _check_arguments(config.solver, solver, dict.fromkeys(SOLVER_ARGUMENTS, "solver"))
+    _check_arguments(config.solver, solver, dict.fromkeys(own, "solver_parameters"))
     # Ours name their precision; this is for parts of other packages.
     with jax.default_matmul_precision("highest"):
         return solver(
@@ -217,23 +214,29 @@ def optimize_filter(
             damping=config.alpha_eps,
             adjoint=_adjoint(config),
             **own,
-            **options,
         )
 
 
 def _adjoint(config):
-    """The adjoint that the config names, with its options."""
-    adjoint = parts.find("adjoint", config.adjoint, parts.ADJOINTS)
-    options = dict(config.adjoint_options)
-    _check_arguments(config.adjoint, adjoint, dict.fromkeys(options, "adjoint_options"))
+    """The adjoint that the config names; its options have precedence over the fields of ours."""
     if config.adjoint == "truncated":
-        options = {"every": config.truncate_every} | options
+        return _with_options("adjoint", config, every=config.truncate_every)
     if config.adjoint == "implicit":
-        options = {
-            "max_iterations": config.implicit_iterations,
-            "tolerance": config.implicit_tolerance,
-        } | options
-    return functools.partial(adjoint, **options)
+        return _with_options(
+            "adjoint",
+            config,
+            max_iterations=config.implicit_iterations,
+            tolerance=config.implicit_tolerance,
+        )
+    return _with_options("adjoint", config)
+
+
+def _with_options(field, config, **ours):
+    """The function that a field of the config names, with `ours` and its options as arguments."""
+    name, options = getattr(config, field), dict(getattr(config, f"{field}_options"))
+    function = parts.find(field, name, parts.FIELDS[field])
+    _check_arguments(name, function, dict.fromkeys(options, f"{field}_options"))
+    return functools.partial(function, **(ours | options))
 
 
 def _check_arguments(name, function, given):

@@ -37,6 +37,11 @@ def rough_params(config, seed=1):
     return {name: jnp.asarray(rough(value), jnp.float32) for name, value in params.items()}
 
 
+def final_energy(params, config, num_iter=3):
+    """Squared norm of the last filter."""
+    return jnp.sum(optimize_filter(params, *problem(), config, num_iter=num_iter).last ** 2)
+
+
 def quadratic_params(step_length=1.0):
     """mask = 1: the residual is linear in the filter."""
     params = rough_params(QUADRATIC)

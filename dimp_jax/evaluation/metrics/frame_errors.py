@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from dimp_jax.evaluation.metrics import curves
+from dimp_jax.evaluation.metrics import checks, curves
 from dimp_jax.media.sequences import present
 
 HIT = -1.0  # a centre error below every threshold
@@ -34,9 +34,9 @@ def visible(predicted, sequence) -> Errors:
       ValueError: the lengths differ, or a NaN or negative size is predicted.
     """
     truth = sequence.groundtruth
-    _same_length(predicted, truth)
-    _refuse_broken(predicted)
-    counted = present(truth) & _shown(sequence)
+    checks.same_length(predicted, truth)
+    checks.refuse_broken(predicted)
+    counted = present(truth) & checks.shown(sequence)
     predicted, truth = predicted[counted], truth[counted]
     offset = curves.center_offset(predicted, truth)
     return Errors(
@@ -55,7 +55,7 @@ def pytracking(predicted, sequence) -> Errors:
     """
     absent = np.isnan(sequence.groundtruth).any()
     convention = "lasot" if sequence.visible is not None else "uav" if absent else "otb"
-    return published(predicted, sequence.groundtruth, convention, _shown(sequence))
+    return published(predicted, sequence.groundtruth, convention, checks.shown(sequence))
 
 
 def published(predicted, truth, convention: Literal["otb", "lasot", "uav"], shown) -> Errors:
@@ -112,8 +112,8 @@ def otb(predicted, sequence) -> Errors:
       ValueError: the lengths differ (the toolkit stops at it, too), or a box is NaN in part.
     """
     truth = sequence.groundtruth
-    _same_length(predicted, truth)
-    _refuse_nan(predicted, partly=True)
+    checks.same_length(predicted, truth)
+    checks.refuse_nan(predicted, partly=True)
     broken = np.isnan(predicted).all(axis=1) | (predicted[:, 2:] <= 0).any(axis=1)
     predicted = _copy_previous(predicted, truth, broken)
     return _minus_one_unless_positive(predicted, truth, len(truth))._replace(center_norm=None)
@@ -129,10 +129,10 @@ def lasot(predicted, sequence) -> Errors:
     """
     truth = sequence.groundtruth
     predicted = predicted[: len(truth)]
-    _same_length(predicted, truth)
+    checks.same_length(predicted, truth)
     broken = np.isnan(predicted).any(axis=1) | (predicted[:, 2:] <= 0).any(axis=1)
     predicted = _copy_previous(predicted, truth, broken)
-    shown = _shown(sequence)
+    shown = checks.shown(sequence)
     return _minus_one_unless_positive(predicted[shown], truth[shown], len(truth))
 
 
@@ -146,7 +146,7 @@ def trackingnet(predicted, sequence) -> Errors:
       ValueError: a box is NaN in part.
     """
     truth = np.round(sequence.groundtruth)
-    _refuse_nan(predicted, partly=True)
+    checks.refuse_nan(predicted, partly=True)
     boxes = np.full(truth.shape, np.nan)
     given = min(len(predicted), len(truth))
     boxes[:given] = np.round(predicted[:given])
@@ -172,10 +172,10 @@ def pysot(predicted, sequence) -> Errors:
     Raises:
       ValueError: the lengths differ; a longer one is cut where the data set has flags (LaSOT).
     """
-    truth, shown = sequence.groundtruth, _shown(sequence)
+    truth, shown = sequence.groundtruth, checks.shown(sequence)
     length = len(truth)
     predicted = predicted if sequence.visible is None else predicted[:length]
-    _same_length(predicted, truth)
+    checks.same_length(predicted, truth)
     predicted, truth = predicted[shown], truth[shown]
     size = truth[:, 2:] + 1e-16  # theirs, against a division by 0
     center = curves.pixel_center(truth)
@@ -199,9 +199,9 @@ def got10k(predicted, sequence) -> Errors:
       ValueError: the lengths differ, or a box is NaN (the package's average would be NaN).
     """
     truth = sequence.groundtruth
-    _same_length(predicted, truth)
-    _refuse_nan(predicted)
-    counted = _shown(sequence) & ~np.isnan(truth).any(axis=1)
+    checks.same_length(predicted, truth)
+    checks.refuse_nan(predicted)
+    counted = checks.shown(sequence) & ~np.isnan(truth).any(axis=1)
     counted[0] = False
     predicted, truth = predicted[counted], truth[counted]
     if sequence.bound_wh is not None:
@@ -219,8 +219,8 @@ def got10k_otb(predicted, sequence) -> Errors:
       ValueError: the lengths differ, or a box is NaN.
     """
     truth = sequence.groundtruth
-    _same_length(predicted, truth)
-    _refuse_nan(predicted)
+    checks.same_length(predicted, truth)
+    checks.refuse_nan(predicted)
     predicted = np.concatenate([truth[:1], predicted[1:]])
     annotated = ~np.isnan(truth).any(axis=1)
     predicted, truth = predicted[annotated], truth[annotated]
@@ -277,38 +277,3 @@ def _clip(boxes, bound_wh):
     """
     corner = np.clip(boxes[:, :2], 0.0, bound_wh)
     return np.concatenate([corner, np.clip(boxes[:, 2:], 0.0, bound_wh - corner)], axis=1)
-
-
-def _shown(sequence):
-    count = len(sequence.groundtruth)
-    if sequence.visible is None:
-        return np.ones(count, bool)
-    shown = np.array(sequence.visible, bool)
-    if len(shown) != count:
-        raise ValueError(f"{len(shown)} flags of visibility for {count} frames of ground truth")
-    return shown
-
-
-def _same_length(predicted, truth):
-    if len(predicted) != len(truth):
-        raise ValueError(
-            f"{len(predicted)} predicted boxes for {len(truth)} frames: this rule wants one a frame"
-        )
-
-
-def _refuse_nan(predicted, *, partly=False):
-    """Raises for a NaN; with `partly`, only for a box of both numbers and NaN.
-
-    The minima and maxima of MATLAB and pandas pass over a NaN, so that such a box can score there.
-    """
-    missing = np.isnan(predicted)
-    rows = np.flatnonzero(missing.any(axis=1) & ~(partly & missing.all(axis=1)))
-    if len(rows):
-        raise ValueError(f"the predicted box of frame {rows[0] + 1} has a NaN in it")
-
-
-def _refuse_broken(predicted):
-    _refuse_nan(predicted)
-    rows = np.flatnonzero((predicted[:, 2:] < 0).any(axis=1))
-    if len(rows):
-        raise ValueError(f"the predicted box of frame {rows[0] + 1} has a negative size")
