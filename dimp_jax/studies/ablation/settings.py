@@ -89,7 +89,9 @@ def made_from(args, base: Config, sequences) -> dict:
 
 
 def check_same(study, arm_configs) -> None:
-    """Records the arms' configs in the study's folder, to which arms may be added.
+    """Records the arms' configs in the study's folder.
+
+    Arms may be added as long as those of their wave are not in training; see `check_members`.
 
     Raises:
       InputError: an arm was another one when it was trained.
@@ -105,6 +107,24 @@ def check_same(study, arm_configs) -> None:
                 f"{study.folder}: {name} had another {wrong}: choose another --out, or leave out "
                 "that arm"
             )
+
+
+def check_members(study, wave: int, members) -> None:
+    """Records whose trainings the checkpoints of a wave hold, in their order.
+
+    Raises:
+      InputError: they hold others.
+    """
+    key, names = f"members {wave}", [member.name for member in members]
+    found = study.unit(key)
+    if found is None:
+        study.record(key, names)
+    elif found != names:
+        arms = dict.fromkeys(name.rpartition("-")[0] for name in found)
+        raise InputError(
+            f"{study.folder} trains {', '.join(arms)} together (wave {wave}): give --arms all of "
+            "these and no others of their wave, or choose another --out"
+        )
 
 
 def _values(config: Config) -> dict:

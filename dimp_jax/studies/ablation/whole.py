@@ -12,7 +12,7 @@ from dimp_jax.checkpoints.publish import without_folders
 from dimp_jax.host import terminal
 from dimp_jax.host.machine import machine
 from dimp_jax.media.images import InputError
-from dimp_jax.studies.ablation import aim, cost, data, fit, report, score, train
+from dimp_jax.studies.ablation import aim, cost, data, fit, report, score, settings, train
 from dimp_jax.tracking import weights
 from dimp_jax.training import workdir
 
@@ -44,6 +44,8 @@ def train_and_score(study, args, arms, configs, sequences, console) -> None:
         folder = study.folder / f"wave-{wave}"
         folder.mkdir(exist_ok=True)
         groups = groups_of(args, arms, configs, wave, pooled)
+        members = [member for group in groups for member in group.members]
+        settings.check_members(study, wave, members)
         states = train.init_states(groups, shared, heads.get)
         options = {"steps": step, "save_every": args.save_every, "keep": points, "console": console}
         return groups, *fit.fit(states, groups, pool, pooled(base), folder, **options)
