@@ -23,6 +23,21 @@ SMALL = {  # procedural data and small heads behind the same backbone
 }
 
 
+def seeds_of(args) -> range:
+    """Of the study."""
+    return range(args.seed, args.seed + args.seeds)
+
+
+def scored_steps(args) -> list[int]:
+    """The steps after which the arms are scored, the last one included."""
+    return sorted({*args.score_at, args.steps})
+
+
+def scored_arms(args, arms, step: int) -> list:
+    """Those that are tracked with after `step` steps: with the base's weights only at the end."""
+    return [arm for arm in arms if step == args.steps or not arm.tracks_base]
+
+
 def base_config(args) -> Config:
     """The config that all arms change.
 
