@@ -1,13 +1,8 @@
-"""Gradient descent whose step length stays 0.16, see gradient_descent.py: not learned."""
+"""Gradient descent whose step length stays where gradient_descent.py begins: not learned."""
 
 from dimp_jax import config
 
 
 def get_config() -> config.Config:
-    predictor = {
-        "solver": "gradient_descent",
-        "init_step_length": 0.16,
-        "learned.log_step_length": "initial",
-    }
-    changes = {f"model.predictor.{name}": value for name, value in predictor.items()}
-    return config.changed(config.load("dimp_lite0"), changes)
+    changes = {"model.predictor.learned.log_step_length": "initial"}
+    return config.changed(config.load("ablations/gradient_descent"), changes)

@@ -235,6 +235,8 @@ def test_a_stopped_training_goes_on_to_the_same_end(tmp_path, monkeypatch):
     assert int(resumed[0].step) == 6
     earlier, points = run(tmp_path / "straight", 2)  # of a training that has gone on
     assert int(earlier[0].step) == 2 and len(points["loss/final"]) == 1
+    with pytest.raises(InputError, match="is at step 6 and did not keep step 5: leave it out"):
+        run(tmp_path / "straight", 5)  # not a fresh training
     own = train.member_variables(straight[1], 0)
     assert own["params"]["clf"]["conv"]["kernel"].shape == kernel.shape
     np.testing.assert_array_equal(own["params"]["iou"]["k"], SHARED["params"]["iou"]["k"])

@@ -9,7 +9,7 @@ import pytest
 from dimp_jax import config as configs
 from dimp_jax.media.images import InputError
 from dimp_jax.studies import ablation
-from dimp_jax.studies.ablation import arms, report, results, score, settings, whole
+from dimp_jax.studies.ablation import arms, report, results, score, settings, train, whole
 from dimp_jax.studies.study import Study
 
 STEPS = (20, 40)
@@ -150,3 +150,14 @@ def test_arms_may_be_added_but_not_changed(tmp_path):
     other = configs.changed(base, {"model.predictor.num_iter": 7})
     with pytest.raises(InputError, match=r"one had another model\.predictor\.num_iter: choose"):
         settings.check_same(study, {"one": other})
+
+
+def test_checkpoints_of_a_wave_are_those_of_its_arms(tmp_path):
+    study = Study(tmp_path, "ablation", "", 0)
+    of = lambda *names: [train.Member(name, seed, None) for name in names for seed in (0, 1)]
+    settings.check_members(study, 2, of("no_label", "ablations/l2"))
+    settings.check_members(study, 2, of("no_label", "ablations/l2"))
+    settings.check_members(study, 1, of("no_mask"))
+    for others in (of("no_mask", "ablations/l2"), of("no_label", "ablations/l2", "no_mask")):
+        with pytest.raises(InputError, match="trains no_label, ablations_l2 together"):
+            settings.check_members(study, 2, others)

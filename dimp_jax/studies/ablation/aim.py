@@ -100,11 +100,11 @@ def _first_samples(tracked, image, box_xywh):
     return patches, online.first_boxes(config, pose, pose, transforms)[: len(patches)]
 
 
-def make_hits(groups, num_iter: int, at_once: int | None = None):
+def make_hits(groups, num_iter: int):
     """(states, clip) -> the share of later frames that every member hits, [members], one a group.
 
     Args:
-      num_iter: of the solve on the first frame's samples. at_once: see `train.make_step`.
+      num_iter: of the solve on the first frame's samples.
     """
 
     def of_group(group, state, clip):
@@ -130,7 +130,7 @@ def make_hits(groups, num_iter: int, at_once: int | None = None):
             )
             return problems.quality(solved.last, problem).hit
 
-        return train.over_members(one, train.own_part(state), at_once)
+        return train.over_members(one, train.own_part(state))
 
     return lambda states, clip: tuple(
         of_group(group, state, clip) for group, state in zip(groups, states, strict=True)

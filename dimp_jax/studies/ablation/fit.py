@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
+from dimp_jax.media.images import InputError
 from dimp_jax.studies.ablation import data, train
 from dimp_jax.training.log import counted
 
@@ -28,12 +29,21 @@ def fit(states, groups, pool, config, out, *, steps: int, save_every: int, keep,
 
     Returns:
       (states, curves): curves is {metric: [points, members]}, members in the order of the groups.
+
+    Raises:
+      InputError: the training has gone on beyond `steps`, which it was not to keep.
     """
     states, curves, first = restored(out / CHECKPOINT, states)
     if first == steps:
         return states, curves
     if first > steps:
-        states, curves, _ = restored(kept(out, steps), states)
+        path = kept(out, steps)
+        if not path.is_file():
+            raise InputError(
+                f"{out} is at step {first} and did not keep step {steps}: leave it out of "
+                "--score-at, or choose another --out"
+            )
+        states, curves, _ = restored(path, states)
         return states, curves
     # Not one program of all: XLA's CPU backend runs that of eight groups on a single core.
     each = [jax.jit(train.make_step((group,)), donate_argnums=0) for group in groups]

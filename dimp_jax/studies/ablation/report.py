@@ -1,6 +1,6 @@
 """The report of the ablations, of what is there so far."""
 
-from dimp_jax.studies.ablation import aim, cost, figures, results, score
+from dimp_jax.studies.ablation import aim, cost, figures, results, score, settings
 from dimp_jax.studies.ablation.arms import QUESTIONS
 from dimp_jax.studies.study import markdown_table
 
@@ -28,8 +28,7 @@ ORDERS = (  # worst first, as published
 
 def write(study, args, arms, configs, sequences) -> None:
     """Writes tables, figures and report of all that is measured."""
-    seeds = range(args.seed, args.seed + args.seeds)
-    steps = sorted({*args.score_at, args.steps})
+    seeds, steps = settings.seeds_of(args), settings.scored_steps(args)
     found = results.measured(study, arms, seeds, steps, sequences)
     last = {measure: results.latest(by_step) for measure, by_step in found.items()}
     costs = study.unit("cost") or []
@@ -113,7 +112,7 @@ def state(study, args, arms, seeds, steps, sequences) -> str:
     """What is there and what is missing."""
     total, there = 0, 0
     for step in steps:
-        scored = [arm for arm in arms if step == steps[-1] or not arm.tracks_base]
+        scored = settings.scored_arms(args, arms, step)
         total += len(scored) * len(seeds)
         there += len(score.scores(study, scored, seeds, step, sequences))
     if there == total:

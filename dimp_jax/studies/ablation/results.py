@@ -23,28 +23,22 @@ class Measured(NamedTuple):
 
 def measured(study, arms, seeds, steps, sequences) -> dict:
     """{measure: {step: {arm: `Measured`}}}, in the order of the arms; nothing without the base."""
-    readers = {"AUC": lambda step: _scores(study, arms, seeds, step, sequences)}
-    readers["hits"] = lambda step: _hits(study, arms, seeds, step)
-    found = {}
-    for measure in MEASURES:
-        by_step = {step: _compared(readers[measure](step), arms, step) for step in steps}
-        found[measure] = {step: of for step, of in by_step.items() if of}
+    found = {measure: {} for measure in MEASURES}
+    for step in steps:
+        auc = score.scores(study, arms, seeds, step, sequences)
+        hits = _of_members(study, arms, f"hits {{wave}} {step}")
+        for measure, of in zip(MEASURES, (auc, hits), strict=True):
+            if compared := _compared(_by_arm(of), arms, step):
+                found[measure][step] = compared
     return found
 
 
-def _scores(study, arms, seeds, step, sequences) -> dict:
-    by_arm = {}
-    for (arm, seed), of in score.scores(study, arms, seeds, step, sequences).items():
-        by_arm.setdefault(arm, {})[seed] = of
-    return by_arm
-
-
-def _hits(study, arms, seeds, step) -> dict:
-    by_arm = {}
-    for (arm, seed), of in _of_members(study, arms, f"hits {{wave}} {step}").items():
-        if seed in seeds:
-            by_arm.setdefault(arm, {})[seed] = of
-    return by_arm
+def _by_arm(of_runs) -> dict:
+    """{arm: {seed: value}} of {(arm, seed): value}."""
+    found = {}
+    for (arm, seed), value in of_runs.items():
+        found.setdefault(arm, {})[seed] = value
+    return found
 
 
 def _compared(by_arm, arms, step) -> dict:
@@ -71,10 +65,8 @@ def latest(by_step) -> dict:
 
 def held_out(study, arms, step: int) -> dict:
     """{arm: held-out loss of the final filter after `step` steps, mean over the seeds}."""
-    by_arm = {}
-    for (arm, _), loss in _of_members(study, arms, f"held out {{wave}} {step}").items():
-        by_arm.setdefault(arm, []).append(loss)
-    return {arm: float(np.mean(losses)) for arm, losses in by_arm.items()}
+    by_arm = _by_arm(_of_members(study, arms, f"held out {{wave}} {step}"))
+    return {arm: float(np.mean(list(of.values()))) for arm, of in by_arm.items()}
 
 
 def _of_members(study, arms, key: str) -> dict:

@@ -23,6 +23,21 @@ SMALL = {  # procedural data and small heads behind the same backbone
 }
 
 
+def seeds_of(args) -> range:
+    """Of the study."""
+    return range(args.seed, args.seed + args.seeds)
+
+
+def scored_steps(args) -> list[int]:
+    """The steps after which the arms are scored, the last one included."""
+    return sorted({*args.score_at, args.steps})
+
+
+def scored_arms(args, arms, step: int) -> list:
+    """Those that are tracked with after `step` steps: with the base's weights only at the end."""
+    return [arm for arm in arms if step == args.steps or not arm.tracks_base]
+
+
 def base_config(args) -> Config:
     """The config that all arms change.
 
@@ -89,7 +104,9 @@ def made_from(args, base: Config, sequences) -> dict:
 
 
 def check_same(study, arm_configs) -> None:
-    """Records the arms' configs in the study's folder, to which arms may be added.
+    """Records the arms' configs in the study's folder.
+
+    Arms may be added as long as those of their wave are not in training; see `check_members`.
 
     Raises:
       InputError: an arm was another one when it was trained.
@@ -105,6 +122,24 @@ def check_same(study, arm_configs) -> None:
                 f"{study.folder}: {name} had another {wrong}: choose another --out, or leave out "
                 "that arm"
             )
+
+
+def check_members(study, wave: int, members) -> None:
+    """Records whose trainings the checkpoints of a wave hold, in their order.
+
+    Raises:
+      InputError: they hold others.
+    """
+    key, names = f"members {wave}", [member.name for member in members]
+    found = study.unit(key)
+    if found is None:
+        study.record(key, names)
+    elif found != names:
+        arms = dict.fromkeys(name.rpartition("-")[0] for name in found)
+        raise InputError(
+            f"{study.folder} trains {', '.join(arms)} together (wave {wave}): give --arms all of "
+            "these and no others of their wave, or choose another --out"
+        )
 
 
 def _values(config: Config) -> dict:

@@ -156,7 +156,7 @@ def _group_step(group, seeds, at_once):
     return step
 
 
-def over_members(function, members, at_once: int | None):
+def over_members(function, members, at_once: int | None = None):
     """`function` of each member (leaves [members, ...]), `at_once` together; see `make_step`."""
     if at_once is None:
         at_once = 1 if jax.default_backend() == "cpu" else len(jax.tree.leaves(members)[0])
@@ -199,7 +199,7 @@ def member_variables(state, index: int):
     return jax.tree.map(np.asarray, {"params": state.params, "batch_stats": state.batch_stats})
 
 
-def make_held_out(groups, at_once: int | None = None):
+def make_held_out(groups):
     """(states, batch) -> the classification losses of every member, [members], one a group."""
 
     def of_group(group, state, batch):
@@ -209,7 +209,7 @@ def make_held_out(groups, at_once: int | None = None):
             metrics = measure(with_own(state, own), batch)
             return {name: metrics[name] for name in LOSSES}
 
-        return over_members(one, own_part(state), at_once)
+        return over_members(one, own_part(state))
 
     return lambda states, batch: tuple(
         of_group(group, state, batch) for group, state in zip(groups, states, strict=True)

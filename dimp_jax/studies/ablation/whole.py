@@ -12,7 +12,7 @@ from dimp_jax.checkpoints.publish import without_folders
 from dimp_jax.host import terminal
 from dimp_jax.host.machine import machine
 from dimp_jax.media.images import InputError
-from dimp_jax.studies.ablation import aim, cost, data, fit, report, score, train
+from dimp_jax.studies.ablation import aim, cost, data, fit, report, score, settings, train
 from dimp_jax.tracking import weights
 from dimp_jax.training import workdir
 
@@ -33,10 +33,10 @@ def train_and_score(study, args, arms, configs, sequences, console) -> None:
         config, args.samples, args.pool or study.folder / "pool"
     )
     pool, held_out = data.pools(pooled(base), shared, study.folder, args.held_out, console)
-    heads = {seed: train.fresh_heads(base, seed) for seed in seeds_of(args)}
+    heads = {seed: train.fresh_heads(base, seed) for seed in settings.seeds_of(args)}
     variables = {group: of | heads[args.seed].get(group, {}) for group, of in shared.items()}
     clips = aim.clips(pooled(base), variables, sequences, study.folder / "clips", console)
-    points = scored_steps(args)
+    points = settings.scored_steps(args)
     waves = sorted({arm.wave for arm in arms})
 
     def fitted(wave, step):
@@ -44,6 +44,8 @@ def train_and_score(study, args, arms, configs, sequences, console) -> None:
         folder = study.folder / f"wave-{wave}"
         folder.mkdir(exist_ok=True)
         groups = groups_of(args, arms, configs, wave, pooled)
+        members = [member for group in groups for member in group.members]
+        settings.check_members(study, wave, members)
         states = train.init_states(groups, shared, heads.get)
         options = {"steps": step, "save_every": args.save_every, "keep": points, "console": console}
         return groups, *fit.fit(states, groups, pool, pooled(base), folder, **options)
@@ -67,10 +69,8 @@ def train_and_score(study, args, arms, configs, sequences, console) -> None:
         trained = members_of(groups, states)
         if wave != waves[0]:  # some arms track with the base's weights, of the first wave
             trained |= members_of(*fitted(waves[0], step)[:2])
-        of_wave = [arm for arm in arms if arm.wave == wave]
-        if step != points[-1]:
-            of_wave = [arm for arm in of_wave if not arm.tracks_base]
-        score.score(study, of_wave, configs, trained, step, sequences, console)
+        scored = [arm for arm in settings.scored_arms(args, arms, step) if arm.wave == wave]
+        score.score(study, scored, configs, trained, step, sequences, console)
         report.write(study, args, arms, configs, sequences)
 
     for wave in waves:
@@ -81,23 +81,13 @@ def train_and_score(study, args, arms, configs, sequences, console) -> None:
             done(wave, step)
 
 
-def seeds_of(args) -> range:
-    """Of the study."""
-    return range(args.seed, args.seed + args.seeds)
-
-
-def scored_steps(args) -> list[int]:
-    """The steps after which the arms are scored, the last one included."""
-    return sorted({*args.score_at, args.steps})
-
-
 def groups_of(args, arms, configs, wave: int, pooled):
     """The groups of the trained arms of one wave; `pooled`: config -> `data.pool_config`."""
     return train.grouped(
         train.Member(arm.name, seed, pooled(configs[arm.name]))
         for arm in arms
         if arm.wave == wave and not arm.tracks_base
-        for seed in seeds_of(args)
+        for seed in settings.seeds_of(args)
     )
 
 

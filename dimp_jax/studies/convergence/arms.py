@@ -28,7 +28,7 @@ class Rounding(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """One way to fit the filter. The name is "SOLVER, step LENGTH" where lengths are tried."""
+    """One way to fit the filter; its name begins with "SOLVER, " where there are several ways."""
 
     name: str
     predictor: PredictorConfig
@@ -37,8 +37,8 @@ class Arm(NamedTuple):
 
 
 def solver_name(arm: str) -> str:
-    """The name of an arm without its step length."""
-    return arm.partition(", step ")[0]
+    """The name of an arm without its step length, rounding or damping."""
+    return arm.partition(", ")[0]
 
 
 def own_objective_arms(own: PredictorConfig, momentum, fixed_steps) -> list[Arm]:

@@ -24,8 +24,13 @@ def curves(path, records, flops, shown, title) -> None:
     """
     figure, axes = panels(2, 2, (8.6, 6.4))
     for index, (solver, arm) in enumerate(shown.items()):
-        for axis, field in zip(axes.flat, ("excess", "excess", "hit", "margin"), strict=True):
-            middle, low, high = results.middle_and_interval(records, "initialiser", arm, field)
+        band = lambda field, arm=arm: results.middle_and_interval(
+            records, "initialiser", arm, field
+        )
+        excess = band("excess")
+        for axis, (middle, low, high) in zip(
+            axes.flat, (excess, excess, band("hit"), band("margin")), strict=True
+        ):
             x = np.arange(len(middle)) * (flops[solver] / 1e9 if axis is axes[0, 1] else 1)
             axis.fill_between(x, low, high, color=color(index), alpha=BAND, lw=0)
             axis.plot(x, middle, color=color(index), lw=1.6, label=solver)

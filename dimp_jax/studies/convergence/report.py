@@ -55,8 +55,9 @@ def _problems(measured, args):
 
 def _solvers(opened, records, flops):
     best = results.best_arms(records, "initialiser")
-    best = dict(sorted(best.items(), key=lambda item: _final(records, item[1])))
     at = results.judged_at(records)
+    final = lambda arm: results.middle(records, "initialiser", arm)[at]
+    best = dict(sorted(best.items(), key=lambda item: final(item[1])))
     rows = [_row(records, "initialiser", arm) for arm in best.values()]
     for row, solver in zip(rows, best, strict=True):
         row["GFLOP an iteration"] = flops[solver] / 1e9
@@ -81,12 +82,6 @@ def _solvers(opened, records, flops):
     )
 
 
-def _final(records, arm):
-    return float(
-        np.median(results.stacked(records, "initialiser", arm)[:, results.judged_at(records)])
-    )
-
-
 def _row(records, start, arm):
     over, low, high = results.middle_and_interval(records, start, arm)
     at = results.judged_at(records)
@@ -97,13 +92,10 @@ def _row(records, start, arm):
     row[f"excess @{len(over) - 1}"] = float(over[-1])
     each = results.stacked(records, start, arm)
     for tolerance in TOLERANCES:
-        below = each <= tolerance
-        first = float(np.median(np.where(below.any(1), below.argmax(1), np.inf)))
+        first = results.iterations_to(each, tolerance)
         row[f"to {tolerance:.0%}"] = int(np.ceil(first)) if np.isfinite(first) else None
     for field in ("hit", "margin"):
-        row[f"{field} @{at}"] = float(
-            results.middle_and_interval(records, start, arm, field)[0][at]
-        )
+        row[f"{field} @{at}"] = float(results.middle(records, start, arm, field)[at])
     return row
 
 
@@ -208,7 +200,7 @@ def _moment(rows, frame, at):
 
 
 def _starts(opened, records):
-    later = {name: r for name, r in records.items() if results.frame_of(name) > 0} or records
+    later = results.after_the_first_frame(records)
     rows, lines = [], {}
     for solver in (f"{STEEPEST}, step {LEARNED}", CONJUGATE):
         for start in STARTS:
@@ -218,7 +210,9 @@ def _starts(opened, records):
             lines[name] = results.middle_and_interval(later, start, solver)
     warm = results.stacked(later, "tracked", f"{STEEPEST}, step {LEARNED}")
     restart = results.stacked(later, "initialiser", f"{STEEPEST}, step {LEARNED}")
-    spared = {done: _iterations_to(restart, warm[:, done]) for done in (0, 2)}
+    spared = [results.iterations_to(restart, warm[:, done]) for done in (0, 2)]
+    most = restart.shape[1] - 1
+    spared = [f"{n:.0f}" if np.isfinite(n) else f"more than {most}" for n in spared]
     title = f"{len(later)} memories after the first frame"
     plots.starts(opened.folder / "starts.png", lines, title)
     return "\n\n".join(
@@ -227,18 +221,11 @@ def _starts(opened, records):
             "The memories after the first frame, fitted from the filter that the tracker had, from "
             "what the initialiser makes of the memory, and from zero. Steepest descent from the "
             f"initialiser's filter needs {spared[0]} iterations (median) for the loss that the "
-            f"tracker's filter has at once, {spared[2]} for that of two more.",
+            f"tracker's filter has at once, {spared[1]} for that of two more.",
             markdown_table(rows),
             "![Excess loss from each start](starts.png)",
         ]
     )
-
-
-def _iterations_to(over, levels) -> str:
-    """Median number of iterations until `over` [P, I + 1] is at its problem's level [P]."""
-    below = over <= levels[:, None]
-    first = float(np.median(np.where(below.any(1), below.argmax(1), np.inf)))
-    return f"{first:.0f}" if np.isfinite(first) else f"more than {over.shape[1] - 1}"
 
 
 def _rounding(opened, records):

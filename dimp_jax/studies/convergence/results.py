@@ -53,10 +53,26 @@ def frame_of(problem: str) -> int:
     return int(problem.rpartition("@")[2])
 
 
-def interval(values, sequences, statistic=np.median, seed: int = 0):
+def after_the_first_frame(records) -> dict:
+    """Those of the problems later than the first frame; all, if there are none."""
+    return {name: r for name, r in records.items() if frame_of(name) > 0} or records
+
+
+def iterations_to(over, levels) -> float:
+    """Median number of iterations until `over` [P, I + 1] is at its problem's level.
+
+    Args:
+      levels: [P], or one for all. Of a problem that does not come to it the number is infinite.
+    """
+    below = over <= np.reshape(levels, (-1, 1))
+    return float(np.median(np.where(below.any(1), below.argmax(1), np.inf)))
+
+
+def interval(values, sequences, statistic=np.median):
     """95 % interval of a statistic over problems, by bootstrap over whole sequences.
 
-    Problems of one sequence are alike, so they are drawn together.
+    Problems of one sequence are alike, so they are drawn together. `paired` has means, of finite
+    differences: here it is medians, too, and values of diverged arms.
 
     Args:
       values: [problems, ...]. sequences: the name of each problem's sequence.
@@ -70,20 +86,28 @@ def interval(values, sequences, statistic=np.median, seed: int = 0):
         return None
     values, sequences = np.asarray(values), np.asarray(sequences)
     of = [np.flatnonzero(sequences == name) for name in names]
-    draws = np.random.default_rng(seed).integers(len(names), size=(DRAWS, len(names)))
+    draws = np.random.default_rng(0).integers(len(names), size=(DRAWS, len(names)))
     each = [statistic(values[np.concatenate([of[i] for i in draw])], axis=0) for draw in draws]
     # Of diverged arms some are infinite: no interpolation between draws.
     low, high = np.percentile(each, PERCENTILES, axis=0, method="nearest")
     return low, high
 
 
+def middle(records, start, arm, field="excess"):
+    """[I + 1] over the problems, of an arm: of hits the mean, else the median."""
+    return _statistic(field)(stacked(records, start, arm, field), axis=0)
+
+
 def middle_and_interval(records, start, arm, field="excess"):
-    """(middle [I + 1], low, high) of an arm; the middle of hits is their mean, else the median."""
-    statistic = np.mean if field == "hit" else np.median
+    """(`middle` [I + 1], low, high) of an arm."""
     values = stacked(records, start, arm, field)
-    found = interval(values, [sequence_of(p) for p in records], statistic)
-    middle = statistic(values, axis=0)
-    return (middle, middle, middle) if found is None else (middle, *found)
+    found = interval(values, [sequence_of(p) for p in records], _statistic(field))
+    of_arm = middle(records, start, arm, field)
+    return (of_arm, of_arm, of_arm) if found is None else (of_arm, *found)
+
+
+def _statistic(field):
+    return np.mean if field == "hit" else np.median
 
 
 def spectra_of(record, at: str) -> list[Ritz]:

@@ -8,7 +8,7 @@ def figure_rows(records, flops):
     """Middle and 95 % interval of the lines in the figures of the solvers and the starts."""
     best = results.best_arms(records, "initialiser").values()
     lines = [("initialiser", arm, field) for arm in best for field in ("excess", "hit", "margin")]
-    later = {name: r for name, r in records.items() if results.frame_of(name) > 0} or records
+    later = results.after_the_first_frame(records)
     compared = next(iter(records.values()))["curves"]["zero"]
     after = ", after the first frame"
     lines += [(start + after, arm, "excess") for start in STARTS for arm in compared]
@@ -39,9 +39,9 @@ def curve_rows(records, flops):
                     "hit": curve["hit"],
                     "margin": curve["margin"],
                 }
-                solver = next((s for s in flops if arm.startswith(s)), None)
+                flop = flops.get(results.solver_name(arm), 0)
                 which = {"problem": problem, "start": start, "solver": arm}
                 for i, values in enumerate(zip(*columns.values(), strict=True)):
-                    at = {"iteration": i, "gflop": i * flops.get(solver, 0) / 1e9}
+                    at = {"iteration": i, "gflop": i * flop / 1e9}
                     rows.append(which | at | dict(zip(columns, values, strict=True)))
     return rows
