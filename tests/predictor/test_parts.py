@@ -168,19 +168,15 @@ def test_parts_of_other_modules(monkeypatch):
         PredictorConfig(solver_parameters=(("a", "dimp_jax_not_asked:loss"),)),
     ],
 )
-def test_a_checkpoint_does_not_import_code_by_itself(tmp_path, named):
+def test_a_checkpoint_does_not_import_code_by_itself(tmp_path, monkeypatch, named):
     """What a card names would run: the user has to have asked for it."""
     (tmp_path / "dimp_jax_not_asked.py").write_text("raise AssertionError('imported')\n")
     model = dataclasses.replace(configs.load("dimp18").model, predictor=named)
     card = card_of() | {"config": configs.to_dict(configs.Config(model=model))}
     path = tmp_path / "checkpoint"
     store.save(path, {"params": {"backbone": {"a": np.ones(1, np.float32)}}}, card)
-    sys.path.insert(0, str(tmp_path))
-    try:
+    monkeypatch.syspath_prepend(tmp_path)
+    for load in (dimp_jax.load, learned_loss.read):
         with pytest.raises(ValueError, match="import dimp_jax_not_asked first if you trust it"):
-            dimp_jax.load(path)
-        with pytest.raises(ValueError, match="import dimp_jax_not_asked first if you trust it"):
-            learned_loss.read(str(path))
-    finally:
-        sys.path.remove(str(tmp_path))
+            load(str(path))
     assert "dimp_jax_not_asked" not in sys.modules
