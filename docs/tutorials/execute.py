@@ -32,6 +32,8 @@ def executed(path):
             timeout=CELL_S,
             kernel_name="python3",
             record_timing=False,
+            coalesce_streams=True,
+            extra_arguments=["--log-level=ERROR"],  # it would warn of its own local ports
             resources={"metadata": {"path": folder}},
         )
         client.execute(env=variables)
