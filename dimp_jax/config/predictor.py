@@ -36,7 +36,7 @@ class PredictorConfig:
     """The iterative model predictor and its meta-learned loss (paper, section 3).
 
     `solver`, `objective` and `adjoint` are names of predictor/parts.py, or "module:function" of
-    another package (docs/extending.md).
+    another package (docs/guides/extending.md).
     """
 
     solver: str = "steepest_descent"

@@ -1,4 +1,4 @@
-"""docs/extending.md: its code blocks run as they are written, and its commands are understood."""
+"""docs/guides/extending.md: its blocks run as they are written, its commands are understood."""
 
 import dataclasses
 import importlib
@@ -28,7 +28,7 @@ from tests.predictor.test_predict import C, problem
 from tests.support import ROOT, small_training
 from tests.support.small_training import tiny_network  # noqa: F401  (a fixture)
 
-PAGE = ROOT / "docs" / "extending.md"
+PAGE = ROOT / "docs" / "guides" / "extending.md"
 COMMAND = re.compile(r"^    (python .*)$", re.MULTILINE)
 BLOCK = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
