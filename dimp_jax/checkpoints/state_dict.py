@@ -163,9 +163,9 @@ def from_torch(state_dict, architecture):
       architecture: one of `torch_names.ARCHITECTURES`, e.g. from `identify`.
 
     Returns:
-      variables: new float32 arrays. Trackers: groups backbone, clf, filter_init, predictor, iou;
-        ImageNet networks: backbone only.
-      extras: torch name -> array of what the network does not use; half precision as float32.
+      (variables, extras). Variables are new float32 arrays; of trackers the groups backbone, clf,
+      filter_init, predictor, iou, of ImageNet networks backbone only. Extras: torch name -> array
+      of what the network does not use; half precision as float32.
 
     Raises:
       CheckpointError: a tensor is missing, unexpected, mis-shaped, not finite or of another type.

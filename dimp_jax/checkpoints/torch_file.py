@@ -70,7 +70,7 @@ class TorchFile:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Storage:
-    array: np.ndarray  # 1-D
+    array: np.ndarray  #: 1-D
 
 
 def read(path) -> TorchFile:

@@ -47,7 +47,8 @@ def write(tracker, out: Path, platforms) -> dict[str, int]:
 
     Args:
       tracker: `dimp_jax.tracking.tracker.Tracker`.
-      out: a new or empty folder. platforms: of "cpu", "cuda", "rocm", "tpu".
+      out: a new or empty folder.
+      platforms: of "cpu", "cuda", "rocm", "tpu".
 
     Returns:
       {file name: bytes}.

@@ -14,12 +14,12 @@ from flax import struct
 class Memory:
     """What the filter is fitted to."""
 
-    feat: jax.Array  # [M, H, W, C]
-    box_xywh: jax.Array  # [M, 4] crop pixels
-    weight: jax.Array  # [M]
-    num_stored: jax.Array  # int32 []; counts on when the memory is full
-    last_slot: jax.Array  # int32 [], -1 before the first update
-    num_init: int = struct.field(pytree_node=False)
+    feat: jax.Array  #: [M, H, W, C] classification features
+    box_xywh: jax.Array  #: [M, 4] crop pixels
+    weight: jax.Array  #: [M] of a sample in the loss; 0: the slot is empty
+    num_stored: jax.Array  #: int32 []; counts on when the memory is full
+    last_slot: jax.Array  #: int32 [], -1 before the first update
+    num_init: int = struct.field(pytree_node=False)  #: slots of the first frame's samples
 
 
 def create(feat, box_xywh, size: int) -> Memory:

@@ -33,10 +33,10 @@ class Network(NamedTuple):
 class Details(NamedTuple):
     """What a step saw and did; for tests and studies, beside the result."""
 
-    look: programs.Look
-    coord_yxyx: np.ndarray  # [n, 4] the crops' corners in the image
-    crops: np.ndarray  # [n, P, P, 3]
-    losses: jax.Array | None  # [I + 1] of the filter update, if there was one
+    look: programs.Look  #: scores, features, box
+    coord_yxyx: np.ndarray  #: [n, 4] the crops' corners in the image
+    crops: np.ndarray  #: [n, P, P, 3]
+    losses: jax.Array | None  #: [I + 1] of the filter update, if there was one
 
 
 def check_image(image, image_hw=None):
@@ -215,13 +215,14 @@ def sample_crops(config: TrackerConfig, pose: Pose, image, network: Network):
 
 
 def plan_learning(config, frame: int, verdict: Verdict, score: float):
-    """(store the sample?, iterations, learning rate) of a frame (behaviour 6.8 and 6.9).
+    """(store the sample?, iterations, learning rate) of a frame.
 
     A moving average stores nothing, runs its iterations when the memory's would be run, and its
     rate is the share of the new filter.
 
     Args:
-      config: `MemoryConfig`. frame: the first frame is 1.
+      config: `MemoryConfig`.
+      frame: the first frame is 1.
     """
     hard = verdict == Verdict.HARD_NEGATIVE
     if config.update == "moving_average":

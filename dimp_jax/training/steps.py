@@ -24,10 +24,10 @@ LOSS_TERMS = ("iou", "final", "initial", "iterates")
 class TrainState:
     """All that a training carries from step to step; arrays alone, so a checkpoint is data."""
 
-    step: jax.Array  # int32, the number of updates so far
-    params: dict
-    batch_stats: dict
-    opt_state: object  # of the trained parameters
+    step: jax.Array  #: int32, the number of updates so far
+    params: dict  #: of the whole network, frozen ones included
+    batch_stats: dict  #: running means and variances of the batch norms
+    opt_state: object  #: of the trained parameters
 
 
 def init_state(variables, config: Config) -> TrainState:

@@ -26,8 +26,8 @@ class Target(NamedTuple):
     """What the host knows of one lane: see `TrackerState`."""
 
     pose: Pose
-    base_size_hw: np.ndarray  # [2]
-    image_hw: np.ndarray  # [2]
+    base_size_hw: np.ndarray  #: [2]
+    image_hw: np.ndarray  #: [2]
     frame: int
 
 
@@ -35,7 +35,7 @@ class LaneStates(NamedTuple):
     """All lanes. To be used once: a call that returns the next states gives the buffers away."""
 
     stack: Stack
-    targets: tuple[Target | None, ...]  # None: the lane was never started
+    targets: tuple[Target | None, ...]  #: None: the lane was never started
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Lanes:
     lane's boxes are those of `Tracker` with the same seed, but for rounding.
     """
 
-    tracker: Tracker
-    size: int
-    form: lane_programs.Form | None = None  # None: as it suits the backend
+    tracker: Tracker  #: whose weights and configuration all lanes have
+    size: int  #: number of lanes
+    form: lane_programs.Form | None = None  #: None: as it suits the backend
 
     def __post_init__(self):
         if self.size < 1:

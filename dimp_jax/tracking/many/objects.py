@@ -41,8 +41,8 @@ class Objects:
     of object 0: the samples are shared.
     """
 
-    tracker: Tracker
-    size: int
+    tracker: Tracker  #: whose weights and configuration all objects have
+    size: int  #: number of objects
 
     @property
     def _shared(self) -> bool:
@@ -56,7 +56,8 @@ class Objects:
         """Learns all objects from their boxes in one frame.
 
         Args:
-          image: uint8 RGB [H, W, 3]. boxes_xywh: [size, 4] pixels.
+          image: uint8 RGB [H, W, 3].
+          boxes_xywh: [size, 4] pixels.
 
         Raises:
           ValueError: another number of boxes, or as `online.init`; it says which object.
