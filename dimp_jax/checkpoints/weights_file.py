@@ -61,7 +61,7 @@ def save(path, variables, card, dtype: str = "float32") -> tuple[float, str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.whole(path) as partial:
         partial.write_bytes(safetensors.numpy.save(tensors, metadata))
-    worst = max(changes, key=changes.get)
+    worst = max(changes, key=lambda name: changes[name])
     return changes[worst], worst
 
 

@@ -35,7 +35,8 @@ class Samples(NamedTuple):
     @property
     def score_hw(self) -> tuple[int, int]:
         """Sides of a score map, cells."""
-        return tuple(score_size(cells, self.filter_cells) for cells in self.feat.shape[1:3])
+        height, width = self.feat.shape[1:3]
+        return score_size(height, self.filter_cells), score_size(width, self.filter_cells)
 
 
 def learned_maps(params, samples: Samples, config):

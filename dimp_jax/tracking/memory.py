@@ -3,6 +3,8 @@
 An empty slot has weight 0 and so takes no part in the loss; no shape ever changes.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -94,7 +96,8 @@ def insert(memory: Memory, feat, box_xywh, rate, init_minimum: float, *, stored=
         memory.weight, memory.num_stored, memory.last_slot, memory.num_init, rate, init_minimum
     )
     place = jnp.where(stored, slot, memory.weight.shape[0])  # writes beyond the end are dropped
-    return memory.replace(
+    return dataclasses.replace(
+        memory,
         feat=memory.feat.at[place].set(feat),
         box_xywh=memory.box_xywh.at[place].set(box_xywh),
         weight=jnp.where(stored, weight, memory.weight),

@@ -7,6 +7,7 @@
 import dataclasses
 import functools
 import json
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -49,9 +50,9 @@ class Start(NamedTuple):
 class Programs(NamedTuple):
     """The jitted functions of one network and one tracker configuration."""
 
-    start: object
-    look: object
-    learn: object
+    start: Callable
+    look: Callable
+    learn: Callable
 
 
 def scale_factors(refine) -> tuple[float, ...]:

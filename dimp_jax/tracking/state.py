@@ -14,7 +14,7 @@ class Pose:
 
     center_yx: np.ndarray  #: [2] image pixels
     size_hw: np.ndarray  #: [2] image pixels
-    scale: np.ndarray  #: [] image pixels per crop pixel
+    scale: np.ndarray | np.float32  #: [] image pixels per crop pixel
 
 
 @struct.dataclass

@@ -13,7 +13,7 @@ from dimp_jax.models.feature_maps import FeatureMaps
 from dimp_jax.models.train_forward import Batch, forward
 from dimp_jax.predictor.correlation import score_size
 from dimp_jax.predictor.objectives import regularization
-from dimp_jax.predictor.predict import effective_params, initial_values, own_parameters
+from dimp_jax.predictor.predict import effective_params, init_params, is_number, own_parameters
 from dimp_jax.predictor.target_maps import gaussian_label, label_density
 from dimp_jax.training import losses, optim
 
@@ -240,13 +240,13 @@ def _loss_metrics(terms, others):
 def _predictor_metrics(params, config):
     """As the iterations use them; the mean over the iterations that have their own."""
     config = config.model.predictor
-    predictor, initial = effective_params(params["predictor"], config), initial_values(config)
+    predictor, initial = effective_params(params["predictor"], config), init_params(config)
     metrics = {
         "predictor/step_length": jnp.mean(jnp.exp(predictor["log_step_length"])),
         "predictor/regularization": jnp.mean(regularization(predictor, config)),
     }
     for name in own_parameters(config):
-        if initial[name].ndim == 0:
+        if is_number(config, name):
             metrics[f"predictor/{name}"] = jnp.mean(predictor[name])
         else:
             change = jnp.sqrt(jnp.mean((predictor[name] - initial[name]) ** 2))
