@@ -1,4 +1,4 @@
-"""What Sphinx does not check of the pages: links of README and CHANGELOG, and that nothing lacks."""
+"""What Sphinx does not check: links outside docs/; each command and each option is explained."""
 
 import ast
 import re
