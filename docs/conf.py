@@ -33,12 +33,13 @@ myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_default_options = {"exclude-members": "replace"}  # flax adds it to its dataclasses
 
 
 def google_sections(app, what, name, obj, options, lines):
     """Args, Returns and Raises; in the comment of a field a colon is a colon."""
-    if what != "attribute":
+    if what not in ("attribute", "property"):
         config = Config(napoleon_use_rtype=False)
         lines[:] = GoogleDocstring(lines, config, app, what, name, obj, options).lines()
 

@@ -69,8 +69,8 @@ def load(path):
     """Reads such a file.
 
     Returns:
-      variables: {"params": ..., "batch_stats": ...}, nested dicts of float32 numpy arrays.
-      card: see `store.read_card`.
+      (variables, card): nested dicts {"params": ..., "batch_stats": ...} of float32 numpy arrays;
+      see `store.read_card`.
 
     Raises:
       CheckpointError: it cannot be read, is damaged, or is another kind of file.

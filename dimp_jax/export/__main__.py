@@ -51,7 +51,7 @@ def write(tracker, out: Path, platforms) -> dict[str, int]:
       platforms: of "cpu", "cuda", "rocm", "tpu".
 
     Returns:
-      {file name: bytes}.
+      dict: size in bytes by file name.
 
     Raises:
       ValueError: as `check_arguments`; a blur of the config has sigma <= 0.

@@ -16,7 +16,7 @@ class TargetMaps(NamedTuple):
     """The parts of the loss on the score grid, each [N, S, S]."""
 
     label: jax.Array  #: the score that is wanted
-    mask: jax.Array  #: 1: squared error, 0: only scores above the label count
+    mask: jax.Array  #: 1: a negative score is an error; 0: only positive ones are
     weight: jax.Array  #: spatial weight times the square root of the sample weight
 
 

@@ -57,8 +57,8 @@ def make_train_step(config: Config, axis_name: str | None = None):
         results are then the same on every device.
 
     Returns:
-      A function of a `TrainState` and a `Sample` of arrays [B, ...]; metrics are scalars:
-      "loss", "loss/<term>" weighted, "grad_norm" before clipping, "grad_norm/<module>", and
+      A function of a `TrainState` and a `Sample` of arrays [B, ...]. Its metrics are scalars,
+      named "loss", "loss/<term>" weighted, "grad_norm" before clipping, "grad_norm/<module>", and
       "predictor/step_length" and "predictor/regularization" as this step used them (means over
       iterations), "predictor/<name>" of learned numbers of one's own, "predictor/<name>/change" of
       arrays (root mean square distance from the initial one), and of the adjoint "implicit"

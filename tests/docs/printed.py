@@ -12,9 +12,7 @@ from tests.support import ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Blocks of other names, and indented lines, would not be found.
-UNMARKED = re.compile(
-    r"^(?:```(?:bash|shell|console)$|(?:    |\t)\$? ?(?:python|dimp-jax|pip) )", re.M
-)
+UNMARKED = re.compile(r"^```(?:bash|shell|console)$|^(?:    |\t)(?:python|dimp-jax|pip) ", re.M)
 # Of two commands of one module the first is the module's own.
 MODULES = {
     module.removesuffix(".__main__"): name for name, (module, _) in reversed(COMMANDS.items())
@@ -35,6 +33,17 @@ def commands(page: Path) -> list[Command]:
     for block in BLOCK.findall(page.read_text(encoding="utf-8")):
         for line in re.sub(r"\\\n\s*", "", block).splitlines():
             found += [Command(" ".join(line.split()), words) for words in _split(line)]
+    return found
+
+
+def mentioned(page: Path) -> list[Command]:
+    """The commands with options in the text of a page, where nothing is left out of them."""
+    found = []
+    for span in re.findall(r"`([^`]+)`", BLOCK.sub("", page.read_text(encoding="utf-8"))):
+        line = " ".join(span.split())
+        if re.match(r"(?:dimp-jax|(?:python )?(?:evaluate|train)\.py) [^\[]*--[^\[]*$", line):
+            line = re.sub(r"^(\w+\.py)", r"python \1", line)
+            found += [Command(line, words) for words in _split(line)]
     return found
 
 

@@ -23,10 +23,10 @@ from tests.support import ROOT, data_trees, report_results
 PARSED_ONLY = {
     r"^pip |^pytest|^pre-commit|^git ": "sets up the environment that this test runs in",
     r"^(cd|cp|export) ": "the shell's own",
-    r"^--": "options alone, without a command",
+    r"^--|\.\.\.$": "options alone, or without them",
     r"CONVERTED|CHECKPOINT|WORKDIR|dimp18|dimp50|imagenet": "weights that do not come with us",
     r"untrained": "ImageNet weights; tests/tracking/test_weights.py",
-    r"\.\./shared|DATA\b|composite": "data that is not in the repository, for hours",
+    r"\.\./shared|--data-dir DATA|composite": "data that is not in the repository, for hours",
     r"--dataset|--server|WORKSPACE|dimp-jax vot": "an official data set or toolkit",
     r"--video 0|--show": "a camera, a window",
     r"dimp-jax demo": "serves until it is stopped; tests/demo drives it",
@@ -36,6 +36,8 @@ PARSED_ONLY = {
 }
 # What takes seconds; all others of ours compile, and belong to the long run.
 FAST = r"--help|^dimp-jax (build|check|report|devices|studies --list)"
+# For the parser: what stands for a number or a config.
+FILLED = dict.fromkeys("BIKN", "1") | {"CONFIG": "dimp_lite0", "mine/my_config.py": "debug"}
 # For the run: smaller, with what is there.
 SMALLER = {
     "configs/debug.py": "tiny.py",
@@ -44,14 +46,6 @@ SMALLER = {
     "...": None,
 }
 IDS = [page.relative_to(ROOT).as_posix() for page in printed.PAGES]
-PRINTED = [(page, printed.commands(page)) for page in printed.PAGES]
-PRINTED = [
-    pytest.param(found, id=name) for name, (_, found) in zip(IDS, PRINTED, strict=True) if found
-]
-
-
-class Parsed(BaseException):
-    """The command line was understood; no `except` of the command catches this."""
 
 
 def reason(command) -> str | None:
@@ -60,8 +54,26 @@ def reason(command) -> str | None:
     return next((why for pattern, why in PARSED_ONLY.items() if re.search(pattern, text)), None)
 
 
-def is_fast(command) -> bool:
-    return re.search(FAST, " ".join(command.words)) is not None
+def takes_seconds(command) -> bool:
+    return reason(command) is None and re.search(FAST, " ".join(command.words)) is not None
+
+
+def compiles(command) -> bool:
+    return reason(command) is None and not takes_seconds(command)
+
+
+def by_page(choose):
+    """Decorates a test of the commands of each page that are chosen."""
+    chosen = {
+        name: [command for command in printed.commands(page) if choose(command)]
+        for name, page in zip(IDS, printed.PAGES, strict=True)
+    }
+    pages = [pytest.param(found, id=name) for name, found in chosen.items() if found]
+    return pytest.mark.parametrize("found", pages)
+
+
+class Parsed(BaseException):
+    """The command line was understood; no `except` of the command catches this."""
 
 
 @pytest.fixture
@@ -81,9 +93,9 @@ def test_no_command_is_printed_where_it_is_not_found(page):
     assert not printed.UNMARKED.search(page.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("found", PRINTED)
-def test_commands_are_understood(found, parsing, capsys):
-    for command in found:
+@pytest.mark.parametrize("page", printed.PAGES, ids=IDS)
+def test_commands_are_understood(page, parsing, capsys):
+    for command in (*printed.commands(page), *printed.mentioned(page)):
         argv = printed.arguments(command.words)
         if argv is None:
             assert reason(command) or command.words[1].endswith("run.py"), (
@@ -91,9 +103,8 @@ def test_commands_are_understood(found, parsing, capsys):
             )
             assert not printed.unknown_extras(command.words), command.line
             continue
-        argv = [{"CONFIG": "dimp_lite0", "mine/my_config.py": "debug"}.get(w, w) for w in argv]
         try:
-            status = dimp_jax.main(argv)
+            status = dimp_jax.main([FILLED.get(word, word) for word in argv])
         except Parsed:
             continue
         except SystemExit as exit_info:  # --help
@@ -134,6 +145,7 @@ def run(command):
         return
     if argv[0] == "evaluate":
         argv += ["--frames", "3"]
+        shutil.rmtree("results", ignore_errors=True)  # of another command in the same folder
     try:
         status = dimp_jax.main(argv)
     except SystemExit as exit_info:  # --help
@@ -141,16 +153,14 @@ def run(command):
     assert status == 0, command.line
 
 
-@pytest.mark.parametrize("found", PRINTED)
+@by_page(takes_seconds)
 def test_commands_of_seconds_run(found, folder):
     for command in found:
-        if reason(command) is None and is_fast(command):
-            run(command)
+        run(command)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("found", PRINTED)
+@by_page(compiles)
 def test_commands_that_compile_run(found, folder):
     for command in found:
-        if reason(command) is None and not is_fast(command):
-            run(command)
+        run(command)

@@ -166,7 +166,8 @@ def score_sequence(rule: Rule, predicted, sequence) -> Score | None:
       sequence: has `groundtruth` [N, 4] in the data set's raw numbers, `visible` and `bound_wh`.
 
     Returns:
-      None if there is nothing to count: no ground truth, or no frame of it that the rule keeps.
+      `Score`, or None where there is nothing to count, without ground truth or without a frame of
+      it that the rule keeps.
 
     Raises:
       ValueError: a prediction that the toolkit of the rule cannot score (`frame_errors.py` says for
@@ -208,7 +209,7 @@ def mean_score(rule: Rule, scores) -> Score | None:
       scores: one `Score` of `score_sequence` a sequence; for repeated runs, average the results.
 
     Returns:
-      None if none is left. Where all curves are dropped for being 0, their mean is 0.
+      `Score`, or None if none is left. Where all curves are dropped for being 0, their mean is 0.
     """
     scores = [score for score in scores if score is not None]
     if not scores:

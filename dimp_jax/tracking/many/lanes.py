@@ -115,8 +115,8 @@ class Lanes:
             is.
 
         Returns:
-          (next states, B results: a `TrackResult`, None where there was no image, or the exception
-          for which a lane's window could not be cut, and which left that lane as it was).
+          (next states, B results). A result is a `TrackResult`, None where there was no image, or
+          the exception for which a lane's window could not be cut, and which left it as it was.
 
         Raises:
           ValueError: wrong number of images, an image that is not one of its lane's, or one for a
