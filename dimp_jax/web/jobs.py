@@ -12,6 +12,7 @@ import numpy as np
 from dimp_jax.evaluation import results
 from dimp_jax.evaluation.exchange import formats
 from dimp_jax.evaluation.runners import one_by_one
+from dimp_jax.media import images
 from dimp_jax.media.images import InputError
 from dimp_jax.media.video_writer import video_writer
 from dimp_jax.web import views
@@ -28,7 +29,8 @@ class Job:
         """box: [4] x, y, w, h in the first frame. folder: for the video; made by the caller."""
         self.id, self.clip, self.box, self.folder = secrets.token_urlsafe(8), clip, box, folder
         self.state, self.error, self.cancelled = WAITING, None, threading.Event()
-        self.boxes, self.scores, self.times_s = [], [], []  # one of each a frame
+        self.boxes, self.scores = [], []  # one of each a frame
+        self.notes = []  # what the reader of the video had to say
         self.latest, self.began_s, self.seconds = None, None, 0.0
 
     @property
@@ -46,6 +48,7 @@ class Job:
         return {
             "state": self.state,
             "error": self.error,
+            "notes": list(self.notes),
             "frames": frames,
             "total": frames if self.ended else total,
             "frames_per_second": round(frames / self.seconds, 1) if self.seconds else None,
@@ -67,6 +70,8 @@ class Job:
     def run(self, tracker, seed: int) -> None:
         """Tracks; what goes wrong is told on the page."""
         self.state, self.began_s = TRACKING, time.monotonic()
+        notes = _Notes(self)
+        logging.getLogger(images.__name__).addHandler(notes)
         try:
             self._track(views.WatchedTracker(tracker), seed)
             self.state = CANCELLED if self.cancelled.is_set() else DONE
@@ -75,6 +80,8 @@ class Job:
         except Exception as error:
             _log.exception("%s", self.clip.sequence.name)
             self._fail(f"{type(error).__name__}: {error}: more of it where dimp-jax demo runs")
+        finally:
+            logging.getLogger(images.__name__).removeHandler(notes)
 
     def _track(self, watched, seed):
         sequence = dataclasses.replace(
@@ -103,6 +110,17 @@ class Job:
 
     def _fail(self, text):
         self.error, self.state = " ".join(text.split()), FAILED
+
+
+class _Notes(logging.Handler):
+    """Hands what `images.tell_once` says on to the page; the terminal has it, too."""
+
+    def __init__(self, job: Job):
+        super().__init__()
+        self._job = job
+
+    def emit(self, record):
+        self._job.notes.append(self._job.clip.told(record.getMessage()))
 
 
 class Worker:

@@ -19,6 +19,7 @@ from dimp_jax.web.jobs import Worker
 from dimp_jax.web.session import KEPT, Session
 from tests.evaluation.test_runner import FakeTracker
 from tests.media.test_sequences import make_video, target_box
+from tests.media.test_video import spoil
 
 BASE = "http://localhost:8400"
 OWN = {"origin": BASE}
@@ -140,6 +141,14 @@ def test_cancelling_keeps_what_was_tracked_and_makes_room(client, clip):
     assert len(client.get(f"/jobs/{job}/boxes/mot").text.splitlines()) == done["frames"]
     assert client.get(f"/jobs/{job}/video.mp4").status_code == 200
     assert wait(client, start(client, clip))["state"] == "done"
+
+
+def test_what_the_reader_says_of_a_video_is_on_the_page(client, tmp_path):
+    path = make_video(tmp_path / "damaged.avi")
+    spoil(path, [3, 7])
+    done = wait(client, start(client, upload(client, path).json()))
+    assert (done["frames"], len(done["notes"])) == (10, 1)
+    assert done["notes"][0].startswith("damaged.avi: cannot be decoded, and left out of what is")
 
 
 @pytest.mark.parametrize(
