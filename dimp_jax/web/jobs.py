@@ -89,11 +89,7 @@ class Job:
         )
 
         def observe(frame):
-            self.scores.append(
-                results.GIVEN_SCORE
-                if frame.score is None
-                else (frame.score, frame.verdict != results.NOT_FOUND)
-            )
+            self.scores.append(results.score_row(frame.score, frame.verdict))
             self.latest = views.picture(frame, watched.details)
             write(self.latest)
             self.seconds = time.monotonic() - self.began_s
