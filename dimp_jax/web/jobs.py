@@ -28,10 +28,13 @@ class Job:
     def __init__(self, clip: Clip, box, folder: Path):
         """box: [4] x, y, w, h in the first frame. folder: for the video; made by the caller."""
         self.id, self.clip, self.box, self.folder = secrets.token_urlsafe(8), clip, box, folder
-        self.state, self.error, self.cancelled = WAITING, None, threading.Event()
-        self.boxes, self.scores = [], []  # one of each a frame
-        self.notes = []  # what the reader of the video had to say
-        self.latest, self.began_s, self.seconds = None, None, 0.0
+        self.state, self.cancelled = WAITING, threading.Event()
+        self.error: str | None = None
+        self.boxes: list[np.ndarray] = []  # [4] a frame
+        self.scores: list[tuple[float, float]] = []  # `results.score_row` of each
+        self.notes: list[str] = []  # what the reader of the video had to say
+        self.latest: np.ndarray | None = None  # uint8 RGB, as the last frame is shown
+        self.began_s = self.seconds = 0.0
 
     @property
     def ended(self) -> bool:
@@ -124,7 +127,8 @@ class Worker:
 
     def __init__(self, tracker, seed: int):
         self._tracker, self._seed = tracker, seed
-        self._job, self._change = None, threading.Condition()
+        self._job: Job | None = None
+        self._change = threading.Condition()
         self.ready = False  # compiled
         # A daemon: a program that is being compiled must not keep the process from ending.
         threading.Thread(target=self._work, name="tracking", daemon=True).start()
