@@ -210,9 +210,13 @@ def read_scores(folder, name):
     return _read_rows(Path(folder) / f"{name}_score.txt", 2)
 
 
-def score_row(result) -> tuple[float, float]:
-    """What a tracker says of a frame: its score, and 1 if the target was found, else 0."""
-    return float(result.score), float(result.verdict.name != NOT_FOUND)
+def score_row(score: float | None, verdict: str) -> tuple[float, float]:
+    """A row of `<sequence>_score.txt`: the score, and 1 if the target was found, else 0.
+
+    Args:
+      score: None in the first frame. verdict: its name.
+    """
+    return GIVEN_SCORE if score is None else (float(score), float(verdict != NOT_FOUND))
 
 
 def is_done(out, sequence, *, with_video):

@@ -12,6 +12,7 @@ import numpy as np
 from dimp_jax.evaluation import results
 from dimp_jax.evaluation.exchange import formats
 from dimp_jax.evaluation.runners import one_by_one
+from dimp_jax.media import images
 from dimp_jax.media.images import InputError
 from dimp_jax.media.video_writer import video_writer
 from dimp_jax.web import views
@@ -27,9 +28,13 @@ class Job:
     def __init__(self, clip: Clip, box, folder: Path):
         """box: [4] x, y, w, h in the first frame. folder: for the video; made by the caller."""
         self.id, self.clip, self.box, self.folder = secrets.token_urlsafe(8), clip, box, folder
-        self.state, self.error, self.cancelled = WAITING, None, threading.Event()
-        self.boxes, self.scores, self.times_s = [], [], []  # one of each a frame
-        self.latest, self.began_s, self.seconds = None, None, 0.0
+        self.state, self.cancelled = WAITING, threading.Event()
+        self.error: str | None = None
+        self.boxes: list[np.ndarray] = []  # [4] a frame
+        self.scores: list[tuple[float, float]] = []  # `results.score_row` of each
+        self.notes: list[str] = []  # what the reader of the video had to say
+        self.latest: np.ndarray | None = None  # uint8 RGB, as the last frame is shown
+        self.began_s = self.seconds = 0.0
 
     @property
     def ended(self) -> bool:
@@ -46,6 +51,7 @@ class Job:
         return {
             "state": self.state,
             "error": self.error,
+            "notes": list(self.notes),
             "frames": frames,
             "total": frames if self.ended else total,
             "frames_per_second": round(frames / self.seconds, 1) if self.seconds else None,
@@ -67,6 +73,8 @@ class Job:
     def run(self, tracker, seed: int) -> None:
         """Tracks; what goes wrong is told on the page."""
         self.state, self.began_s = TRACKING, time.monotonic()
+        notes = _Notes(self)
+        logging.getLogger(images.__name__).addHandler(notes)
         try:
             self._track(views.WatchedTracker(tracker), seed)
             self.state = CANCELLED if self.cancelled.is_set() else DONE
@@ -75,6 +83,8 @@ class Job:
         except Exception as error:
             _log.exception("%s", self.clip.sequence.name)
             self._fail(f"{type(error).__name__}: {error}: more of it where dimp-jax demo runs")
+        finally:
+            logging.getLogger(images.__name__).removeHandler(notes)
 
     def _track(self, watched, seed):
         sequence = dataclasses.replace(
@@ -82,11 +92,7 @@ class Job:
         )
 
         def observe(frame):
-            self.scores.append(
-                results.GIVEN_SCORE
-                if frame.score is None
-                else (frame.score, frame.verdict != results.NOT_FOUND)
-            )
+            self.scores.append(results.score_row(frame.score, frame.verdict))
             self.latest = views.picture(frame, watched.details)
             write(self.latest)
             self.seconds = time.monotonic() - self.began_s
@@ -105,12 +111,24 @@ class Job:
         self.error, self.state = " ".join(text.split()), FAILED
 
 
+class _Notes(logging.Handler):
+    """Hands what `images.tell_once` says on to the page; the terminal has it, too."""
+
+    def __init__(self, job: Job):
+        super().__init__()
+        self._job = job
+
+    def emit(self, record):
+        self._job.notes.append(self._job.clip.told(record.getMessage()))
+
+
 class Worker:
     """The thread in which everything is compiled and tracked."""
 
     def __init__(self, tracker, seed: int):
         self._tracker, self._seed = tracker, seed
-        self._job, self._change = None, threading.Condition()
+        self._job: Job | None = None
+        self._change = threading.Condition()
         self.ready = False  # compiled
         # A daemon: a program that is being compiled must not keep the process from ending.
         threading.Thread(target=self._work, name="tracking", daemon=True).start()

@@ -242,8 +242,9 @@ function showResult(done) {
   show("result");
   const lost = done.found.filter((found) => !found).length;
   const cancelled = done.state === "cancelled" ? "Cancelled: what was tracked until then. " : "";
-  const times = lost ? `; not found in ${lost} of them` : "; found in all of them";
-  byId("summary").textContent = `${cancelled}${done.frames} frames${times}. ` +
+  const times = lost ? `; not found in ${lost} of them` : "; found in each";
+  byId("notes").textContent = done.notes.join("; ");
+  byId("summary").textContent = `${cancelled}${done.frames} frame${done.frames === 1 ? "" : "s"}${times}. ` +
     `${done.frames_per_second} frames a second, with decoding, drawing and encoding.`;
   tell("video-error", settings.video.plays ? "" : `The video is ${settings.video.codec}: download it.`);
   video.src = `jobs/${done.id}/video.mp4`;

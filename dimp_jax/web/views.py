@@ -8,7 +8,7 @@ from dimp_jax.media.opencv import cv2
 from dimp_jax.models.dimp import STRIDE_PX
 from dimp_jax.tracking import online
 
-LONGEST_SIDE_PX = 1280  # of the image in the video; larger ones are made smaller
+LONGEST_SIDE_PX = 960  # of the image in the video; larger ones are made smaller
 GAP_PX = 4  # between image and window
 
 
@@ -47,12 +47,13 @@ def picture(frame: one_by_one.Frame, details) -> np.ndarray:
 
     Every frame of a clip has the same size; in the first one nothing is searched yet.
     """
-    image = one_by_one.drawn(frame)
-    height, width = image.shape[:2]
-    shrink = min(1.0, LONGEST_SIDE_PX / max(height, width))
+    height, width = frame.image.shape[:2]
+    shrink = LONGEST_SIDE_PX / max(height, width)
     if shrink < 1:
         size_wh = (round(width * shrink), round(height * shrink))
-        image = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(frame.image, size_wh, interpolation=cv2.INTER_AREA)
+        frame = frame._replace(image=small, box=frame.box * shrink)
+    image = one_by_one.drawn(frame)
     height, width = image.shape[:2]
     side, axis = (height, 1) if width >= height else (width, 0)
     window = np.zeros((side, side, 3), np.uint8)

@@ -223,7 +223,7 @@ def test_results_without_scores_count_as_found_and_that_is_said(evaluate, tmp_pa
     assert len((tmp_path / "out/mot/a.txt").read_text().splitlines()) == 8
 
 
-def test_targets_of_one_video_have_numbers(tmp_path):
+def test_targets_of_one_video_have_numbers(tmp_path, capsys):
     """As `evaluate --box ... --box ...` leaves them."""
     path = make_video(tmp_path / "clip.avi")
     source = inputs.Source(video=str(path), boxes=("8,10,12,12", "30,10,9,9"))
@@ -242,3 +242,12 @@ def test_targets_of_one_video_have_numbers(tmp_path):
         assert imported.main(argv) == 0
         assert results.read_sequence(back, "clip-2")[0][0].tolist() == [30, 10, 9, 9]
     assert imported.main([str(out / "mot"), "--layout", "mot", "--video", "0", "--out", "x"]) == 2
+    assert "a camera cannot be read again" in capsys.readouterr().err
+    argv = [str(out / "mot"), "--layout", "mot", "--video", str(path), "--out"]
+    text = (out / "mot" / "clip.txt").read_text()
+    (out / "mot" / "clip.txt").write_text("".join(text.splitlines(keepends=True)[:10]))
+    assert imported.main([*argv, str(tmp_path / "all")]) == 0
+    assert "clip-1: no box after frame 4 (from 0) of 12: the last one" in capsys.readouterr().out
+    assert imported.main([*argv, str(tmp_path / "five"), "--frames", "5"]) == 0
+    assert "no box after" not in capsys.readouterr().out
+    assert len(results.read_sequence(tmp_path / "five", "clip-1")[0]) == 5

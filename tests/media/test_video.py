@@ -1,5 +1,6 @@
 """Video files as players show them: lying headers, damage, display matrices, unknown codecs."""
 
+import gc
 from fractions import Fraction
 
 import av
@@ -166,6 +167,18 @@ def test_display_matrix(tmp_path, abcd, expected):
     stored = read(make_video(tmp_path / "stored.mp4", **options))
     turned = read(make_video(tmp_path / "turned.mp4", matrix=matrix, **options))
     np.testing.assert_array_equal(turned, [expected(image) for image in stored])
+
+
+def test_frames_do_not_pile_up(tmp_path):
+    """A second of large frames would be half a gigabyte."""
+    path = make_video(tmp_path / "a.mp4", codec="libx264", pixels="yuv420p")
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(read(path)) == 12
+        assert sum(isinstance(one, av.VideoFrame) for one in gc.get_objects()) <= 2
+    finally:
+        gc.enable()
 
 
 def test_size_that_changes_in_the_middle_is_refused(tmp_path):

@@ -13,11 +13,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from dimp_jax.evaluation.exchange import format_readers, formats
+from dimp_jax.evaluation.runners import one_by_one
 from dimp_jax.web import app, clips, guard, views
 from dimp_jax.web.jobs import Worker
 from dimp_jax.web.session import KEPT, Session
 from tests.evaluation.test_runner import FakeTracker
 from tests.media.test_sequences import make_video, target_box
+from tests.media.test_video import spoil
 
 BASE = "http://localhost:8400"
 OWN = {"origin": BASE}
@@ -141,6 +143,14 @@ def test_cancelling_keeps_what_was_tracked_and_makes_room(client, clip):
     assert wait(client, start(client, clip))["state"] == "done"
 
 
+def test_what_the_reader_says_of_a_video_is_on_the_page(client, tmp_path):
+    path = make_video(tmp_path / "damaged.avi")
+    spoil(path, [3, 7])
+    done = wait(client, start(client, upload(client, path).json()))
+    assert (done["frames"], len(done["notes"])) == (10, 1)
+    assert done["notes"][0].startswith("damaged.avi: cannot be decoded, and left out of what is")
+
+
 @pytest.mark.parametrize(
     ("box", "said"),
     [
@@ -256,16 +266,12 @@ def test_names_of_uploaded_files(given, kept):
 
 
 def test_a_picture_has_the_window_beside_or_below():
-    frame = SimpleNamespace(
-        image=np.zeros((3000, 2000, 3), np.uint8),
-        box=np.array([1, 1, 5, 5]),
-        verdict="GIVEN",
-        score=None,
-        groundtruth=None,
-        fps=None,
-        index=0,
-    )
-    assert views.picture(frame, None).shape == (1280 + views.GAP_PX + 853, 853, 3)
-    frame.image = np.zeros((400, 600, 3), np.uint8)
+    shown = {"verdict": "GIVEN", "score": None, "fps": None, "groundtruth": None, "decode_s": 0.0}
+    box = np.array([1000.0, 1500, 600, 900])
+    frame = one_by_one.Frame(0, np.zeros((3000, 2000, 3), np.uint8), box, **shown)
+    picture = views.picture(frame, None)
+    assert picture.shape == (960 + views.GAP_PX + 640, 640, 3)
+    assert picture[480, 400].max() > 80 and picture[700, 400].max() == 0  # the box is smaller, too
+    frame = frame._replace(image=np.zeros((400, 600, 3), np.uint8))
     assert views.picture(frame, None).shape == (400, 600 + views.GAP_PX + 400, 3)
     assert clips.told(OSError(5, "bad", "/x/y.avi"), None) == "y.avi: bad"

@@ -192,7 +192,8 @@ def test_cancel(page, monkeypatch):
     until(page, lambda: find(page, "cancel").is_displayed() and find(page, "cancel").is_enabled())
     find(page, "cancel").click()
     until(page, lambda: find(page, "result").is_displayed())
-    assert find(page, "summary").text.startswith("Cancelled: what was tracked until then. 1 frames")
+    text = find(page, "summary").text
+    assert text.startswith("Cancelled: what was tracked until then. 1 frame; ")
 
 
 def test_uploads(page, tmp_path):

@@ -59,6 +59,9 @@ class Arguments:
     video: str | None = None
     """The video file that was tracked; the first boxes are those of the results."""
 
+    frames: int | None = None
+    """How many frames were tracked, if not all."""
+
     out: Path
     """The results folder to make."""
 
@@ -143,7 +146,13 @@ def _source(args, runs) -> inputs.Source:
                 f"like --video {args.video}"
             )
     data_dir = None if args.data_dir is None else str(args.data_dir)
-    return inputs.Source(dataset=args.dataset, data_dir=data_dir, video=args.video, boxes=boxes)
+    return inputs.Source(
+        dataset=args.dataset,
+        data_dir=data_dir,
+        video=args.video,
+        boxes=boxes,
+        frames=args.frames,
+    )
 
 
 def _first_box(files):
@@ -196,6 +205,12 @@ def _notices_of_run(run, sequences):
         count = len(result.boxes)
         if count != result.predicted:
             yield f"{name}: {result.predicted} boxes, cut to {count} frames with a box"
+        if result.scores is not None and not result.scores[-1, 1]:
+            last = np.flatnonzero(result.scores[:, 1])[-1]
+            yield (
+                f"{name}: no box after frame {last} (from 0) of {count}: the last one stays; or "
+                "fewer frames were tracked: give --frames"
+            )
     timeless = [name for name, result in read.items() if result.times_s is None]
     if timeless:
         yield f"no usable times of {first_names(timeless)} ({len(timeless)} sequences)"

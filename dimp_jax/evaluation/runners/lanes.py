@@ -161,7 +161,7 @@ class _Run:
             return error
         self.boxes.append(box)
         self.times_s.append(seconds)
-        self.scores.append(results.score_row(result))
+        self.scores.append(results.score_row(result.score, result.verdict.name))
         return None
 
     def ended(self, error) -> tuple[Any, Tracked | Failed]:

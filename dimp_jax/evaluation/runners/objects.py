@@ -96,12 +96,7 @@ def targets_of_one_video(tracker, todo, out, *, options: Options, console: Conso
                 index, image, boxes, found, task=task, show=show, progress=progress, scores=scores
             ):
                 progress.update(task, completed=index + 1)
-                scores.append(
-                    [
-                        results.GIVEN_SCORE if one is None else results.score_row(one)
-                        for one in found
-                    ]
-                )
+                scores.append([_score_row(one) for one in found])
                 verdicts = [draw.GIVEN if one is None else one.verdict.name for one in found]
                 show(lambda: draw.annotate_objects(image, boxes, verdicts=verdicts, frame=index))
 
@@ -115,6 +110,12 @@ def targets_of_one_video(tracker, todo, out, *, options: Options, console: Conso
         each_scores = np.array(scores).transpose(1, 0, 2)
         for job, its_boxes, its_scores in zip(mine, boxes, each_scores, strict=True):
             yield job, Tracked(its_boxes, times_s / len(mine), None, its_scores)
+
+
+def _score_row(result):
+    if result is None:
+        return results.GIVEN_SCORE
+    return results.score_row(result.score, result.verdict.name)
 
 
 def are_targets_done(out, sequences, run: int, *, options: Options) -> bool:

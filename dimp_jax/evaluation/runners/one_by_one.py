@@ -162,14 +162,11 @@ def track_job(tracker, sequence, seed, observe=lambda frame: None) -> Tracked:
 
     def noted(frame):
         decode_s.append(frame.decode_s)
-        is_given = frame.score is None
-        scores.append(
-            results.GIVEN_SCORE if is_given else (frame.score, frame.verdict != results.NOT_FOUND)
-        )
+        scores.append(results.score_row(frame.score, frame.verdict))
         observe(frame)
 
     boxes, times_s = track(tracker, sequence, seed=seed, observe=noted)
-    return Tracked(boxes, times_s, np.array(decode_s), np.array(scores, np.float64))
+    return Tracked(boxes, times_s, np.array(decode_s), np.array(scores))
 
 
 def drawn(frame: Frame) -> np.ndarray:
