@@ -168,7 +168,7 @@ def test_functions_alone_track_nothing(tmp_path, monkeypatch):
     assert not (tmp_path / "out" / "units").exists()
     assert "Sensitivity" not in (tmp_path / "out" / "report.md").read_text()
     made = json.loads((tmp_path / "out" / "study.json").read_text())
-    assert made["study"] == "learned_loss" and "checkpoint_sha256" in made["input"]
+    assert made["study"] == "learned_loss" and "checkpoint_sha256" in made["input"][0]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dimp_jax.studies import study as studies
 from dimp_jax.studies.trainings import options, settings
 
 OF_GRADIENTS = ("samples", "iterations", "truncate", "losses", "repeats", "seed", "quick")
-QUICK = options.QUICK | {"score_at": (20,), "frames": 40, "batches": 2}
+QUICK = options.QUICK | {"frames": 40, "batches": 2}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

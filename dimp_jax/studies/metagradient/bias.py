@@ -14,10 +14,11 @@ from dimp_jax.training import steps
 ALL = "all"
 
 
-def along(groups, states, shared, step: int, count: int) -> dict:
+def along(gradients, groups, states, shared, step: int, count: int) -> dict:
     """How biased each training's gradient is after `step` steps.
 
     Args:
+      gradients: of each group, `make_gradients`, compiled.
       groups, states: as from `run.fitted`. shared: `run.Shared`.
       count: of batches, the next ones that the training of the seed sees.
 
@@ -30,9 +31,8 @@ def along(groups, states, shared, step: int, count: int) -> dict:
     batches = data.batches(shared.pool, shared.pooled, train.seeds_of(groups), step)
     batches = list(itertools.islice(batches, count))
     found = {}
-    for group, state in zip(groups, states, strict=True):
-        gradients = jax.jit(make_gradients(group, train.seeds_of(groups)))
-        each = [jax.device_get(gradients(state, batch)) for batch in batches]
+    for of, group, state in zip(gradients, groups, states, strict=True):
+        each = [jax.device_get(of(state, batch)) for batch in batches]
         for index, member in enumerate(group.members):
             of_member = [jax.tree.map(lambda leaf, index=index: leaf[index], of) for of in each]
             found[member.name] = compared(of_member)

@@ -73,7 +73,9 @@ def _tables(record, num_iter):
     for name, of in record["adjoints"].items():
         if name != EXACT:
             cosines = {g: middle(of["cosine"][g]) for g in groups}
-            ratios = {f"ratio, {g}": middle(of["ratio"][g]) for g in ("label", FEATURES)}
+            ratios = {
+                f"ratio, {g}": middle(of["ratio"][g]) for g in ("label", FEATURES) if g in groups
+            }
             rows.append({"gradient": name, **cosines, **ratios})
     optimality = middle(record["optimality"])
     return [

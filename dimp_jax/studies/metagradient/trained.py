@@ -45,11 +45,16 @@ def train_and_score(study, args, configs_of_arms: dict, sequences, console, repo
     points = settings.scored_steps(args)
     at = (study, args, arms, by_name, WAVE)
     run.fitted(*at, points[-1], shared, console)
-    bias_of(study, 0, *run.begun(*at, shared), shared, args.batches)
-    for step in points:
-        groups, states, curves = run.fitted(*at, step, shared, console)
-        run.record(study, *together(groups, states), curves, shared, WAVE, step)
-        bias_of(study, step, groups, states, shared, args.batches)
+    groups, states = run.begun(*at, shared)
+    seeds = train.seeds_of(groups)
+    gradients = [jax.jit(bias.make_gradients(group, seeds)) for group in groups]
+    for step in (0, *points):
+        if step:
+            groups, states, curves = run.fitted(*at, step, shared, console)
+            run.record(study, *together(groups, states), curves, shared, WAVE, step)
+        if study.unit(f"bias {step}") is None:
+            found = bias.along(gradients, groups, states, shared, step, args.batches)
+            study.record(f"bias {step}", found)
     if study.unit("cost of a step") is None:
         study.record("cost of a step", costs(groups, states, shared, args.repeats))
     report()
@@ -58,12 +63,6 @@ def train_and_score(study, args, configs_of_arms: dict, sequences, console, repo
     trained = run.members_of(groups, states)
     score.score(study, arms, same, trained, points[-1], sequences, console)
     report()
-
-
-def bias_of(study, step: int, groups, states, shared, count: int) -> None:
-    """Measures the bias after `step` steps, once."""
-    if study.unit(f"bias {step}") is None:
-        study.record(f"bias {step}", bias.along(groups, states, shared, step, count))
 
 
 def together(groups, states):

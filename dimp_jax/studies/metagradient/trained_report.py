@@ -49,7 +49,9 @@ def sections(study, args, arms, base, sequences) -> list[str]:
     study.table("trained", results.arm_rows(found, {}, args.global_batch))
     study.table("curves", results.curve_rows(study, arms))
     points = settings.scored_steps(args)
-    study.table("runs", results.run_rows(study, arms, _seeds(args), points[-1:], sequences))
+    study.table(
+        "runs", results.run_rows(study, arms, settings.seeds_of(args), points[-1:], sequences)
+    )
     bias = bias_records(study, args, arms)
     study.table("bias", bias_rows(bias, args.global_batch))
     title = "## Does a biased gradient train a worse tracker?"
@@ -71,7 +73,7 @@ def sections(study, args, arms, base, sequences) -> list[str]:
 def measured(study, args, arms, sequences) -> dict:
     """{measure: {step: {arm: `paired.Measured`}}}; the held-out loss by batch."""
     points = settings.scored_steps(args)
-    found = results.measured(study, arms, _seeds(args), points, sequences)
+    found = results.measured(study, arms, settings.seeds_of(args), points, sequences)
     found[HELD_OUT] = {}
     for step in points:
         by_batch = results.of_members(study, arms, f"held out {{wave}} {step} by batch")
@@ -111,10 +113,6 @@ def bias_rows(bias, samples: int) -> list[dict]:
         for group in record["cosine"]
         for batch in range(len(record["optimality"]))
     ]
-
-
-def _seeds(args):
-    return settings.seeds_of(args)
 
 
 def _differences(study, last):
