@@ -16,7 +16,7 @@ from dimp_jax.models.dimp import DiMP, backbone_parts
 from dimp_jax.models.mixed_precision import full_precision
 from dimp_jax.predictor.predict import optimize_filter
 from dimp_jax.studies import problems
-from dimp_jax.studies.ablation import train
+from dimp_jax.studies.trainings import train
 from dimp_jax.tracking import draws, online, tracker
 from dimp_jax.tracking.state import initial_pose
 from dimp_jax.training.feature_pool import maker
@@ -95,7 +95,7 @@ def _first_samples(tracked, image, box_xywh):
     config = tracked.config.tracker
     pose, _ = initial_pose(box_xywh, config.crop_size_px, config.search_area_scale)
     key = jax.random.key(0)
-    numbers = jax.device_get(draws.for_init(key, config.augment, tracked.network.clf_channels))
+    numbers, _ = jax.device_get(draws.for_init(key, config.augment, tracked.network.clf_channels))
     patches, transforms = online.first_patches(config, image, pose, numbers.shift)
     return patches, online.first_boxes(config, pose, pose, transforms)[: len(patches)]
 

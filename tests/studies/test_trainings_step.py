@@ -8,7 +8,7 @@ import pytest
 
 from dimp_jax.config.predictor import LearnedParts
 from dimp_jax.config.training import CropConfig, DataConfig, OptimConfig
-from dimp_jax.studies.ablation import train
+from dimp_jax.studies.trainings import train
 from dimp_jax.training import steps
 from tests.support import small_training
 from tests.support.small_training import assert_close, tiny_network  # noqa: F401  (a fixture)

@@ -6,7 +6,7 @@ from concurrent import futures
 
 from dimp_jax.config import Config, TrainingConfig
 from dimp_jax.studies import accuracy
-from dimp_jax.studies.ablation import train
+from dimp_jax.studies.trainings import train
 from dimp_jax.tracking import tracker
 from dimp_jax.training.log import counted
 

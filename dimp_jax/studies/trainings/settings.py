@@ -1,5 +1,6 @@
-"""The configs of a study: what its options make of the base."""
+"""The configs of a study: what its options make of the base; and its arms."""
 
+import dataclasses
 import json
 
 from dimp_jax import config as configs
@@ -21,6 +22,17 @@ SMALL = {  # procedural data and small heads behind the same backbone
     "training.data.sampler": SamplerConfig(train_frames=2, test_frames=2),
     "training.data.crop": CropConfig(size_px=96),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """What is trained, or tracked with, to be compared with the first one, the base."""
+
+    name: str  # of its config in configs/ablations, of any config, or of what a study changes
+    question: str  # of the study that it answers
+    published_percent: float | None = None
+    tracks_base: bool = False  # the base's weights with another tracker: nothing is trained
+    wave: int = 1  # arms of the first wave are trained and scored before those of the next
 
 
 def seeds_of(args) -> range:
@@ -97,10 +109,27 @@ def made_from(args, base: Config, sequences) -> dict:
     return {
         "base": _values(base),
         "seeds": args.seeds,
-        "samples": args.samples,
+        "samples": args.pool_samples,
         "held_out": args.held_out,
         "sequences": {s.name: s.frames.count for s in sequences},
     }
+
+
+def check_trainings(study, args, base: Config, sequences) -> None:
+    """Records `made_from` in a folder that is not of the trainings alone.
+
+    Raises:
+      InputError: they were made from something else.
+    """
+    key, values = "trainings", json.loads(json.dumps(made_from(args, base, sequences)))
+    found = study.unit(key)
+    if found is None:
+        study.record(key, values)
+    elif found != values:
+        wrong = " and ".join(sorted(k for k in values | found if found.get(k) != values.get(k)))
+        raise InputError(
+            f"{study.folder} holds trainings with another {wrong}: choose another --out"
+        )
 
 
 def check_same(study, arm_configs) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.numpy
 
 from dimp_jax.media.images import InputError
-from dimp_jax.studies.ablation import data, train
+from dimp_jax.studies.trainings import data, train
 from dimp_jax.training.log import counted
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -78,7 +78,8 @@ def fit(states, groups, pool, config, out, *, steps: int, save_every: int, keep,
 
 
 def measured_seconds(step, states, batch, repeats: int) -> dict:
-    """Seconds of one call of a jitted step, wall and processor, and of compiling it."""
+    """Of a jitted step: seconds of one call, wall and processor, and of compiling it, and what it
+    allocates beside arguments and results (None where XLA does not say)."""
     started = time.perf_counter()
     step = step.lower(states, batch).compile()
     compile_s = time.perf_counter() - started
@@ -93,7 +94,14 @@ def measured_seconds(step, states, batch, repeats: int) -> dict:
         "wall_s": float(np.median(wall)),
         "processor_s": float(np.median(processor)),
         "compile_s": compile_s,
+        "temporary_bytes": temporary_bytes(step),
     }
+
+
+def temporary_bytes(compiled) -> int | None:
+    """What a program allocates beside its arguments and results; None where XLA does not say."""
+    analysis = compiled.memory_analysis()
+    return None if analysis is None else int(analysis.temp_size_in_bytes)
 
 
 def _appended(curves, window):

@@ -1,4 +1,4 @@
-"""The figure of the ablations."""
+"""The figure of differences to a base."""
 
 import numpy as np
 
@@ -7,12 +7,12 @@ from dimp_jax.training.figures import panels
 TOLD, NOT_TOLD, PUBLISHED = "C0", "0.45", "C1"
 
 
-def draw_differences(path, columns: dict, published: dict) -> None:
+def draw(path, columns: dict, published: dict) -> None:
     """Each arm's difference to the base with its interval and seeds, a panel a measure.
 
     Args:
       path: the PNG file to write.
-      columns: {title of a panel: {arm: `results.Measured`}}, without the base.
+      columns: {title of a panel: {arm: `paired.Measured`}}, without the base.
       published: {arm: difference}, for the first panel.
     """
     arms = list(dict.fromkeys(arm for of in columns.values() for arm in of))
@@ -21,7 +21,7 @@ def draw_differences(path, columns: dict, published: dict) -> None:
     figure, (axes,) = panels(1, len(columns), size, sharey=True)
     for axis, (title, of) in zip(axes, columns.items(), strict=True):
         for arm, result in of.items():
-            _draw(axis, places[arm], result)
+            _draw_one(axis, places[arm], result)
         if axis is axes[0]:
             for arm in set(published) & set(of):
                 axis.plot(published[arm], places[arm], "D", color=PUBLISHED, mfc="none", ms=8)
@@ -29,13 +29,12 @@ def draw_differences(path, columns: dict, published: dict) -> None:
         axis.set_title(title, fontsize="medium")
         axis.set_ylim(-0.6, len(arms) - 0.3)
     axes[0].set_yticks(list(places.values()), arms)
-    figure.supxlabel(
-        "blue: the 95 % interval excludes 0; ticks: seeds; diamonds: the paper", size=9
-    )
+    paper = "; diamonds: the paper" if published else ""
+    figure.supxlabel(f"bar: 95 % interval, blue: without 0; ticks: seeds{paper}", size=9)
     figure.savefig(path, dpi=110)
 
 
-def _draw(axis, place, result) -> None:
+def _draw_one(axis, place, result) -> None:
     apart = result.difference
     tone = TOLD if apart.told else NOT_TOLD
     axis.plot(result.of_seeds, [place] * len(result.of_seeds), "|", color=tone, markersize=9)

@@ -1,6 +1,7 @@
-"""Hits of the study `ablation`: a fitted filter finds the target, features are made once."""
+"""Hits of the trainings: a fitted filter finds the target, features are made once."""
 
 import dataclasses
+import types
 
 import jax
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import rich.console
 
 from dimp_jax import config as configs
-from dimp_jax.studies.ablation import aim, train
+from dimp_jax.studies.trainings import aim, train
 
 CELLS, CHANNELS = 8, 16
 
@@ -79,3 +80,15 @@ def test_features_are_made_once(monkeypatch, tmp_path):
         found = aim.clips(config, None, sequences, tmp_path / "clips", console)
     assert calls == ["long", "short"] and list(found) == ["long"]
     jax.tree.map(np.testing.assert_array_equal, found["long"], clip(0.0))
+
+
+def test_first_samples_are_the_trackers_without_those_of_dropout():
+    config = configs.load("dimp_lite0")
+    tracked = types.SimpleNamespace(
+        config=config, network=types.SimpleNamespace(clf_channels=CHANNELS)
+    )
+    image = np.zeros((120, 160, 3), np.uint8)
+    patches, boxes = aim._first_samples(tracked, image, np.float32([60, 40, 30, 20]))
+    side = config.tracker.crop_size_px
+    assert patches.shape[1:] == (side, side, 3) and boxes.shape == (len(patches), 4)
+    np.testing.assert_allclose(boxes[0, :2] + boxes[0, 2:] / 2, side / 2, atol=4)
