@@ -33,7 +33,8 @@ PARSED_ONLY = {
     r"studies (?!--list)|refinement": "minutes; tests/studies",
     r"my_config": "files of the page; tests/predictor/test_extending.py",
     r"mine\.safetensors|sources mine|runs/mine": "a training of hours",
-    r"runs/(no_mask|zero|slow)": "as runs/steps, which is run, with another option",
+    r"learned\.(mask|weight|filter-reg|log-step-length) initial": "as learned.label, which is run",
+    r"runs/(zero|slow)": "as runs/steps, which is run, with another option",
 }
 # What takes seconds; all others of ours compile, and belong to the long run.
 FAST = r"--help|^dimp-jax (build|check|report|devices|studies --list)"
