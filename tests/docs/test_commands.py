@@ -29,11 +29,12 @@ PARSED_ONLY = {
     r"\.\./shared|--data-dir DATA|composite": "data that is not in the repository, for hours",
     r"--dataset|--server|WORKSPACE|dimp-jax vot": "an official data set or toolkit",
     r"--video 0|--show": "a camera, a window",
-    r"dimp-jax demo": "serves until it is stopped; tests/demo drives it",
+    r"dimp-jax demo": "serves until it is stopped; tests/web",
     r"studies (?!--list)|refinement": "minutes; tests/studies",
     r"my_config": "files of the page; tests/predictor/test_extending.py",
     r"mine\.safetensors|sources mine|runs/mine": "a training of hours",
-    r"runs/(no_mask|zero|slow)": "as runs/steps, which is run, with another option",
+    r"learned\.(mask|weight|filter-reg|log-step-length) initial": "as learned.label, which is run",
+    r"runs/(zero|slow)": "as runs/steps, which is run, with another option",
 }
 # What takes seconds; all others of ours compile, and belong to the long run.
 FAST = r"--help|^dimp-jax (build|check|report|devices|studies --list)"
@@ -116,9 +117,11 @@ def test_commands_are_understood(page, parsing, capsys):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with a little of all that the pages' commands name; it is the working directory."""
-    for name in ("DIR/a", "videos/b", "videos/c"):
-        make_sequence(tmp_path / name, count=24)
+    for name, count in (("DIR/a", 3), ("videos/b", 24), ("videos/c", 24)):
+        make_sequence(tmp_path / name, count=count)
     make_video(tmp_path / "clip.mp4", count=3, fourcc="mp4v", size_hw=(240, 400))
+    rows = [f"{frame},1,310,120,64,80,1,-1,-1,-1\n" for frame in (1, 2, 3)]
+    (tmp_path / "clip.mot.txt").write_text("".join(rows))
     data_trees.image_folder(tmp_path / "photos")
     data_trees.got10k(tmp_path / "GOT-10k")
     data_trees.lasot(tmp_path / "LaSOT")
@@ -145,7 +148,7 @@ def run(command):
         subprocess.run([sys.executable, *words[1:]], check=True, capture_output=True)
         return
     if argv[0] == "evaluate":
-        argv += ["--frames", "3"]
+        argv += [] if {"--data", "--video"} & set(argv) else ["--frames", "3"]  # of the demo clip
         shutil.rmtree("results", ignore_errors=True)  # of another command in the same folder
     try:
         status = dimp_jax.main(argv)

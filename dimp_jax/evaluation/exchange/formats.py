@@ -33,18 +33,18 @@ CATEGORY = {"id": 1, "name": "object"}
 class Target(NamedTuple):
     """What was tracked, N frames."""
 
-    boxes: np.ndarray  # [N, 4] x, y, w, h in 0-based pixels
-    scores: np.ndarray  # [N, 2] `results.score_row` of each frame
+    boxes: np.ndarray  #: [N, 4] x, y, w, h in 0-based pixels
+    scores: np.ndarray  #: [N, 2] `results.score_row` of each frame
 
 
 class Video(NamedTuple):
     """A video and its targets by number, from 1; `named` tells several ones apart by name."""
 
-    name: str
-    targets: dict[int, Target]
-    named: bool = False
-    size_wh: tuple[int, int] | None = None  # for COCO-VID
-    images: tuple[str, ...] | None = None  # names of the frames' files; None: of a video file
+    name: str  #: of the files, and in them
+    targets: dict[int, Target]  #: by number, from 1
+    named: bool = False  #: targets are told apart by name
+    size_wh: tuple[int, int] | None = None  #: for COCO-VID
+    images: tuple[str, ...] | None = None  #: names of the frames' files; None: of a video file
 
     def target_name(self, number: int) -> str:
         """What the record calls a target."""
