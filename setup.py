@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 setup(
     packages=find_packages(include=["dimp_jax", "dimp_jax.*"])
+    + ["dimp_jax.weights"]  # files alone
     + [f"dimp_jax.{name}" for name in find_packages(include=["configs", "configs.*"])],
     package_dir={"dimp_jax.configs": "configs"},
 )

@@ -122,7 +122,7 @@ def tracking_lines(exact, found, seed: int):
 
 def lines(args: Arguments):
     """All figures."""
-    found = {folder: accuracy.load_sequences(folder, args.frames) for folder in args.data}
+    found = {folder: accuracy.load_sequences((folder,), args.frames) for folder in args.data}
     for name in dict.fromkeys((args.config, "dimp18", "dimp50")):
         yield share_line(configs.load(name))
     tracker = trackers.build(configs.load(args.config))

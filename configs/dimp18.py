@@ -4,7 +4,7 @@ python evaluate.py configs/dimp18.py --checkpoint CONVERTED
 python train.py configs/dimp18.py --checkpoint IMAGENET --workdir runs/dimp18 --data-dir DATA
 
 The batch of 26 of the published training divides over 1, 2, 13 and 26 devices; for 4 or 8 take
---training.global-batch 24 or 32 (docs/training.md).
+--training.global-batch 24 or 32 (docs/guides/training.md).
 """
 
 from dimp_jax.config import Config, ModelConfig, TrackerConfig

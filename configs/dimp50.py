@@ -4,7 +4,7 @@ python evaluate.py configs/dimp50.py --checkpoint CONVERTED
 python train.py configs/dimp50.py --checkpoint IMAGENET --workdir runs/dimp50 --data-dir DATA
 
 The batch of 10 of the published training divides over 1, 2, 5 and 10 devices; for 4 or 8 take
---training.global-batch 8 or 16 (docs/training.md).
+--training.global-batch 8 or 16 (docs/guides/training.md).
 """
 
 import dataclasses

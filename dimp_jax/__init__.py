@@ -8,12 +8,16 @@ result.box_xywh, result.score, result.verdict
 """
 
 import time
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from dimp_jax.tracking.tracker import Tracker
+
+__version__ = "0.2.0"
 IMPORTED_S = time.time()  # what is written into a file later, this process does not run
 
 
-def load(name_or_path):
+def load(name_or_path) -> "Tracker":
     """Readies a tracker.
 
     jax then keeps compiled programs in ~/.cache/dimp_jax, unless it has a folder for them already

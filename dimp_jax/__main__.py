@@ -17,6 +17,7 @@ STUDIES = "dimp_jax.studies.__main__"
 # Name: the module whose `main(argv, prog)` it is, imported when it is chosen; a line for --help.
 COMMANDS = {
     "evaluate": ("dimp_jax.evaluation.command", "track in a video or in sequences, and score it"),
+    "demo": ("dimp_jax.web.__main__", "track in the browser: a page on this machine"),
     "train": ("dimp_jax.training.command", "meta-train a tracker, or go on with a training"),
     "convert": ("dimp_jax.convert", "convert weights: torch, checkpoint directories, .safetensors"),
     "build": ("dimp_jax.data.build.__main__", "build a data set for training"),

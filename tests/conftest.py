@@ -29,7 +29,7 @@ from jax._src import compiler
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Rooms whose tests compile for longer than they run.
-BRIEF_ROOMS = ("export", "models", "predictor", "tracking", "training")
+BRIEF_ROOMS = ("docs", "export", "models", "predictor", "tracking", "training")
 EMITTERS = "xla_cpu_use_fusion_emitters"
 # Only where it was tried: XLA ends a process that gives it an unknown flag.
 FORMER_IS_KNOWN = importlib.metadata.version("jaxlib").startswith("0.10.")

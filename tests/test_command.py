@@ -13,6 +13,7 @@ from tests.media.test_sequences import make_sequence
 # The name of the module form, and an option of the command.
 OPTIONS = {
     "evaluate": ("evaluate.py", "--save-video"),
+    "demo": ("python -m dimp_jax.web", "--max-upload-mb"),
     "train": ("train.py", "--workdir"),
     "convert": ("python -m dimp_jax.convert", "--dtype"),
     "build": ("python -m dimp_jax.data.build", "BUILDER"),
@@ -69,7 +70,7 @@ def test_version(capsys):
         ("evalute", "did you mean evaluate?"),
         ("exprot", "did you mean export?"),
         ("imported", "did you mean import?"),
-        ("--data", "expected one of evaluate, train, "),
+        ("--data", "expected one of evaluate, demo, train, "),
     ],
 )
 def test_a_typo_is_answered_with_the_near_match(typed, hint, capsys):

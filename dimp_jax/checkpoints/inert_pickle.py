@@ -83,7 +83,9 @@ class _Machine:
 
     def __init__(self, builders, unknown: Counter, resolve):
         self.builders, self.unknown, self.resolve = builders, unknown, resolve
-        self.stack, self.outer, self.memo = [], [], {}
+        self.stack: list = []
+        self.outer: list = []
+        self.memo: dict = {}
 
     def pop(self):
         return self.stack.pop()

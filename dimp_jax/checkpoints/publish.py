@@ -13,7 +13,8 @@ def to_file(source, output, dtype: str = "float16") -> list[str]:
     optimiser's state, the unused tensors of a torch file, and the folders that the config names.
 
     Args:
-      source, output: as in `store.load` and `weights_file.save`.
+      source: as in `store.load`.
+      output: as in `weights_file.save`.
       dtype: of the kernels; see `weights_file.save`.
 
     Raises:

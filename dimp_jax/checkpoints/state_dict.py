@@ -38,9 +38,9 @@ def find(value):
       value: of a `torch_file.TorchFile`.
 
     Returns:
-      tensors: name -> array; names without what wrappers put before all of them.
-      constructor: what is pickled beside it under that name, or None.
-      found_as: a remark on key and prefix for people, "" if there is nothing to say.
+      (tensors, constructor, found_as): name -> array, without what wrappers put before all names;
+      what is pickled beside it under that name, or None; a remark on key and prefix for people, ""
+      if there is nothing to say.
 
     Raises:
       CheckpointError: none in it, or it is not clear which.
@@ -163,9 +163,9 @@ def from_torch(state_dict, architecture):
       architecture: one of `torch_names.ARCHITECTURES`, e.g. from `identify`.
 
     Returns:
-      variables: new float32 arrays. Trackers: groups backbone, clf, filter_init, predictor, iou;
-        ImageNet networks: backbone only.
-      extras: torch name -> array of what the network does not use; half precision as float32.
+      (variables, extras): new float32 arrays, of trackers in the groups backbone, clf,
+      filter_init, predictor, iou, of ImageNet networks in backbone only; torch name -> array of
+      what the network does not use, half precision as float32.
 
     Raises:
       CheckpointError: a tensor is missing, unexpected, mis-shaped, not finite or of another type.

@@ -98,8 +98,7 @@ def load(where):
         .safetensors file, or, as a str, the name of shipped weights (`shipped.resolve`).
 
     Returns:
-      variables: nested dicts of float32 numpy arrays.
-      card: see `read_card`.
+      (variables, card): nested dicts of float32 numpy arrays; see `read_card`.
 
     Raises:
       CheckpointError: it is none of these, a file of it is damaged, or a tensor is not finite.
@@ -141,7 +140,7 @@ def read_card(where) -> dict:
       where: that of `load`.
 
     Returns:
-      A dict: "format" 1, "architecture", "config" (`config.to_dict` of a Config), "contains"
+      A dict of "format" (1), "architecture", "config" (`config.to_dict` of a Config), "contains"
       (the parameter groups there are, e.g. ["backbone"]), "source" (of the converted file: file,
       sha256, container, unknown_globals), "dimp_jax" (the version that wrote it).
 

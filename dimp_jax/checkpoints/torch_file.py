@@ -70,7 +70,7 @@ class TorchFile:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Storage:
-    array: np.ndarray  # 1-D
+    array: np.ndarray  #: 1-D
 
 
 def read(path) -> TorchFile:
@@ -84,7 +84,7 @@ def read(path) -> TorchFile:
         data = Path(path).read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    unknown = Counter()
+    unknown: Counter = Counter()
     container = "zip" if data.startswith(b"PK") else "legacy"
     try:
         if not data:

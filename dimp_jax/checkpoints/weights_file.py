@@ -61,7 +61,7 @@ def save(path, variables, card, dtype: str = "float32") -> tuple[float, str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.whole(path) as partial:
         partial.write_bytes(safetensors.numpy.save(tensors, metadata))
-    worst = max(changes, key=changes.get)
+    worst = max(changes, key=lambda name: changes[name])
     return changes[worst], worst
 
 
@@ -69,8 +69,8 @@ def load(path):
     """Reads such a file.
 
     Returns:
-      variables: {"params": ..., "batch_stats": ...}, nested dicts of float32 numpy arrays.
-      card: see `store.read_card`.
+      (variables, card): nested dicts {"params": ..., "batch_stats": ...} of float32 numpy arrays;
+      see `store.read_card`.
 
     Raises:
       CheckpointError: it cannot be read, is damaged, or is another kind of file.

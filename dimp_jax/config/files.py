@@ -20,14 +20,14 @@ from dimp_jax.config.training import TrainingConfig
 class Config:
     """One experiment: a network, a tracker, its training, and the weights to start from."""
 
-    model: ModelConfig
-    tracker: TrackerConfig = TrackerConfig()
-    training: TrainingConfig = TrainingConfig()
-    # The name of shipped weights ("dimp_lite0"), a .safetensors file, or a checkpoint made by
-    # `python -m dimp_jax.convert` or by a training; None: ImageNet weights of the backbone from the
-    # `imagenet` extra, with untrained heads.
+    model: ModelConfig  #: The network and the model predictor.
+    tracker: TrackerConfig = TrackerConfig()  #: What the tracker does online.
+    training: TrainingConfig = TrainingConfig()  #: How it is trained.
+    #: The name of shipped weights ("dimp_lite0"), a .safetensors file, or a checkpoint made by
+    #: `python -m dimp_jax.convert` or by a training; None: ImageNet weights of the backbone from
+    #: the `imagenet` extra, with untrained heads.
     checkpoint: str | None = None
-    seed: int = 0  # of all randomness: the same seed gives the same boxes, bit for bit
+    seed: int = 0  #: Of all randomness: the same seed gives the same boxes, bit for bit.
 
 
 def config_dir() -> Path:

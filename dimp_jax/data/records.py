@@ -116,7 +116,9 @@ def open_source(data_dir, name: str, split: str = "train", *, min_box_px: float)
     """Opens a built data set; reads its index and no record.
 
     Args:
-      data_dir, name, split: the folder DATA_DIR/NAME/SPLIT.
+      data_dir: folder of built data sets.
+      name: the data set.
+      split: its folder is DATA_DIR/NAME/SPLIT.
       min_box_px: boxes with a smaller side count as not visible (in steps of 1/8 px, rounded up).
 
     Raises:

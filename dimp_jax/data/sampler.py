@@ -24,10 +24,10 @@ MAX_REDRAWS = 1000
 class FrameChoice(NamedTuple):
     """One draw: frame ids are 0-based and may repeat."""
 
-    source: int
-    sequence: int
-    train_ids: tuple[int, ...]  # "causal": the latest first
-    test_ids: tuple[int, ...]
+    source: int  #: its number in `Sampler.sources`
+    sequence: int  #: its number in the source
+    train_ids: tuple[int, ...]  #: "causal": the latest first
+    test_ids: tuple[int, ...]  #: in the order of the draws
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Sampler:
         or a mode that cannot be, or a source without one usable sequence.
     """
 
-    sources: tuple[Source, ...]
-    weights: tuple[float, ...]  # of the sources, in any unit
-    config: SamplerConfig
+    sources: tuple[Source, ...]  #: where frames come from
+    weights: tuple[float, ...]  #: of the sources, in any unit
+    config: SamplerConfig  #: which frames make a sample
 
     def __post_init__(self):
         _check(self)

@@ -10,7 +10,7 @@ from dimp_jax.models.feature_maps import FeatureMaps
 class Sketch(Protocol):
     """An image that is drawn where it is looked at."""
 
-    shape: tuple[int, int, int]  # height, width, 3
+    shape: tuple[int, int, int]  #: height, width, 3
 
     def within(self, low_xy, high_xy) -> np.ndarray:
         """[H, W, 3] uint8 RGB, of which the pixels from `low_xy` up to `high_xy` are drawn."""
@@ -19,8 +19,8 @@ class Sketch(Protocol):
 class Frame(NamedTuple):
     """One decoded frame."""
 
-    image: np.ndarray | Sketch  # [H, W, 3] uint8 RGB
-    box_xywh: np.ndarray  # [4] float32, 0-based image pixels
+    image: np.ndarray | Sketch  #: [H, W, 3] uint8 RGB
+    box_xywh: np.ndarray  #: [4] float32, 0-based image pixels
 
 
 class Source(Protocol):
@@ -30,8 +30,8 @@ class Source(Protocol):
     `read`, with a `Sketch` for the image of each frame.
     """
 
-    name: str
-    is_video: bool  # False: every sequence is one still image
+    name: str  #: for people
+    is_video: bool  #: False: every sequence is one still image
 
     def __len__(self) -> int:
         """The number of sequences."""
@@ -66,15 +66,16 @@ class Sample(NamedTuple):
     `FeatureMaps` of the frozen part of the backbone, of crops with the brightness applied.
     """
 
-    train_crops: np.ndarray | FeatureMaps  # [N, S, S, 3] uint8 RGB
-    train_box: np.ndarray  # [N, 4] float32 x, y, w, h in crop pixels
-    train_brightness: np.ndarray  # [N] float32
-    test_crops: np.ndarray | FeatureMaps  # [T, S, S, 3] uint8 RGB
-    test_box: np.ndarray  # [T, 4] float32
-    test_brightness: np.ndarray  # [T] float32
-    proposals: np.ndarray  # [T, P, 4] float32 x, y, w, h in crop pixels
-    # "perturb": overlap of each proposal with `test_box`, 0..1. "gaussian_mixture": log of its
-    # density under the sampling mixture.
-    proposal_value: np.ndarray  # [T, P] float32
-    # "gaussian_mixture": density under the distribution around the true box; else zeros.
-    proposal_target: np.ndarray  # [T, P] float32
+    train_crops: np.ndarray | FeatureMaps  #: [N, S, S, 3] uint8 RGB
+    train_box: np.ndarray  #: [N, 4] float32 x, y, w, h in crop pixels
+    train_brightness: np.ndarray  #: [N] float32
+    test_crops: np.ndarray | FeatureMaps  #: [T, S, S, 3] uint8 RGB
+    test_box: np.ndarray  #: [T, 4] float32
+    test_brightness: np.ndarray  #: [T] float32
+    proposals: np.ndarray  #: [T, P, 4] float32 x, y, w, h in crop pixels
+    #: [T, P] float32. "perturb": overlap of each proposal with `test_box`, 0..1.
+    #: "gaussian_mixture": log of its density under the sampling mixture.
+    proposal_value: np.ndarray
+    #: [T, P] float32. "gaussian_mixture": density under the distribution around the true box; else
+    #: zeros.
+    proposal_target: np.ndarray

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from typing import Literal
 
 import tyro
 
@@ -65,6 +66,10 @@ class Arguments(command_line.TrackerArguments):
 
     save_video: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write OUT/<sequence>.mp4 with the boxes drawn."""
+
+    format: tuple[Literal["otb", "mot", "coco", "csv"], ...] = ()
+    """Write the boxes in these formats, too: OUT/<format>/. What is tracked already, is not tracked
+    again for it."""
 
     show: tyro.conf.FlagCreatePairsOff[bool] = False
     """Open a window; q or escape stops."""

@@ -32,6 +32,7 @@ class Tracked(NamedTuple):
     boxes: np.ndarray  # [N, 4]
     times_s: np.ndarray  # [N] the first is the initialisation
     decode_s: np.ndarray | None  # [N]
+    scores: np.ndarray | None = None  # [N, 2] `results.score_row` of each frame
 
 
 class Failed(NamedTuple):

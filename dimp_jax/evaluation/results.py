@@ -6,13 +6,16 @@ OUT/sequences.json               what each sequence is known by (identity.py)
 OUT/<sequence>.txt               one `x,y,w,h` line a frame; the first is the given box
 OUT/<sequence>_time.txt          seconds a frame, without decoding; the first: the initialisation
 OUT/<sequence>_decode_time.txt   seconds a frame of reading and decoding it
+OUT/<sequence>_score.txt         one `score,found` line a frame, found 0 or 1; the first is 1,1
 OUT/<sequence>_error.txt         instead of the boxes: the traceback of a sequence that failed
 OUT/<sequence>.mp4               with --save-video
+OUT/<format>/                    with --format, made of the files above (exchange/formats.py)
 OUT/run1/, OUT/run2/ ..          the same files of repeated runs; the first run is OUT itself
 OUT/summary.json                 `summary.summarize`
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +27,10 @@ from dimp_jax.media.text import numbers, rows_of
 
 WARM_UP_FRAMES = 2  # tracked frames that are not timed: they compile
 # What may follow a sequence's name in the name of a file.
-SUFFIXES = ("", "_time", "_decode_time", "_error")
+SUFFIXES = ("", "_time", "_decode_time", "_score", "_error")
+NOT_FOUND = "NOT_FOUND"  # name of the verdict
+GIVEN_SCORE = (1.0, 1.0)  # of the first frame: its box is known
+FORMATS = ("otb", "mot", "coco", "csv")  # folders beside the record, of `--format`
 
 
 def check_names(sequences):
@@ -139,6 +145,8 @@ def _forget(out, name):
     for run in range(count_runs(out)):
         for end in (*(f"{suffix}.txt" for suffix in SUFFIXES), ".mp4"):
             (run_folder(out, run) / f"{name}{end}").unlink(missing_ok=True)
+        for folder in FORMATS:  # `--format` writes them again
+            shutil.rmtree(run_folder(out, run) / folder, ignore_errors=True)
 
 
 def run_folder(out, run: int) -> Path:
@@ -154,12 +162,16 @@ def count_runs(out) -> int:
     return run
 
 
-def write_sequence(folder, name, boxes, times_s, decode_s=None):
-    """Writes the boxes [N, 4] and seconds [N] of a finished sequence; the boxes come last."""
+def write_sequence(folder, name, boxes, times_s, decode_s=None, scores=None):
+    """Writes the boxes [N, 4], seconds [N] and scores [N, 2] of a finished sequence; the boxes come
+    last."""
     folder = Path(folder)
     seconds = {"time": times_s} | ({} if decode_s is None else {"decode_time": decode_s})
     for what, values in seconds.items():
         write_atomically(folder / f"{name}_{what}.txt", "".join(f"{v:.6f}\n" for v in values))
+    if scores is not None:
+        lines = (f"{score:.4f},{found:.0f}\n" for score, found in scores)
+        write_atomically(folder / f"{name}_score.txt", "".join(lines))
     write_atomically(folder / f"{name}.txt", rows_of(boxes))
     (folder / f"{name}_error.txt").unlink(missing_ok=True)
 
@@ -191,6 +203,20 @@ def read_decode_times(folder, name):
     """Seconds [N] of decoding of a finished sequence; None if they were not recorded."""
     times_s = _read_rows(Path(folder) / f"{name}_decode_time.txt", 1)
     return None if times_s is None else times_s[:, 0]
+
+
+def read_scores(folder, name):
+    """Score and found (0 or 1) of each frame [N, 2]; None if they were not recorded."""
+    return _read_rows(Path(folder) / f"{name}_score.txt", 2)
+
+
+def score_row(score: float | None, verdict: str) -> tuple[float, float]:
+    """A row of `<sequence>_score.txt`: the score, and 1 if the target was found, else 0.
+
+    Args:
+      score: None in the first frame. verdict: its name.
+    """
+    return GIVEN_SCORE if score is None else (float(score), float(verdict != NOT_FOUND))
 
 
 def is_done(out, sequence, *, with_video):

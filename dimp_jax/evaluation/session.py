@@ -8,10 +8,13 @@ from pathlib import Path
 
 from dimp_jax import config as configs
 from dimp_jax.evaluation import datasets, inputs, jobs, results, summary
+from dimp_jax.evaluation.exchange import formats
 from dimp_jax.evaluation.metrics import rules
 from dimp_jax.evaluation.runners import objects, one_by_one
 from dimp_jax.host import command_line, compilation, terminal
+from dimp_jax.media import video_writer
 from dimp_jax.media.images import InputError
+from dimp_jax.media.text import first_names
 
 LONGEST_CHANGES = 80  # characters that a default --out says of changed options
 
@@ -101,11 +104,22 @@ def evaluate(args) -> bool:
         is_done=is_done,
     )
     console.print(summary.table(scores))
+    if args.format and share.index == 0:
+        scoreless = formats.write(out, found, args.format, runs=args.runs, dataset=args.dataset)
+        if scoreless:
+            terminal.print_line(
+                console,
+                f"--format: no scores were recorded of {first_names(scoreless)} "
+                f"({len(scoreless)} sequences): they count as found in every frame",
+            )
     failed = list(jobs.failures(out, scores))
     for where, text in failed:
         console.rule(f"failed: {where}", style="red")
         terminal.print_line(console, text.rstrip())
-    terminal.print_line(console, f"results in {out}")
+    kinds = [f"boxes in {'/, '.join(args.format)}/"] if args.format else []
+    if args.save_video:
+        kinds.append(f"videos: {video_writer.encoder()}")
+    terminal.print_line(console, "; ".join([f"results in {out}", *kinds]))
     if failed:
         console.print(f"{len(failed)} failed; the same command tries them again", style="red")
     return not failed
@@ -144,6 +158,8 @@ def _check_options(args):
         raise InputError(f"{drawn}: goes with one sequence at a time, without --batch or --workers")
     if args.runs > 1 and args.video is not None and args.video.isdecimal():
         raise InputError(f"--runs {args.runs}: a camera cannot be tracked again")
+    if "coco" in args.format and args.video is not None and args.video.isdecimal():
+        raise InputError("--format coco: not of a camera, whose frames have no files and are gone")
 
 
 def _join_hosts(distributed: command_line.Distributed) -> jobs.Share:

@@ -6,12 +6,13 @@ python DIR/run.py frames.npy 10,20,30,40 > boxes.txt
 
 import dataclasses
 import importlib.metadata
-import importlib.util
 import json
 import shutil
 import sys
 from pathlib import Path
 from typing import Literal
+
+import flatbuffers
 
 from dimp_jax import config as configs
 from dimp_jax.host import command_line, files, terminal
@@ -46,10 +47,11 @@ def write(tracker, out: Path, platforms) -> dict[str, int]:
 
     Args:
       tracker: `dimp_jax.tracking.tracker.Tracker`.
-      out: a new or empty folder. platforms: of "cpu", "cuda", "rocm", "tpu".
+      out: a new or empty folder.
+      platforms: of "cpu", "cuda", "rocm", "tpu".
 
     Returns:
-      {file name: bytes}.
+      dict: size in bytes by file name.
 
     Raises:
       ValueError: as `check_arguments`; a blur of the config has sigma <= 0.
@@ -104,7 +106,7 @@ def check_arguments(out: Path, platforms) -> None:
 
 def _copy_flatbuffers(folder: Path) -> None:
     """jax reads the programs with it, and does not bring it along."""
-    source = Path(importlib.util.find_spec("flatbuffers").origin).parent
+    source = Path(flatbuffers.__file__).parent
     shutil.copytree(source, folder / "flatbuffers", ignore=shutil.ignore_patterns("__pycache__"))
     version = importlib.metadata.version("flatbuffers")
     (folder / "flatbuffers" / "LICENSE").write_text(LICENSE.format(version=version))

@@ -71,7 +71,7 @@ class Plans(NamedTuple):
     """`online.plan_learning` as tables, for the device."""
 
     variants: tuple  # (store the sample?, iterations) of the programs learn1, learn2, ...
-    index: np.ndarray  # int32 [period, verdicts, 2]: of frame, verdict, low score; 0: do not learn
+    choice: np.ndarray  # int32 [period, verdicts, 2]: of frame, verdict, low score; 0: do not learn
     rate: np.ndarray  # float32 [verdicts]
 
 
@@ -81,12 +81,12 @@ def tabulate(config) -> Plans:
     number = {(False, 0): 0} | {variant: k for k, variant in enumerate(variants, 1)}
     period = math.lcm(config.sample_interval, config.train_interval)
     plan = functools.partial(online.plan_learning, config)
-    index = [
+    choice = [
         [[number[plan(frame, v, score)[:2]] for score in (np.inf, -np.inf)] for v in Verdict]
         for frame in range(period, 2 * period)
     ]
     rate = [plan(period, verdict, np.inf)[2] for verdict in Verdict]
-    return Plans(variants, np.array(index, np.int32), np.array(rate, np.float32))
+    return Plans(variants, np.array(choice, np.int32), np.array(rate, np.float32))
 
 
 def first_crop(config: TrackerConfig, image, pose):
@@ -183,7 +183,7 @@ def look(network, config: TrackerConfig, plans: Plans, params, state, crops):
     frame = state["frame"] + 1
     threshold = config.memory.low_score_threshold
     low = 0 if threshold is None else (score < threshold).astype(jnp.int32)
-    plan = jnp.asarray(plans.index)[frame % len(plans.index), verdict.astype(jnp.int32), low]
+    plan = jnp.asarray(plans.choice)[frame % len(plans.choice), verdict.astype(jnp.int32), low]
     last = jnp.stack([verdict, score, plan.astype(jnp.float32)])
     rate = jnp.asarray(plans.rate)[verdict.astype(jnp.int32)]
     return {

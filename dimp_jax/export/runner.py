@@ -61,12 +61,12 @@ if __name__ == "__main__":
     except (OSError, ValueError, EOFError) as error:
         sys.exit(f"run.py: error: {path}: {getattr(error, 'strerror', None) or error}")
     try:
-        box = [float(v) for v in box.split(",")]
-        state = init(frames[0], box, *map(int, seed))
+        first = [float(v) for v in box.split(",")]
+        state = init(frames[0], first, *map(int, seed))
     except ValueError as error:
         sys.exit(f"run.py: error: {' '.join(sys.argv[2:])}: expected X,Y,W,H [SEED] ({error})")
-    print(*box, sep=",")
+    print(*first, sep=",")
     for frame in frames[1:]:
-        state, box, score, _ = step(state, frame)
+        state, box_xywh, score, _ = step(state, frame)
         np.isfinite(score) or sys.exit(f"run.py: error: frame {state['frame'] - 1}: score {score}")
-        print(*box, sep=",", flush=True)
+        print(*box_xywh, sep=",", flush=True)

@@ -64,6 +64,30 @@ def annotate_objects(image, boxes, *, verdicts, frame) -> np.ndarray:
     return canvas
 
 
+def heat_map(crop, scores, stride_px: float) -> np.ndarray:
+    """A copy of a crop with a score map over it: nothing at 0, opaque colours at 1.
+
+    Args:
+      crop: uint8 RGB [P, P, 3]. scores: [S, S]; its middle is that of the crop.
+      stride_px: crop pixels between two scores.
+    """
+    side = crop.shape[0]
+    # From the middle of a pixel of the crop to the score there.
+    scale, middle = 1 / stride_px, (scores.shape[0] - 1) / 2
+    offset = middle - scale * (side - 1) / 2
+    to_cell = np.array([[scale, 0, offset], [0, scale, offset]])
+    dense = cv2.warpAffine(
+        np.asarray(scores, np.float32),
+        to_cell,
+        (side, side),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    share = np.clip(dense, 0, 1)[..., None]
+    colors = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    return np.rint(crop * (1 - 0.8 * share) + colors * (0.8 * share)).astype(np.uint8)
+
+
 def _enlarged(image):
     """A copy that is wide enough for text, its scale, and the width of a thin line."""
     scale = max(1, math.ceil(MIN_WIDTH_PX / image.shape[1]))

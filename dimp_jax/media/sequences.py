@@ -25,13 +25,13 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 class Sequence:
     """One video to track."""
 
-    name: str
-    frames: ImageFrames | VideoFrames
-    groundtruth: np.ndarray | None  # [N, 4] x, y, w, h; NaN, or without an area, where absent
-    init_box: np.ndarray | None  # [4]; None: to be drawn in the window
-    visible: np.ndarray | None = None  # [N] bool: the data set's own flags; None: it has none
-    attributes: tuple[str, ...] = ()  # the data set's names of what makes it hard
-    bound_wh: tuple[float, float] | None = None  # image size, where overlaps are clipped to it
+    name: str  #: of its files in a results folder
+    frames: ImageFrames | VideoFrames  #: iterates over (name for messages, uint8 RGB [H, W, 3])
+    groundtruth: np.ndarray | None  #: [N, 4] x, y, w, h; NaN, or without an area, where absent
+    init_box: np.ndarray | None  #: [4]; None: to be drawn in the window
+    visible: np.ndarray | None = None  #: [N] bool: the data set's own flags; None: it has none
+    attributes: tuple[str, ...] = ()  #: the data set's names of what makes it hard
+    bound_wh: tuple[float, float] | None = None  #: image size, where overlaps are clipped to it
 
     def images(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yields (name for messages, uint8 RGB [H, W, 3]) of one size.

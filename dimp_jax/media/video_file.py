@@ -44,12 +44,16 @@ def read_frames(path, start: int, stop: int | None) -> Iterator[tuple[int, np.nd
       InputError: no such file, or no frame of it can be decoded.
     """
     with _opened(path) as (container, stream):
-        notes, index = _Notes(), 0
+        notes, index, rotation = _Notes(), 0, None
         for frame in _decoded(container, stream, notes):
+            if frame.rotation != rotation:
+                # Not for each: a frame whose side data were asked for is kept until garbage is
+                # collected, which for large frames is too late.
+                rotation, matrix = frame.rotation, frame.side_data.get("DISPLAYMATRIX")
             if index >= start:
                 # Bicubic, as OpenCV: the same pixels.
                 image = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
-                yield index, _displayed(image, frame.side_data.get("DISPLAYMATRIX"))
+                yield index, _displayed(image, matrix)
             index += 1
             if index == stop:
                 notes.complete = False  # frames ahead are in the decoder

@@ -13,7 +13,10 @@ from dimp_jax.media.opencv import cv2
 TITLE = "dimp_jax"
 PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
 PROBE_TIMEOUT_S = 60
+LARGEST_WH_PX = (1280, 720)  # of the window as it opens
 STOP_KEYS = (ord("q"), 27)  # 27: escape
+
+_is_open = False
 
 
 def check_display():
@@ -48,7 +51,7 @@ def draw_box(image) -> np.ndarray:
       InputError: no box was drawn, or there is no window.
     """
     with _window_errors():
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        _open(image)
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         box = np.array(cv2.selectROI(TITLE, bgr, showCrosshair=False), float)
     if box[2] <= 0 or box[3] <= 0:
@@ -59,7 +62,7 @@ def draw_box(image) -> np.ndarray:
 def show(image) -> bool:
     """Shows an RGB frame; True if the person pressed q or escape, or closed the window."""
     with _window_errors():
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        _open(image)
         cv2.imshow(TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         key = cv2.waitKey(1) & 0xFF
         return key in STOP_KEYS or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
@@ -67,8 +70,21 @@ def show(image) -> bool:
 
 def close():
     """Closes the window."""
+    global _is_open
     with _window_errors():
         cv2.destroyAllWindows()
+    _is_open = False
+
+
+def _open(image):
+    """Opens the window, unless it is there; OpenCV's own size for it is 400 x 300 px."""
+    global _is_open
+    if not _is_open:
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        height, width = image.shape[:2]
+        scale = min(1.0, LARGEST_WH_PX[0] / width, LARGEST_WH_PX[1] / height)
+        cv2.resizeWindow(TITLE, round(scale * width), round(scale * height))
+        _is_open = True
 
 
 @contextlib.contextmanager

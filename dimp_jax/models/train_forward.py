@@ -17,18 +17,18 @@ from dimp_jax.predictor.predict import optimize_filter
 class Batch(NamedTuple):
     """B sequences of N train and T test crops; boxes are x, y, w, h in crop pixels."""
 
-    train_inputs: jax.Array | FeatureMaps  # [B, N, H, W, 3] normalised, or their features
-    train_box: jax.Array  # [B, N, 4]
-    test_inputs: jax.Array | FeatureMaps  # [B, T, H, W, 3] normalised, or their features
-    proposals: jax.Array  # [B, T, P, 4]
+    train_inputs: jax.Array | FeatureMaps  #: [B, N, H, W, 3] normalised, or their features
+    train_box: jax.Array  #: [B, N, 4]
+    test_inputs: jax.Array | FeatureMaps  #: [B, T, H, W, 3] normalised, or their features
+    proposals: jax.Array  #: [B, T, P, 4]
 
 
 class Prediction(NamedTuple):
     """What the losses compare with the labels."""
 
-    scores: jax.Array  # [I + 1, B, T, S, S] of every iterate of the filter, the initial first
-    iou: jax.Array  # [B, T, P] predicted 2 IoU - 1
-    optimality: jax.Array | None = None  # [B] `Solve.optimality`; of the adjoint "implicit" only
+    scores: jax.Array  #: [I + 1, B, T, S, S] of every iterate of the filter, the initial first
+    iou: jax.Array  #: [B, T, P] predicted 2 IoU - 1
+    optimality: jax.Array | None = None  #: [B] `Solve.optimality`; of the adjoint "implicit" only
 
 
 def _flat(x):

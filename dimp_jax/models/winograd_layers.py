@@ -15,7 +15,7 @@ LEAST_WORK = 200
 
 def convolutions(model: ModelConfig) -> dict[tuple[str, ...], int]:
     """Paths of the 3x3 convolutions of stride 1 in every frame, and the stride of their maps."""
-    found = {("clf", "conv"): 16}
+    found: dict[tuple[str, ...], int] = {("clf", "conv"): 16}
     for index in range(model.clf_blocks):
         found |= {("clf", f"block{index}", name, "conv"): 16 for name in ("conv1", "conv2")}
     for level, stride in ((3, 8), (4, 16)):

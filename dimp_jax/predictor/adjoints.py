@@ -76,7 +76,8 @@ def implicit(objective, iteration, carry, num_iter, *, max_iterations: int, tole
     others. Of a loss with parameters per iteration, the solution is that of the last ones.
 
     Args:
-      max_iterations, tolerance: of the conjugate gradients; tolerance is relative.
+      max_iterations: of the conjugate gradients.
+      tolerance: relative residual at which they stop.
     """
     if num_iter == 0:
         return unrolled(objective, iteration, carry, num_iter)

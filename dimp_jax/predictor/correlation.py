@@ -1,7 +1,7 @@
 """Correlation of features with a target filter, as one matmul and shifted sums.
 
 XLA's CPU backend runs a convolution to one channel some 40 times slower than this form
-(docs/performance.md); a TPU's matrix unit likes it too. `correlate_conv` is the plain
+(docs/guides/performance.md); a TPU's matrix unit likes it too. `correlate_conv` is the plain
 convolution: the oracle of the tests.
 """
 

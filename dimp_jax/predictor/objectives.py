@@ -26,16 +26,17 @@ from dimp_jax.predictor.target_maps import (
 class Samples(NamedTuple):
     """What a filter is fitted to, and its geometry."""
 
-    feat: jax.Array  # [N, H, W, C] normalised classification features
-    box_xywh: jax.Array  # [N, 4] crop pixels
-    weight: jax.Array  # [N] >= 0; an empty slot has 0
-    stride_px: int
-    filter_cells: int
+    feat: jax.Array  #: [N, H, W, C] normalised classification features
+    box_xywh: jax.Array  #: [N, 4] crop pixels
+    weight: jax.Array  #: [N] >= 0; an empty slot has 0
+    stride_px: int  #: crop pixels a cell
+    filter_cells: int  #: K, side of the filter
 
     @property
     def score_hw(self) -> tuple[int, int]:
         """Sides of a score map, cells."""
-        return tuple(score_size(cells, self.filter_cells) for cells in self.feat.shape[1:3])
+        height, width = self.feat.shape[1:3]
+        return score_size(height, self.filter_cells), score_size(width, self.filter_cells)
 
 
 def learned_maps(params, samples: Samples, config):
@@ -94,7 +95,7 @@ def hinge(params, samples: Samples, config):
 
 
 def leaky_activation(scores, mask):
-    """``m s + (1 - m) max(0, s)`` (eq. 2), written with |s| as in the published code.
+    """``m s + (1 - m) max(0, s)`` (eq. 2), written with ``|s|`` as in the published code.
 
     The derivative at 0 is the mean of both sides. `jnp.abs` would give the right-hand one, which
     matters: an initial filter of zeros has scores of exactly 0.
@@ -104,7 +105,7 @@ def leaky_activation(scores, mask):
 
 
 def bentpar_activation(scores, mask, b):
-    """A smooth leaky rectifier: |s| becomes ``sqrt(s^2 + 4 b^2) - 2 b``."""
+    """A smooth leaky rectifier: ``|s|`` becomes ``sqrt(s^2 + 4 b^2) - 2 b``."""
     return (1 - mask) / 2 * (jnp.sqrt(scores**2 + 4 * b**2) - 2 * b) + (1 + mask) / 2 * scores
 
 
@@ -115,7 +116,7 @@ def dimp_residual(filt, feat, maps, reg, *, activation: str = "relu", bentpar_b:
       filt: [K, K, C].
       feat: [N, H, W, C].
       maps: `TargetMaps`, each [N, S, S].
-      reg: scalar > 0, the regularisation weight (already squared, behaviour of eq. 1's lambda^2).
+      reg: scalar > 0, the regularisation weight: eq. 1's lambda, squared.
       activation: "relu" or "bentpar".
 
     Returns:
@@ -159,7 +160,12 @@ def l2_residual(filt, feat, label, sample_weight, reg, *, hinge_threshold: float
     """The L2 variant: fixed Gaussian label, hinge outside ``label > hinge_threshold``.
 
     Args:
-      label: [N, S, S]. sample_weight: [N]. reg: scalar > 0.
+      filt: [K, K, C].
+      feat: [N, H, W, C].
+      label: [N, S, S].
+      sample_weight: [N].
+      reg: scalar > 0.
+      hinge_threshold: label above which the score is to equal it.
 
     Returns:
       Tuple of the data residual [N, S, S] and the regularisation residual [K, K, C].

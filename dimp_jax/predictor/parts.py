@@ -28,7 +28,7 @@ ADJOINTS = {
     "one_step": adjoints.one_step,
     "implicit": adjoints.implicit,
 }
-FIELDS = {"solver": SOLVERS, "objective": OBJECTIVES, "adjoint": ADJOINTS}
+FIELDS: dict[str, dict] = {"solver": SOLVERS, "objective": OBJECTIVES, "adjoint": ADJOINTS}
 PARAMETERS = ("solver_parameters", "objective_parameters")
 
 

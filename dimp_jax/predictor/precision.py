@@ -10,7 +10,7 @@ TF32: 7 and 10 of the 23 bits of the mantissa. The policy of this project:
 * Boxes and losses are arithmetic by elements, which every device does in float32.
 
 Each product names its precision, and derivatives take over that of the product they are of.
-docs/precision.md says what the network's setting costs.
+docs/guides/precision.md says what the network's setting costs.
 """
 
 import jax

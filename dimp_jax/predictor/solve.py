@@ -17,10 +17,10 @@ from dimp_jax.predictor.precision import EXACT
 class Local(NamedTuple):
     """An objective and its (generalised) Gauss-Newton model around one point."""
 
-    loss: jax.Array  # [] as it is recorded
-    grad: object  # pytree like the point: what the solvers call the gradient (see the objective)
-    product: Callable  # direction -> B direction, with B positive semidefinite
-    curvature: Callable  # direction -> <direction, B direction> []
+    loss: jax.Array  #: [] as it is recorded
+    grad: object  #: pytree like the point: what the solvers call the gradient (see the objective)
+    product: Callable  #: direction -> B direction, with B positive semidefinite
+    curvature: Callable  #: direction -> <direction, B direction> []
 
 
 # An objective is a function (point, iteration) -> `Local`; `iteration` counts from 0 and matters
@@ -30,20 +30,20 @@ class Local(NamedTuple):
 class Record(NamedTuple):
     """What is kept of one iteration, taken before its step."""
 
-    iterate: object
-    loss: jax.Array
-    step_length: jax.Array
-    grad_norm: jax.Array
+    iterate: object  #: the point
+    loss: jax.Array  #: [] of the point
+    step_length: jax.Array  #: [] of the step from it
+    grad_norm: jax.Array  #: [] at the point
 
 
 class Solve(NamedTuple):
     """What a solver returns; the leading axis counts iterates, the initial one first."""
 
-    iterates: object  # pytree, leaves [I + 1, ...]
-    losses: jax.Array  # [I + 1]
-    step_lengths: jax.Array  # [I] factor on the step's direction
-    grad_norms: jax.Array  # [I + 1]; never differentiated
-    last: object  # the final iterate; costs no gradient of the others where only it is used
+    iterates: object  #: pytree, leaves [I + 1, ...]
+    losses: jax.Array  #: [I + 1]
+    step_lengths: jax.Array  #: [I] factor on the step's direction
+    grad_norms: jax.Array  #: [I + 1]; never differentiated
+    last: object  #: the final iterate; costs no gradient of the others where only it is used
 
     @property
     def optimality(self):
@@ -63,7 +63,8 @@ def iterate(objective, update, init, state, num_iter: int, adjoint) -> Solve:
     Args:
       objective: (point, iteration) -> `Local`.
       update: (local, point, state, iteration) -> (next point, next state, step length []).
-      init: pytree, the first point. state: pytree, what the solver remembers between iterations.
+      init: pytree, the first point.
+      state: pytree, what the solver remembers between iterations.
       num_iter: static; each new value compiles once.
       adjoint: one of adjoints.py.
 

@@ -15,9 +15,9 @@ from dimp_jax.predictor.precision import EXACT
 class TargetMaps(NamedTuple):
     """The parts of the loss on the score grid, each [N, S, S]."""
 
-    label: jax.Array
-    mask: jax.Array  # 1: squared error, 0: only scores above the label count
-    weight: jax.Array  # spatial weight times the square root of the sample weight
+    label: jax.Array  #: the score that is wanted
+    mask: jax.Array  #: 1: a negative score is an error; 0: only positive ones are
+    weight: jax.Array  #: spatial weight times the square root of the sample weight
 
 
 def target_center_yx(box_xywh, stride_px: int, filter_cells: int):
@@ -97,7 +97,8 @@ def label_density(
     """Density of the target centre over the cells, values up to `threshold` set to 0 (PrDiMP).
 
     Args:
-      box_xywh: [N, 4] crop pixels. sigma_cells: 0 puts everything into the nearest cell.
+      box_xywh: [N, 4] crop pixels.
+      sigma_cells: 0 puts everything into the nearest cell.
 
     Returns:
       [N, S, S], not normalised to a sum of 1.

@@ -18,7 +18,8 @@ from dimp_jax.studies import study as studies
 # options come from a config, `parse(argv, prog)`.
 NAMES = {
     "convergence": "How fast does each solver fit the filter, and what of it does tracking notice?",
-    "metagradient": "Which gradient through the solve can be trusted, and what does it cost?",
+    "metagradient": "Which gradient through the solve can be trusted, and does a biased one train "
+    "a worse tracker?",
     "learned_loss": "What did the loss learn, and does tracking need it?",
     "ablation": "Do the paper's ablations hold here, trained anew?",
     "online": "What accuracy and what speed do the online parameters give?",

@@ -10,8 +10,8 @@ from dimp_jax.evaluation.runners import one_by_one
 from dimp_jax.media.images import InputError
 
 
-def load_sequences(data, frames: int | None):
-    """The sequences to score on, each with ground truth; `data` None: the demo clip.
+def load_sequences(folders, frames: int | None):
+    """The sequences to score on, each with ground truth; no folders: the demo clip.
 
     Args:
       frames: only the first ones of each sequence; None: all.
@@ -19,13 +19,19 @@ def load_sequences(data, frames: int | None):
     Raises:
       InputError: input that cannot be used.
     """
-    found = inputs.load(inputs.Source(data=None if data is None else str(data), frames=frames))
-    for sequence in found.sequences:
+    found = [
+        sequence
+        for data in folders or (None,)
+        for sequence in inputs.load(
+            inputs.Source(data=None if data is None else str(data), frames=frames)
+        ).sequences
+    ]
+    for sequence in found:
         if sequence.groundtruth is None:
-            raise InputError(f"{data}: {sequence.name} has no ground truth to compare with")
+            raise InputError(f"{sequence.name} has no ground truth to compare with")
         if sequence.frames.count < 2:
-            raise InputError(f"{data}: {sequence.name} has one frame: nothing to track")
-    return found.sequences
+            raise InputError(f"{sequence.name} has one frame: nothing to track")
+    return found
 
 
 def success_auc(tracker, sequence, seed: int) -> float:
@@ -62,12 +68,6 @@ def rounded_tracker(tracker, mantissa_bits: int, **which):
     start, look, learn = map(inspect.unwrap, tracker.network.programs)
     programs = Programs(emulated(start), emulated(look), emulated(learn, "insert", "num_iter"))
     return dataclasses.replace(tracker, network=tracker.network._replace(programs=programs))
-
-
-def mean_and_spread(values) -> tuple[float, float | None]:
-    """Mean and standard deviation (n - 1); None for a single value."""
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return statistics.fmean(values), spread
 
 
 def middle(values) -> float | None:

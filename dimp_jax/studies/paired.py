@@ -30,6 +30,32 @@ class Difference(NamedTuple):
         return self.low is not None and (self.low > 0 or self.high < 0)
 
 
+class Measured(NamedTuple):
+    """What was tried with several seeds on several sequences, beside a base."""
+
+    mean: float  # over seeds and sequences
+    of_seeds: tuple[float, ...]  # difference to the base with the same seed
+    difference: Difference | None  # None: the base itself
+    step: int | None = None  # of the training that it was measured after
+
+
+def compared(measured: dict, base: str, *, step: int | None = None, **options) -> dict:
+    """{name: `Measured`} of {name: {seed: {sequence: value}}}; nothing without the base.
+
+    Args:
+      options: of `compare`.
+    """
+    of_base, found = measured.get(base, {}), {}
+    for name, of in measured.items():
+        own = {seed: values for seed, values in of.items() if seed in of_base}
+        if own:
+            values = differences(own, of_base)
+            mean = float(np.mean([value for of in own.values() for value in of.values()]))
+            apart = None if name == base else compare(values, **options)
+            found[name] = Measured(mean, tuple(values.mean(1).tolist()), apart, step)
+    return found
+
+
 def differences(arm, base):
     """[seeds, sequences] of arm less base, of the seeds and sequences that both have.
 

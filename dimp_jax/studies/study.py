@@ -39,8 +39,8 @@ class Common:
     checkpoint: str | None = None
     """Weights instead of those that the config names."""
 
-    data: Path | None = None
-    """A sequence (img/*.jpg|png, groundtruth.txt) or a folder of them; default: the demo clip."""
+    data: tuple[Path, ...] = ()
+    """Sequences (img/*.jpg|png, groundtruth.txt), or folders of them; default: the demo clip."""
 
     frames: int | None = None
     """Use only the first frames of each sequence. Default: all; with --quick, a few."""
@@ -157,22 +157,16 @@ def config_of(common: Common):
     return config
 
 
-def input_of(common: Common, config) -> dict:
+def inputs_of(common: Common, config) -> list[dict]:
     """What a study's figures depend on beside the config: frames and weights, as JSON values."""
-    data = None if common.data is None else str(common.data)
+    return [input_of(data, common, config) for data in common.data or (None,)]
+
+
+def input_of(data: Path | None, common: Common, config) -> dict:
+    """The same of one folder."""
+    data = None if data is None else str(data)
     source = inputs.Source(data=data, frames=common.frames)
     return inputs.describe(source, checkpoint=config.checkpoint)
-
-
-def open_whole(name: str, args: Common, config, argv):
-    """`open_study` of one whose figures depend on all of the config and of the options."""
-    options = {k: v for k, v in dataclasses.asdict(args).items() if k not in ("out", "data")}
-    made_from = {
-        "config": configs.to_dict(config),
-        "input": input_of(args, config),
-        "options": options,
-    }
-    return open_study(name, args, made_from, argv)
 
 
 def open_study(name: str, common: Common, made_from: dict, argv) -> Study:

@@ -71,7 +71,7 @@ def build_transforms(augment, crop_px, shift_uniforms) -> tuple[Transform, ...]:
     relative = np.asarray(augment.shifts, F32).reshape(-1, 2) * (F32(crop_px) / F32(2))
     random = (uniforms - F32(0.5)) * F32(crop_px) * F32(augment.random_shift_factor)
 
-    changes = [("flip", ())] if augment.flip else []
+    changes: list[tuple[Kind, tuple[float, ...]]] = [("flip", ())] if augment.flip else []
     changes += [("blur", tuple(sigmas_yx)) for sigmas_yx in augment.blur_sigmas_px]
     changes += [("rotate", (math.radians(degrees),)) for degrees in augment.rotations_deg]
     return (

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 class Verdict(enum.IntEnum):
     """What a frame's score map says; one that is not finite says NOT_FOUND."""
 
-    NORMAL = 0
-    HARD_NEGATIVE = 1  # found, beside a distractor: learn from it at once
-    UNCERTAIN = 2  # two equal peaks: follow the first, do not learn
-    NOT_FOUND = 3
+    NORMAL = 0  #: found
+    HARD_NEGATIVE = 1  #: found, beside a distractor: learn from it at once
+    UNCERTAIN = 2  #: two equal peaks: follow the first, do not learn
+    NOT_FOUND = 3  #: the box stays where it was, and nothing is learned
 
     def __str__(self):
         return self.name
@@ -25,12 +25,12 @@ class Verdict(enum.IntEnum):
 class Localization(NamedTuple):
     """The peak that is followed."""
 
-    verdict: jax.Array  # int32 []
-    translation_yx: jax.Array  # [2] image pixels from the sample position
-    scale_index: jax.Array  # int32 [], the crop it was found in
-    scores: jax.Array  # [n, S, S] after preprocessing, without the window
-    max_score: jax.Array  # [] maximum of the scores of that crop
-    cell: jax.Array  # int32 [2] (row, column) of the peak
+    verdict: jax.Array  #: int32 []
+    translation_yx: jax.Array  #: [2] image pixels from the sample position
+    scale_index: jax.Array  #: int32 [], the crop it was found in
+    scores: jax.Array  #: [n, S, S] after preprocessing, without the window
+    max_score: jax.Array  #: [] maximum of the scores of that crop
+    cell: jax.Array  #: int32 [2] (row, column) of the peak
 
 
 def hann_window(size: int):

@@ -3,6 +3,8 @@
 An empty slot has weight 0 and so takes no part in the loss; no shape ever changes.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -12,12 +14,12 @@ from flax import struct
 class Memory:
     """What the filter is fitted to."""
 
-    feat: jax.Array  # [M, H, W, C]
-    box_xywh: jax.Array  # [M, 4] crop pixels
-    weight: jax.Array  # [M]
-    num_stored: jax.Array  # int32 []; counts on when the memory is full
-    last_slot: jax.Array  # int32 [], -1 before the first update
-    num_init: int = struct.field(pytree_node=False)
+    feat: jax.Array  #: [M, H, W, C] classification features
+    box_xywh: jax.Array  #: [M, 4] crop pixels
+    weight: jax.Array  #: [M] of a sample in the loss; 0: the slot is empty
+    num_stored: jax.Array  #: int32 []; counts on when the memory is full
+    last_slot: jax.Array  #: int32 [], -1 before the first update
+    num_init: int = struct.field(pytree_node=False)  #: slots of the first frame's samples
 
 
 def create(feat, box_xywh, size: int) -> Memory:
@@ -94,7 +96,8 @@ def insert(memory: Memory, feat, box_xywh, rate, init_minimum: float, *, stored=
         memory.weight, memory.num_stored, memory.last_slot, memory.num_init, rate, init_minimum
     )
     place = jnp.where(stored, slot, memory.weight.shape[0])  # writes beyond the end are dropped
-    return memory.replace(
+    return dataclasses.replace(
+        memory,
         feat=memory.feat.at[place].set(feat),
         box_xywh=memory.box_xywh.at[place].set(box_xywh),
         weight=jnp.where(stored, weight, memory.weight),

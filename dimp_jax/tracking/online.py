@@ -4,6 +4,7 @@ The loop around `step` is plain Python; the device runs the three programs of `p
 has one synchronisation, on seven numbers; learning runs on while the next frame is read.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -32,10 +33,10 @@ class Network(NamedTuple):
 class Details(NamedTuple):
     """What a step saw and did; for tests and studies, beside the result."""
 
-    look: programs.Look
-    coord_yxyx: np.ndarray  # [n, 4] the crops' corners in the image
-    crops: np.ndarray  # [n, P, P, 3]
-    losses: jax.Array | None  # [I + 1] of the filter update, if there was one
+    look: programs.Look  #: scores, features, box
+    coord_yxyx: np.ndarray  #: [n, 4] the crops' corners in the image
+    crops: np.ndarray  #: [n, P, P, 3]
+    losses: jax.Array | None  #: [I + 1] of the filter update, if there was one
 
 
 def check_image(image, image_hw=None):
@@ -150,13 +151,12 @@ def step_with(network: Network, config: TrackerConfig, state: TrackerState, imag
     """`step` with given random numbers; returns (state, result, `Details`)."""
     frame = state.frame + 1
     patches, coords, positions, scales = sample_crops(config, state.pose, image, network)
-    pose = (state.pose.center_yx, state.pose.size_hw, state.pose.scale)
     seen = network.programs.look(
         network.params,
         state.filt,
         state.modulation,
         patches,
-        pose,
+        (state.pose.center_yx, state.pose.size_hw, state.pose.scale),
         state.base_size_hw,
         state.image_hw.astype(np.float32),
         positions,
@@ -164,7 +164,7 @@ def step_with(network: Network, config: TrackerConfig, state: TrackerState, imag
         numbers,
     )
     pose, result = read_report(np.asarray(seen.report))  # the one synchronisation of a frame
-    state = state.replace(pose=pose, frame=frame)
+    state = dataclasses.replace(state, pose=pose, frame=frame)
 
     insert, num_iter, rate = plan_learning(config.memory, frame, result.verdict, result.score)
     losses = None
@@ -179,7 +179,7 @@ def step_with(network: Network, config: TrackerConfig, state: TrackerState, imag
             insert=insert,
             num_iter=num_iter,
         )
-        state = state.replace(filt=filt, memory=memory)
+        state = dataclasses.replace(state, filt=filt, memory=memory)
     return state, result, Details(seen, coords, patches, losses)
 
 
@@ -215,13 +215,14 @@ def sample_crops(config: TrackerConfig, pose: Pose, image, network: Network):
 
 
 def plan_learning(config, frame: int, verdict: Verdict, score: float):
-    """(store the sample?, iterations, learning rate) of a frame (behaviour 6.8 and 6.9).
+    """(store the sample?, iterations, learning rate) of a frame.
 
     A moving average stores nothing, runs its iterations when the memory's would be run, and its
     rate is the share of the new filter.
 
     Args:
-      config: `MemoryConfig`. frame: the first frame is 1.
+      config: `MemoryConfig`.
+      frame: the first frame is 1.
     """
     hard = verdict == Verdict.HARD_NEGATIVE
     if config.update == "moving_average":

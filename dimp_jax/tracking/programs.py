@@ -7,6 +7,7 @@
 import dataclasses
 import functools
 import json
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -31,27 +32,27 @@ UPDATES = ("memory", "moving_average", "none")
 class Look(NamedTuple):
     """What a frame shows. `report` is the only part that the host waits for."""
 
-    report: jax.Array  # [7]: centre y, x; size h, w; scale; verdict; maximum of the scores
-    feat: jax.Array  # [H, W, C] of the crop in which the target was found
-    box_xywh: jax.Array  # [4] the target in that crop, crop pixels
-    scores: jax.Array  # [n, S, S]
+    report: jax.Array  #: [7]: centre y, x; size h, w; scale; verdict; maximum of the scores
+    feat: jax.Array  #: [H, W, C] of the crop in which the target was found
+    box_xywh: jax.Array  #: [4] the target in that crop, crop pixels
+    scores: jax.Array  #: [n, S, S] score maps of the n crops
 
 
 class Start(NamedTuple):
     """What the first frame gives."""
 
-    filt: jax.Array  # [K, K, C]
-    memory: memories.Memory
-    modulation: object  # Levels of [1, F] or None
-    losses: jax.Array  # [I + 1]
+    filt: jax.Array  #: [K, K, C] target filter
+    memory: memories.Memory  #: with the first frame's samples
+    modulation: object  #: as in `TrackerState`
+    losses: jax.Array  #: [I + 1] before, between and after the iterations
 
 
 class Programs(NamedTuple):
     """The jitted functions of one network and one tracker configuration."""
 
-    start: object
-    look: object
-    learn: object
+    start: Callable
+    look: Callable
+    learn: Callable
 
 
 def scale_factors(refine) -> tuple[float, ...]:

@@ -12,23 +12,23 @@ from dimp_jax.tracking.memory import Memory
 class Pose:
     """Where the target is, on the host in float32: the crop of the next frame needs it there."""
 
-    center_yx: np.ndarray  # [2] image pixels
-    size_hw: np.ndarray  # [2] image pixels
-    scale: np.ndarray  # [] image pixels per crop pixel
+    center_yx: np.ndarray  #: [2] image pixels
+    size_hw: np.ndarray  #: [2] image pixels
+    scale: np.ndarray | np.float32  #: [] image pixels per crop pixel
 
 
 @struct.dataclass
 class TrackerState:
     """Replaced by every step, never mutated: a run can be replayed from any saved state."""
 
-    pose: Pose
-    base_size_hw: np.ndarray  # [2] crop pixels: the target's size at scale 1
-    image_hw: np.ndarray  # [2] int
-    filt: jax.Array  # [K, K, C]
-    memory: Memory
-    modulation: object  # Levels of [1, F], or None without an IoU network
-    key: jax.Array
-    frame: int = struct.field(pytree_node=False, default=1)  # the first frame is 1
+    pose: Pose  #: where the target is
+    base_size_hw: np.ndarray  #: [2] crop pixels: the target's size at scale 1
+    image_hw: np.ndarray  #: [2] int, of every frame
+    filt: jax.Array  #: [K, K, C] target filter
+    memory: Memory  #: what the filter is fitted to
+    modulation: object  #: of the IoU network, by the target: Levels of [1, F]; None without one
+    key: jax.Array  #: of the random numbers to come
+    frame: int = struct.field(pytree_node=False, default=1)  #: the first frame is 1
 
     def __repr__(self):
         # Inside a transformation, or after a tree_map, the leaves may be anything.
@@ -42,9 +42,9 @@ class TrackerState:
 class TrackResult:
     """What one frame gave."""
 
-    box_xywh: np.ndarray  # [4] float image pixels; the last known box if the target is not found
-    score: float  # maximum of the score map; NaN or infinite ones are never a find
-    verdict: Verdict = struct.field(pytree_node=False)
+    box_xywh: np.ndarray  #: [4] float image pixels; the last known box if the target is not found
+    score: float  #: maximum of the score map; NaN or infinite ones are never a find
+    verdict: Verdict = struct.field(pytree_node=False)  #: found, and how surely
 
 
 def initial_pose(box_xywh, crop_size_px: int, search_area_scale: float):

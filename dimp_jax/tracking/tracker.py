@@ -18,9 +18,9 @@ from dimp_jax.tracking.state import TrackerState, TrackResult
 class Tracker:
     """`state = tracker.init(image, box)`, then `state, result = tracker.step(state, image)`."""
 
-    config: Config
-    network: Network
-    notice: str | None = None  # what the user should know about the weights
+    config: Config  #: of the network and of the tracking
+    network: Network  #: parameters, and the compiled programs that take them
+    notice: str | None = None  #: what the user should know about the weights
 
     def __repr__(self):
         model = self.config.model
@@ -30,11 +30,31 @@ class Tracker:
         )
 
     def init(self, image, box_xywh, seed: int = 0) -> TrackerState:
-        """See `online.init`; `seed` is the only source of randomness."""
+        """Learns the target from one box.
+
+        Args:
+          image: uint8 RGB [H, W, 3].
+          box_xywh: x, y, w, h in pixels, 0-based.
+          seed: the only source of randomness: the same one gives the same boxes, bit for bit.
+
+        Raises:
+          ValueError: another kind of image, or a box that cannot be tracked.
+        """
         return online.init(self.network, self.config.tracker, image, box_xywh, jax.random.key(seed))
 
     def step(self, state: TrackerState, image) -> tuple[TrackerState, TrackResult]:
-        """See `online.step`."""
+        """Tracks one frame.
+
+        Args:
+          state: from `init` or an earlier `step`; it stays valid, and can be used again.
+          image: uint8 RGB of the first frame's size.
+
+        Returns:
+          (next state, `TrackResult`).
+
+        Raises:
+          ValueError: another kind or size of image.
+        """
         return online.step(self.network, self.config.tracker, state, image)
 
     def warmup(self) -> None:
@@ -66,7 +86,10 @@ def build(config: Config, *, portable: bool = False) -> Tracker:
     """Loads the weights that `config` names and readies a tracker.
 
     Without a trained IoU network the tracker compares scales instead, and says so in `notice`. Its
-    programs are kept for the next process (`host.traced`). `portable`: see `make_network`.
+    programs are kept for the next process (`host.traced`).
+
+    Args:
+      portable: kernels keep the form that every backend runs well, for programs that run elsewhere.
 
     Raises:
       FileNotFoundError, ValueError: no weights, or weights of another architecture.

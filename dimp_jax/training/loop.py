@@ -43,8 +43,8 @@ MAX_IN_FLIGHT = 2  # steps that are handed to the device beyond the one that it 
 class Outcome:
     """How a call of `train` ended."""
 
-    step: int  # the last one; there is a checkpoint of it
-    signal: int | None  # that asked for the end before `total_steps`
+    step: int  #: the last one; there is a checkpoint of it
+    signal: int | None  #: that asked for the end before `total_steps`
 
 
 def train(config: Config, directory, console) -> Outcome:

@@ -8,7 +8,9 @@ def hinge_loss(scores, label, threshold: float | None = 0.05):
     """Mean squared error where ``label >= threshold``; elsewhere only positive scores count.
 
     Args:
-      scores, label: the same shape. threshold: None for a plain mean squared error.
+      scores: [...].
+      label: the same shape.
+      threshold: None for a plain mean squared error.
     """
     if threshold is not None:
         negative = label < threshold
@@ -21,7 +23,8 @@ def grid_divergence(scores, density):
     """Kullback-Leibler divergence of the softmax of each map, up to a constant (PrDiMP, eq. 12).
 
     Args:
-      scores: [..., S, S]. density: [..., S, S], of the target centre over the cells; sums to 1.
+      scores: [..., S, S].
+      density: [..., S, S], of the target centre over the cells; sums to 1.
 
     Returns:
       scalar, the mean over the maps of ``log(sum(exp(s))) - sum(s p)``.
@@ -81,8 +84,8 @@ def kl_regression(scores, log_proposal_density, target_density):
     """Kullback-Leibler divergence of the predicted box density, up to a constant.
 
     The integral over all boxes is estimated on N proposals by importance sampling: the mean over
-    the test boxes of ``log(mean(exp(s) / q)) - mean(s p / q)`` (behaviour 5; PrDiMP, Danelljan et
-    al., CVPR 2020). Finite where exp(s) overflows.
+    the test boxes of ``log(mean(exp(s) / q)) - mean(s p / q)`` (PrDiMP, Danelljan et al.,
+    CVPR 2020). Finite where exp(s) overflows.
 
     Args:
       scores: [..., N] log densities ``s`` of the proposals, not normalised.

@@ -20,7 +20,8 @@ def split(params, frozen):
     """Takes the frozen modules out of the parameters.
 
     Args:
-      params: nested dicts. frozen: module names.
+      params: nested dicts.
+      frozen: module names.
 
     Returns:
       (trained, frozen), nested dicts that `merge` puts together again.

@@ -13,7 +13,7 @@ from dimp_jax.models.feature_maps import FeatureMaps
 from dimp_jax.models.train_forward import Batch, forward
 from dimp_jax.predictor.correlation import score_size
 from dimp_jax.predictor.objectives import regularization
-from dimp_jax.predictor.predict import effective_params, initial_values, own_parameters
+from dimp_jax.predictor.predict import effective_params, init_params, is_number, own_parameters
 from dimp_jax.predictor.target_maps import gaussian_label, label_density
 from dimp_jax.training import losses, optim
 
@@ -24,10 +24,10 @@ LOSS_TERMS = ("iou", "final", "initial", "iterates")
 class TrainState:
     """All that a training carries from step to step; arrays alone, so a checkpoint is data."""
 
-    step: jax.Array  # int32, the number of updates so far
-    params: dict
-    batch_stats: dict
-    opt_state: object  # of the trained parameters
+    step: jax.Array  #: int32, the number of updates so far
+    params: dict  #: of the whole network, frozen ones included
+    batch_stats: dict  #: running means and variances of the batch norms
+    opt_state: object  #: of the trained parameters
 
 
 def init_state(variables, config: Config) -> TrainState:
@@ -57,8 +57,8 @@ def make_train_step(config: Config, axis_name: str | None = None):
         results are then the same on every device.
 
     Returns:
-      A function of a `TrainState` and a `Sample` of arrays [B, ...]; metrics are scalars:
-      "loss", "loss/<term>" weighted, "grad_norm" before clipping, "grad_norm/<module>", and
+      A function of a `TrainState` and a `Sample` of arrays [B, ...]. Its metrics are scalars,
+      named "loss", "loss/<term>" weighted, "grad_norm" before clipping, "grad_norm/<module>", and
       "predictor/step_length" and "predictor/regularization" as this step used them (means over
       iterations), "predictor/<name>" of learned numbers of one's own, "predictor/<name>/change" of
       arrays (root mean square distance from the initial one), and of the adjoint "implicit"
@@ -240,13 +240,13 @@ def _loss_metrics(terms, others):
 def _predictor_metrics(params, config):
     """As the iterations use them; the mean over the iterations that have their own."""
     config = config.model.predictor
-    predictor, initial = effective_params(params["predictor"], config), initial_values(config)
+    predictor, initial = effective_params(params["predictor"], config), init_params(config)
     metrics = {
         "predictor/step_length": jnp.mean(jnp.exp(predictor["log_step_length"])),
         "predictor/regularization": jnp.mean(regularization(predictor, config)),
     }
     for name in own_parameters(config):
-        if initial[name].ndim == 0:
+        if is_number(config, name):
             metrics[f"predictor/{name}"] = jnp.mean(predictor[name])
         else:
             change = jnp.sqrt(jnp.mean((predictor[name] - initial[name]) ** 2))

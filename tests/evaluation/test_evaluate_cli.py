@@ -53,7 +53,7 @@ def test_folder_of_sequences(evaluate, tmp_path, capsys):
         make_sequence(tmp_path / "data" / name)
     assert evaluate.main(["--data", "data"]) == 0
     out = tmp_path / "results" / "dimp_lite0-data"
-    names = [f"{name}{end}.txt" for name in "ab" for end in ("", "_decode_time", "_time")]
+    names = [f"{name}{end}.txt" for name in "ab" for end in ("", "_decode_time", "_score", "_time")]
     names += ["config.json", "input.json", "sequences.json", "summary.json"]
     assert sorted(p.name for p in out.iterdir()) == names
     summary = json.loads((out / "summary.json").read_text())

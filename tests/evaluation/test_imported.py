@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dimp_jax.evaluation import results
+from dimp_jax.evaluation import datasets, results
 from dimp_jax.evaluation.exchange import imported, layouts
 from dimp_jax.media.images import ImageFrames, InputError
 from dimp_jax.media.sequences import Sequence
@@ -25,7 +25,7 @@ def sequences_of(names, frames=FRAMES):
 
 @pytest.fixture
 def otb(monkeypatch):
-    monkeypatch.setattr(imported.datasets, "load", lambda name, data_dir: sequences_of(NAMES))
+    monkeypatch.setattr(datasets, "load", lambda name, data_dir, **_: sequences_of(NAMES))
 
 
 def write(path, rows, separator=","):
@@ -128,7 +128,7 @@ def test_got10k_of_other_data_sets(tmp_path, otb):
 def test_got10k_repetitions_take_the_last_columns_of_the_times(tmp_path, monkeypatch):
     names = ["GOT-10k_Val_000001", "GOT-10k_Val_000002"]
     found = sequences_of(names)
-    monkeypatch.setattr(imported.datasets, "load", lambda name, data_dir: found)
+    monkeypatch.setattr(datasets, "load", lambda name, data_dir, **_: found)
     for name, columns in zip(names, (2, 5), strict=True):
         for repetition in (1, 2):
             boxes = TRUTH + [repetition, 0, 0, 0]
@@ -168,7 +168,7 @@ def test_what_is_missing_is_stated_and_kept_in_the_folder(tmp_path, otb, capsys)
 
 def test_lasot_predictions_are_cut_to_the_annotation(tmp_path, monkeypatch, capsys):
     found = sequences_of(["monkey-17"], frames=4)
-    monkeypatch.setattr(imported.datasets, "load", lambda name, data_dir: found)
+    monkeypatch.setattr(datasets, "load", lambda name, data_dir, **_: found)
     write(tmp_path / "x_000" / "monkey-17.txt", TRUTH)
     write(tmp_path / "x_000" / "monkey-17_time.txt", [1.0] * FRAMES)
     assert run(tmp_path / "x", "pytracking", tmp_path / "out", dataset="lasot") == 0

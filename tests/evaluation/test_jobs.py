@@ -111,7 +111,7 @@ def test_runs_have_their_own_seeds_and_a_spread(tmp_path):
     assert tracker.seeds == [1, 1, 2, 2]  # run 0 was there
     assert scores["runs"] == 3 == results.count_runs(out)
     assert files(out / "run2") == sorted(
-        f"{name}{end}.txt" for name in "ab" for end in ("", "_decode_time", "_time")
+        f"{name}{end}.txt" for name in "ab" for end in ("", "_decode_time", "_score", "_time")
     )
     singles = [
         summary.summarize(results.run_folder(out, r), found)["mean"]["auc"] for r in range(3)
@@ -225,7 +225,7 @@ def test_killed_and_given_again_computes_only_what_is_missing(tmp_path):
         process.kill()
         process.wait()
     done = {path.name: path.stat().st_mtime_ns for path in out.glob("[abc]*.txt")}
-    assert len(done) == 9 and not (out / "d.txt").exists()
+    assert len(done) == 12 and not (out / "d.txt").exists()
     tracker = FakeTracker()
     scores = run(tracker, found, out)
     assert len(tracker.started) == 2 and list(scores["sequences"]) == list("abcde")
@@ -257,8 +257,8 @@ def test_targets_of_one_video_belong_together(tmp_path, monkeypatch):
         calls.append((sequence.frames.count, len(boxes), seed))
         moved = np.array([boxes] * sequence.frames.count)
         for index, (_, image) in enumerate(sequence.images()):
-            verdict = SimpleNamespace(verdict=Verdict.NORMAL)
-            observe(index, image, moved[index], [verdict if index else None] * len(boxes))
+            result = SimpleNamespace(verdict=Verdict.NORMAL, score=0.5)
+            observe(index, image, moved[index], [result if index else None] * len(boxes))
         return moved.transpose(1, 0, 2), np.full(sequence.frames.count, 0.5)
 
     monkeypatch.setattr(objects, "track_objects", track_objects)
@@ -282,7 +282,8 @@ def test_targets_of_one_video_belong_together(tmp_path, monkeypatch):
         )
 
     assert evaluate()["failed"] == {} and calls == [(8, 2, 0)]
-    assert [name for name in files(out) if "time" not in name] == [
+    np.testing.assert_array_equal(results.read_scores(out, "clip-2")[:2], [[1, 1], [0.5, 1]])
+    assert [name for name in files(out) if "time" not in name and "score" not in name] == [
         "clip-1.txt",
         "clip-2.txt",
         "clip.mp4",

@@ -85,7 +85,9 @@ def test_summary_of_a_perfect_and_a_still_tracker(tmp_path):
     assert list(scores["mean"]) == list(values) and scores["mean"]["frames"] == 9
     still = run(FakeTracker(step_px=0.0), found, tmp_path / "still")
     assert still["mean"]["auc"] < 0.75 < 0.95 < scores["mean"]["auc"]
-    written = [f"{name}{end}.txt" for name in "ab" for end in ("", "_decode_time", "_time")]
+    written = [
+        f"{name}{end}.txt" for name in "ab" for end in ("", "_decode_time", "_score", "_time")
+    ]
     assert files(tmp_path / "out") == [*written, "summary.json"]
 
 
@@ -150,7 +152,7 @@ def test_resumes_with_the_missing_sequences(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run(Interrupted(), found, out, save_video=True)
-    assert files(out) == ["a.mp4", "a.txt", "a_decode_time.txt", "a_time.txt"]
+    assert files(out) == ["a.mp4", "a.txt", "a_decode_time.txt", "a_score.txt", "a_time.txt"]
 
     tracker = FakeTracker()
     first_a = (out / "a.txt").stat().st_mtime_ns

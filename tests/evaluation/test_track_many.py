@@ -10,6 +10,7 @@ from dimp_jax.evaluation.jobs import Tracked
 from dimp_jax.evaluation.runners.lanes import track_many
 from dimp_jax.media import sequences
 from dimp_jax.media.images import InputError
+from dimp_jax.tracking.localize import Verdict
 from tests.media.test_sequences import make_sequence, truncate
 
 
@@ -38,7 +39,7 @@ class FakeLanes:
                 moved[lane] = states[lane] + [1, 0, 0, 0]
                 box = moved[lane] if moved[lane][2] != 99 else np.full(4, np.nan)
                 score = np.nan if moved[lane][2] == 97 else 0.5
-                results[lane] = SimpleNamespace(box_xywh=box, score=score)
+                results[lane] = SimpleNamespace(box_xywh=box, score=score, verdict=Verdict.NORMAL)
                 if moved[lane][2] == 98:
                     results[lane] = ValueError("no window")
         return tuple(moved), results

@@ -84,7 +84,7 @@ def test_plans_are_those_of_the_tracker(update, threshold):
         for verdict in Verdict:
             for low, score in enumerate((0.5, 0.3)):
                 *variant, rate = online.plan_learning(config, frame, verdict, score)
-                number = plans.index[frame % len(plans.index), verdict, low]
+                number = plans.choice[frame % len(plans.choice), verdict, low]
                 found = plans.variants[number - 1] if number else (False, 0)
                 assert found == tuple(variant)
                 assert plans.rate[verdict] == np.float32(rate)

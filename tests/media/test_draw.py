@@ -28,3 +28,15 @@ def test_nan_ground_truth_and_far_boxes_are_drawn_safely():
     box, absent = [1e9, -1e9, 5, 5], np.full(4, np.nan)
     far = draw.annotate(image, box, verdict="NORMAL", score=None, frame=0, groundtruth=absent)
     assert (far[: far.shape[0] // 2] == 120).all()
+
+
+def test_heat_map_lies_where_its_cells_are():
+    """19 scores 16 px apart over a crop of 288 px: the middle cell is in its middle."""
+    crop, scores = np.full((288, 288, 3), 60, np.uint8), np.zeros((19, 19), np.float32)
+    scores[9 + 2, 9 - 3] = 1.0
+    drawn = draw.heat_map(crop, scores, 16).astype(int)
+    changed = np.argwhere((drawn != crop).any(axis=-1))
+    np.testing.assert_allclose(changed.mean(axis=0), [143.5 + 2 * 16, 143.5 - 3 * 16], atol=0.6)
+    assert np.ptp(changed, axis=0).tolist() == [31, 31]  # it falls to 0 within a cell
+    assert drawn[175, 95, 0] > drawn[175, 95, 2] + 50  # the warm end of the colours
+    assert draw.heat_map(crop, scores * 0, 16).tolist() == crop.tolist()

@@ -41,11 +41,11 @@ def write_image(path, rgb):
     assert cv2.imwrite(str(path), rgb[..., ::-1] if rgb.ndim == 3 and rgb.shape[2] == 3 else rgb)
 
 
-def make_video(path, count=12, fourcc="MJPG"):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*fourcc), 25, SIZE_HW[::-1])
+def make_video(path, count=12, fourcc="MJPG", size_hw=SIZE_HW):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*fourcc), 25, size_hw[::-1])
     assert writer.isOpened()
     for i in range(count):
-        writer.write(np.ascontiguousarray(target_frame(i)[..., ::-1]))
+        writer.write(np.ascontiguousarray(target_frame(i, size_hw)[..., ::-1]))
     writer.release()
     return path
 

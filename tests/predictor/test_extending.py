@@ -1,4 +1,4 @@
-"""docs/extending.md: its code blocks run as they are written, and its commands are understood."""
+"""docs/guides/extending.md: its blocks run as they are written, its commands are understood."""
 
 import dataclasses
 import importlib
@@ -24,12 +24,12 @@ from dimp_jax.studies.learned_loss import functions, sensitivity
 from dimp_jax.studies.metagradient import measure as metagradient
 from dimp_jax.training import command as training
 from dimp_jax.training import steps
+from tests.docs import printed
 from tests.predictor.test_predict import C, problem
 from tests.support import ROOT, small_training
 from tests.support.small_training import tiny_network  # noqa: F401  (a fixture)
 
-PAGE = ROOT / "docs" / "extending.md"
-COMMAND = re.compile(r"^    (python .*)$", re.MULTILINE)
+PAGE = ROOT / "docs" / "guides" / "extending.md"
 BLOCK = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -137,17 +137,17 @@ def test_the_page_s_config_on_disk_and_in_the_studies(page, tmp_path):
 
 def test_commands_of_the_page(page, tmp_path, monkeypatch):
     """Each is parsed by the program that it is for, with the page's config."""
-    commands = [line.split()[1:] for line in COMMAND.findall(PAGE.read_text(encoding="utf-8"))]
+    commands = [list(command.words) for command in printed.commands(PAGE)]
     mine = lambda word: str(tmp_path / "my_config.py") if "my_config" in word else word
     given = [[mine(word) for word in words] for words in commands]
     train, evaluate, study = given
-    assert train[0] == "train.py" and evaluate[0] == "evaluate.py"
-    assert training.parse(train[1:], "train.py").settings == page
-    args = evaluation.parse(evaluate[1:], "evaluate.py")
+    assert train[:2] == ["python", "train.py"] and evaluate[:2] == ["python", "evaluate.py"]
+    assert training.parse(train[2:], "train.py").settings == page
+    args = evaluation.parse(evaluate[2:], "evaluate.py")
     assert args.settings.model == page.model and args.checkpoint == "runs/mine"
     seen = []
     monkeypatch.setattr(learned_loss, "run", lambda args, *_: seen.append(args))
-    assert study[:2] == ["-m", "dimp_jax.studies"] and studies.main(study[2:]) == 0
+    assert study[:2] == ["dimp-jax", "studies"] and studies.main(study[2:]) == 0
     assert configs.load(seen[0].config) == page and seen[0].quick
 
 

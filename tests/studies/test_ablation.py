@@ -16,7 +16,8 @@ from dimp_jax.predictor import predict
 from dimp_jax.predictor.objectives import Samples, hinge
 from dimp_jax.studies import __main__ as command
 from dimp_jax.studies import ablation
-from dimp_jax.studies.ablation import arms, data, fit, objectives, settings, train
+from dimp_jax.studies.ablation import arms, objectives
+from dimp_jax.studies.trainings import data, fit, options, settings, train
 from dimp_jax.training.feature_pool import FeaturePool
 
 FOLDER = configs.config_dir() / "ablations"
@@ -113,8 +114,8 @@ def test_arms_that_cannot_share_features_are_refused():
     "options, message",
     [
         (["--seeds", "0"], "--seeds 0: expected at least 1"),
-        (["--samples", "50"], "--samples 50: expected a multiple of 16; nearest: 48"),
-        (["--samples", "64", "--held-out", "64"], "must fill a batch of 16"),
+        (["--pool-samples", "50"], "--pool-samples 50: expected a multiple of 16; nearest: 48"),
+        (["--pool-samples", "64", "--held-out", "64"], "must fill a batch of 16"),
         (["--save-every", "25"], "--save-every 25: expected multiples of 10"),
         (["--score-at", "640", "2000"], "expected steps up to --steps 1900"),
         (["--arms", "nothing"], "--arms nothing: expected some of"),
@@ -138,8 +139,8 @@ def test_the_schedule_shrinks_with_the_steps(tmp_path):
     training = settings.base_config(args).training
     optim = training.optim
     assert (training.total_steps, optim.decay_every_steps, optim.warmup_steps) == (380, 300, 20)
-    quick = ablation.quickened(ablation.Arguments(out=tmp_path, quick=True, steps=7))
-    assert (quick.steps, quick.samples) == (7, ablation.QUICK["samples"])
+    quick = options.quickened(ablation.Arguments(out=tmp_path, quick=True, steps=7), ablation.QUICK)
+    assert (quick.steps, quick.pool_samples) == (7, options.QUICK["pool_samples"])
     assert settings.base_config(quick).training.data.sources == (("synthetic", 1.0),)
 
 

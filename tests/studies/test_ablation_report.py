@@ -9,8 +9,9 @@ import pytest
 from dimp_jax import config as configs
 from dimp_jax.media.images import InputError
 from dimp_jax.studies import ablation
-from dimp_jax.studies.ablation import arms, report, results, score, settings, train, whole
+from dimp_jax.studies.ablation import arms, report, whole
 from dimp_jax.studies.study import Study
+from dimp_jax.studies.trainings import results, score, settings, train
 
 STEPS = (20, 40)
 PLANTED = {arms.BASE: 0.0, "initializer_only": -0.1, "gradient_descent": -0.05, "no_label": 0.0}
@@ -62,7 +63,7 @@ def test_hits_are_compared_alike(study):
 def test_an_arm_is_shown_after_its_most_samples(study):
     for sequence in SEQUENCES:
         study.record(score.key("l2", 0, 20, sequence), 0.5)
-    names = (*chosen(), arms.Arm("l2", "objective"))
+    names = (*chosen(), settings.Arm("l2", "objective"))
     last = results.latest(measured(study, names)["AUC"])
     steps = {arm: result.step for arm, result in last.items()}
     assert steps == dict.fromkeys(PLANTED, 40) | {"l2": 20}
@@ -108,14 +109,15 @@ def test_waves_are_scored_early_and_at_the_end(monkeypatch, tmp_path):
     """The first point and the last of each wave, then those between; the base's of the first."""
     said = []
     stub = lambda module, name, value: monkeypatch.setattr(module, name, value)
-    stub(whole, "shared_variables", lambda *_: {"params": {}, "batch_stats": {}})
-    stub(whole.data, "pools", lambda *_: (None, None))
-    stub(whole.train, "fresh_heads", lambda *_: {"params": {}, "batch_stats": {}})
-    stub(whole.train, "init_states", lambda groups, *_: groups)
-    stub(whole.fit, "fit", lambda states, groups, *_, steps, **__: ([steps] * len(groups), {}))
-    stub(whole.aim, "clips", lambda *_: {})
-    stub(whole.aim, "hits", lambda *_: {})
-    stub(whole, "record", lambda *_: None)
+    nothing = dict.fromkeys(("variables", "pool", "pooled", "clips"))
+    base = configs.load("ablations/all_data")
+    shared = types.SimpleNamespace(base=base, heads={}, **nothing)
+    stub(whole.run, "share", lambda *_: shared)
+    stub(whole.run.train, "init_states", lambda groups, *_: groups)
+    stub(whole.run.fit, "fit", lambda states, groups, *_, steps, **__: ([steps] * len(groups), {}))
+    count = lambda groups: sum(len(group.members) for group in groups)
+    stub(whole.run, "held_out_losses", lambda groups, *_: np.zeros((1, count(groups))))
+    stub(whole.run.aim, "hits", lambda *_: {})
     stub(whole, "costs", lambda *_: said.append("cost"))
     stub(whole, "publish", lambda *_: said.append("publish"))
     stub(whole.report, "write", lambda *_: said.append("report"))
@@ -127,7 +129,6 @@ def test_waves_are_scored_early_and_at_the_end(monkeypatch, tmp_path):
 
     stub(whole.score, "score", scored)
     of_study = arms.select(("initializer_only", "l2", "tracking_1", "update_none"))
-    base = configs.load("ablations/all_data")
     of_arms = {arm.name: arms.config_of(arm, base) for arm in of_study}
     args = ablation.Arguments(out=tmp_path, steps=60, score_at=(20, 40), seeds=1)
     study = Study(tmp_path, "ablation", "", 0)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dimp_jax.config.predictor import PredictorConfig
-from dimp_jax.studies import __main__, study
+from dimp_jax.studies import __main__, line_names, study
 from dimp_jax.studies.convergence import arms as solver_arms
-from dimp_jax.studies.convergence import measure, plots, report, results, tables, tracked
+from dimp_jax.studies.convergence import measure, report, results, tables, tracked
 from dimp_jax.tracking import tracker as trackers
 from tests.media.test_sequences import make_sequence
 from tests.studies.test_convergence import arguments
@@ -181,6 +181,6 @@ def test_condition_of_a_known_spectrum():
 
 
 def test_names_at_the_ends_of_lines_keep_apart():
-    placed = plots.spread([0.5, 0.5, 0.52, 0.99, 1.3, -1.0], 0.1)
+    placed = line_names.spread([0.5, 0.5, 0.52, 0.99, 1.3, -1.0], 0.1)
     assert np.diff(np.sort(placed)).min() > 0.099
     assert placed.max() <= 1 and placed[5] == 0 and placed[0] < placed[1] < placed[2]

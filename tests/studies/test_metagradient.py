@@ -13,7 +13,7 @@ from dimp_jax.media import sequences
 from dimp_jax.media.images import InputError
 from dimp_jax.predictor import predict
 from dimp_jax.studies import __main__, metagradient, problems
-from dimp_jax.studies.metagradient import measure, report
+from dimp_jax.studies.metagradient import measure
 from tests.media.test_sequences import make_sequence
 from tests.support import small_tracker, study_problems
 
@@ -150,24 +150,19 @@ def test_stopped_it_goes_on_and_then_reports(monkeypatch, tmp_path, capsys):
     assert seen == [("final", 2), ("final", 10), ("whole", 2), ("whole", 10)]
     text = (out / "report.md").read_text()
     assert "2 training samples (3 train and 3 test frames each" in text
-    assert "| one_step | 0.6 | 1 |" in text and "| implicit | - | 1 |" in text
-    assert "| 10 | 5 |" in text  # iterations, least truncation for the label
-    assert "| 10 | 0.4 | - |" in text  # iterations, optimality, cosine of the implicit gradient
+    # Cosines of the label and of the one number, and the label's ratio, after two iterations.
+    assert "| one_step | 0.6 | 1 | 0.4 |" in text and "| implicit | - | 1 | 0 |" in text
+    assert "After 2 iterations" in text and "Optimality of the solve: 0.4." in text
     assert "| final | 10 | one_step | 50 | 0.5 | 0.01 | 1 |" in text
-    assert "| 10 | 0.25 | 2 |" in text  # iterations, norms of the exact gradient
     assert "began: 0.25 to 0.25" in text
-    for name in ("cosine_final", "ratio_whole", "cost_final"):
+    for name in ("gradients_final", "gradients_whole", "cost"):
         assert f"({name}.png)" in text and (out / f"{name}.png").stat().st_size > 1000
+    rows = (out / "summary.csv").read_text().splitlines()
+    assert len(rows) == 1 + 4 * 5 * 2 and "whole,10,one_step,label,0.6,0.4,0.25,0.4" in rows
     lines = (out / "gradients.csv").read_text().splitlines()
     assert len(lines) == 1 + 4 * 5 * 2 * 2
     assert __main__.main([*argv, "--samples", "9"]) == 2
     assert "another options" in capsys.readouterr().err
-
-
-def test_no_truncation_that_is_good_enough():
-    record = made_up_record(10)
-    del record["adjoints"]["truncated(5)"]
-    assert report.truncation_rows({10: record}, ["label"]) == [{"iterations": 10, "label": "all"}]
 
 
 @pytest.mark.parametrize(

@@ -132,9 +132,17 @@ def test_difference_is_paired():
     """Means over seeds 0.1 and 0.3 for the two sequences; the third seed has no partner."""
     default = record("default", auc={0: {"a": 0.2, "b": 0.8}, 1: {"a": 0.4, "b": 0.6}})
     other = {0: {"a": 0.3, "b": 1.1}, 1: {"a": 0.5, "b": 0.9}, 2: {"a": 9.0, "b": 9.0}}
-    mean, error = results.difference(record("x", auc=other), default)
-    assert mean == pytest.approx(0.2) and error == pytest.approx(0.1)
-    assert results.difference(record("y"), record("z"))[1] is None
+    found = results.compared([default, record("x", auc=other)])
+    assert found["default"].difference is None
+    apart = found["x"].difference
+    assert apart.mean == pytest.approx(0.2) and apart.low < 0.1 < 0.3 < apart.high
+    alone = results.compared([record("default"), record("y")])["y"]
+    assert alone.difference == (0, None, None, None)  # of one sequence
+
+
+def test_the_paper_has_the_ways_to_update():
+    ways = [record("default"), record("off", **{"memory.update": "none"})]
+    assert results.published([*ways, record("x", crop_size_px=2)]) == {"off": -0.021}
 
 
 def test_panels_hold_what_differs_in_one_field():
@@ -189,8 +197,9 @@ def test_each_unit_is_measured_once(study_run, tmp_path, capsys):
     assert len((out / "sequences.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
     report = (out / "report.md").read_text()
     assert "| memory.size=51 | 2 | 0.952 |" in report
-    assert "One parameter at a time" in report and "How the filter is updated" not in report
-    for name in ("online.png", "parameters.png"):
+    assert "One parameter at a time" in report and "the paper's differences" not in report
+    assert report.index("* Differ from it: `memory.size=51`") < report.index("| variant |")
+    for name in ("differences.png", "online.png", "parameters.png"):
         assert (out / name).stat().st_size > 1000 and f"({name})" in report
 
     capsys.readouterr()
@@ -200,7 +209,7 @@ def test_each_unit_is_measured_once(study_run, tmp_path, capsys):
     assert study_run("--only", "no update", "--seeds", "3") == (0, 2)
     report = (out / "report.md").read_text()
     assert "| memory.size=51 | 2 |" in report and "| default | 3 |" in report
-    assert "How the filter is updated" in report and "61.7" in report
+    assert "the paper's differences" in report and "61.7" in report
 
 
 def test_other_data_is_another_study(study_run, capsys):

@@ -105,11 +105,10 @@ def test_lanes_average_like_the_single_tracker():
     lanes = Lanes(Tracker(config, network), 3, "vmap")
     feats, boxes = map(np.stack, zip(*map(sample, range(3)), strict=True))
     filt = np.random.default_rng(1).standard_normal((3, 4, 4, CHANNELS)).astype(np.float32)
-    seen = programs.Look(None, jnp.asarray(feats), jnp.asarray(boxes), None)
     memory = memories.create(jnp.asarray(feats), jnp.asarray(boxes), 3)  # of no matter
     stack = Stack(jnp.asarray(filt), memory, None, None)
     plans = {0: (False, 2, 0.3), 1: (False, 0, 0.3), 2: (False, 1, 0.3)}
-    learned = lanes._learn(stack, seen, plans)
+    learned = lanes._learn(stack, jnp.asarray(feats), jnp.asarray(boxes), plans)
     for lane, (insert, num_iter, rate) in plans.items():
         if not num_iter:
             np.testing.assert_array_equal(learned.filt[lane], filt[lane])

@@ -76,7 +76,8 @@ class Got10kTracker:
         """Tracks one frame: its box [4].
 
         Raises:
-          RuntimeError: `init` was not called. FloatingPointError: a score that is not finite.
+          RuntimeError: `init` was not called.
+          FloatingPointError: a score that is not finite.
         """
         if self._state is None:
             raise RuntimeError("update: call init with the first frame and its box before")
@@ -93,7 +94,8 @@ class Got10kTracker:
           visualize: show every frame in a window; escape or q stops.
 
         Returns:
-          boxes [N, 4], the first is `box`; seconds [N], without decoding, the first: `init`.
+          (boxes [N, 4], of which the first is `box`; seconds [N] without decoding, the first one
+          of `init`).
 
         Raises:
           InputError: a file cannot be read, the tracker refuses the box, or there is no display.

@@ -1,21 +1,24 @@
-r"""Turns another tracker's raw results into a results folder, to compare it with ours.
+r"""Turns another tracker's raw results, or boxes in a common format, into a results folder.
 
 python -m dimp_jax.evaluation.imported DIR --layout pytracking --dataset otb100 --data-dir OTB \
   --out OUT
+python -m dimp_jax.evaluation.imported clip.mot.txt --layout mot --video clip.mp4 --out OUT
 
 Nothing is changed in the boxes but the names of their sequences; they are kept to 1e-4 px. What is
-missing in DIR is missing in OUT, with the reason in <sequence>_error.txt.
+missing in DIR is missing in OUT, with the reason in <sequence>_error.txt. A frame in which a format
+says nothing of the target has the last box, as our tracker's record does.
 """
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import tyro
 
-from dimp_jax.evaluation import datasets, inputs, results, summary
-from dimp_jax.evaluation.exchange import layouts
+from dimp_jax.evaluation import inputs, results, summary
+from dimp_jax.evaluation.exchange import format_readers, formats, layouts
 from dimp_jax.host import command_line, terminal
 from dimp_jax.host.files import whole
 from dimp_jax.media.images import InputError
@@ -33,22 +36,31 @@ CUT_TO_ANNOTATION = ("lasot", "lasot_ext", "nfs")
 class Arguments:
     """Turns another tracker's raw results into a results folder that the report can read.
 
+    Also boxes in the formats of `evaluate --format` and of the page of `demo`.
+
     Exit status: 0; 1 if sequences are missing; 2 if nothing can be imported.
     """
 
     directory: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
     """Results of one tracker. pytracking: <tracker>/<param>, whose runs are <param>_000 and so on,
-    or one such run; pysot: <tracker>; got10k: <tracker>, of any experiment but VOT."""
+    or one such run; pysot: <tracker>; got10k: <tracker>, of any experiment but VOT; otb, mot, coco,
+    csv: a file, or a folder of them."""
 
-    layout: Literal["pytracking", "pysot", "got10k"]
-    """Which toolkit wrote them."""
+    layout: Literal["pytracking", "pysot", "got10k", "otb", "mot", "coco", "csv"]
+    """Which toolkit wrote them, or their format."""
 
-    dataset: str
+    dataset: str | None = None
     """What was tracked: otb100, otb50, nfs, uav123, lasot, lasot_ext, trackingnet, got10k_val,
-    got10k_test, or folder."""
+    got10k_test, or folder. Without it and --video: the demo clip."""
 
-    data_dir: Path
+    data_dir: Path | None = None
     """The folder of the data set."""
+
+    video: str | None = None
+    """The video file that was tracked; the first boxes are those of the results."""
+
+    frames: int | None = None
+    """How many frames were tracked, if not all."""
 
     out: Path
     """The results folder to make."""
@@ -64,6 +76,7 @@ class Results(NamedTuple):
     times_s: np.ndarray | None  # [N]
     problem: str | None = None  # why there are no boxes
     predicted: int = 0  # boxes before they were cut to the annotated frames
+    scores: np.ndarray | None = None  # [N, 2]
 
 
 class Report(NamedTuple):
@@ -85,31 +98,84 @@ def import_results(args: Arguments) -> Report:
             "--dataset vot2018: the VOT results of these toolkits are of runs that restart after a "
             "failure, not one box a frame: use `python -m dimp_jax.evaluation.vot`"
         )
+    if args.video is not None and args.video.isdecimal():
+        raise InputError(f"--video {args.video}: a camera cannot be read again: expected a file")
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise InputError(f"{args.out}: is not empty: choose another --out, or delete it")
-    runs = layouts.LAYOUTS[args.layout](args.directory)
-    sequences = datasets.load(args.dataset, str(args.data_dir))
+    runs = _runs(args)
+    source = _source(args, runs)
+    known = inputs.load(source)
+    sequences = known.sequences
     stems = sorted({stem for run in runs for stem in run})
     names, strays = layouts.match_names(stems, [s.name for s in sequences])
     if not names:
         raise InputError(
             f"{args.directory}: none of its {len(stems)} results ({first_names(stems)}) is named "
-            f"like a sequence of {args.dataset} ({first_names([s.name for s in sequences])})"
+            f"like a sequence of {args.dataset or args.video or 'the demo clip'} "
+            f"({first_names([s.name for s in sequences])})"
         )
     cut = args.dataset in CUT_TO_ANNOTATION
     stem_of = {name: stem for stem, name in names.items()}
+    counts = [(s, _count(s.frames)) for s in sequences]
     found = [
-        {s.name: _read(run.get(stem_of.get(s.name)), s.frames.count, cut) for s in sequences}
+        {s.name: _read(run.get(stem_of.get(s.name)), count, cut) for s, count in counts}
         for run in runs
     ]
     notices = _notices(found, sequences, strays)
-    return Report(_write(args, sequences, found), notices)
+    return Report(_write(args, source, known, found), notices)
+
+
+def _runs(args):
+    if args.layout in layouts.LAYOUTS:
+        return layouts.LAYOUTS[args.layout](args.directory)
+    if args.layout == "otb":
+        return format_readers.otb(args.directory, formats.first_pixel(args.dataset))
+    return format_readers.READERS[args.layout](args.directory)
+
+
+def _source(args, runs) -> inputs.Source:
+    """What was tracked; the targets of a video are those that have results."""
+    boxes = ()
+    if args.video is not None:
+        mine = re.compile(re.escape(Path(args.video).stem) + r"(-\d+)?")
+        first = [_first_box(files) for stem, files in runs[0].items() if mine.fullmatch(stem)]
+        boxes = tuple(",".join(f"{value:.4f}" for value in box) for box in first)
+        if not boxes:
+            raise InputError(
+                f"{args.directory}: none of its results ({first_names(list(runs[0]))}) is named "
+                f"like --video {args.video}"
+            )
+    data_dir = None if args.data_dir is None else str(args.data_dir)
+    return inputs.Source(
+        dataset=args.dataset,
+        data_dir=data_dir,
+        video=args.video,
+        boxes=boxes,
+        frames=args.frames,
+    )
+
+
+def _first_box(files):
+    if isinstance(files, format_readers.Found):
+        return files.boxes[0]
+    return read_rows(files.boxes, finite=True)[0]
+
+
+def _count(frames) -> int:
+    """How many frames there are; what the header of a video says may be wrong."""
+    return frames.count if frames.exact else sum(1 for _ in frames)
 
 
 def _read(files, frames, cut) -> Results:
     """Reads one sequence's files and compares their lengths with its number of frames."""
     if files is None:
         return Results(None, None, MISSING)
+    if isinstance(files, format_readers.Found):
+        try:
+            boxes, scores = files.filled(frames)
+        except InputError as error:
+            return Results(None, None, str(error))
+        return Results(boxes, None, None, frames, scores)
     boxes = read_rows(files.boxes, finite=True)
     count = len(boxes)
     if count != frames and not (cut and count > frames):
@@ -139,6 +205,12 @@ def _notices_of_run(run, sequences):
         count = len(result.boxes)
         if count != result.predicted:
             yield f"{name}: {result.predicted} boxes, cut to {count} frames with a box"
+        if result.scores is not None and not result.scores[-1, 1]:
+            last = np.flatnonzero(result.scores[:, 1])[-1]
+            yield (
+                f"{name}: no box after frame {last} (from 0) of {count}: the last one stays; or "
+                "fewer frames were tracked: give --frames"
+            )
     timeless = [name for name, result in read.items() if result.times_s is None]
     if timeless:
         yield f"no usable times of {first_names(timeless)} ({len(timeless)} sequences)"
@@ -153,16 +225,14 @@ def _notices_of_run(run, sequences):
         )
 
 
-def _write(args, sequences, found):
+def _write(args, source, known, found):
     name = args.directory.name if args.name is None else args.name
-    source = {"layout": args.layout, "from": str(args.directory.absolute())}
-    described = inputs.describe(
-        inputs.Source(dataset=args.dataset, data_dir=str(args.data_dir)), checkpoint=None
-    )
+    imported = {"layout": args.layout, "from": str(args.directory.absolute())}
+    described = inputs.describe(source, checkpoint=None)
     try:
         with whole(args.out) as staging:
             results.make_folder(
-                staging, config={"name": name, "imported": source}, inputs=described
+                staging, config={"name": name, "imported": imported}, inputs=described
             )
             for number, run in enumerate(found):
                 folder = results.run_folder(staging, number)
@@ -174,9 +244,10 @@ def _write(args, sequences, found):
                     # Zeros: unknown. No frame rate is computed from them.
                     count, times_s = len(result.boxes), result.times_s
                     times_s = np.zeros(count) if times_s is None else times_s
-                    results.write_sequence(folder, sequence_name, result.boxes, times_s)
-            rule = datasets.official_rule(args.dataset)
-            return summary.summarize(staging, sequences, rule, len(found))
+                    results.write_sequence(
+                        folder, sequence_name, result.boxes, times_s, scores=result.scores
+                    )
+            return summary.summarize(staging, known.sequences, known.rule, len(found))
     except OSError as error:
         raise InputError(f"{args.out}: cannot be written ({error.strerror})") from error
 

@@ -21,10 +21,10 @@ HIT = -1.0  # a centre error below every threshold
 class Errors(NamedTuple):
     """Errors of F frames; a NaN fails every threshold."""
 
-    overlap: np.ndarray  # [F] -1 fails every threshold
-    center_px: np.ndarray | None  # [F] None: the toolkit has none
-    center_norm: np.ndarray | None  # [F] in ground truth sizes
-    length: int  # what counts are divided by; can be more than F
+    overlap: np.ndarray  #: [F] -1 fails every threshold
+    center_px: np.ndarray | None  #: [F] None: the toolkit has none
+    center_norm: np.ndarray | None  #: [F] in ground truth sizes
+    length: int  #: what counts are divided by; can be more than F
 
 
 def visible(predicted, sequence) -> Errors:
@@ -69,7 +69,8 @@ def published(predicted, truth, convention: Literal["otb", "lasot", "uav"], show
     threshold, under "uav"; the normalised error is -1, but infinite for "lasot" if not shown.
 
     Args:
-      truth: [N, 4]; NaN is allowed under "uav" only. shown: [N] bool.
+      truth: [N, 4]; NaN is allowed under "uav" only.
+      shown: [N] bool.
 
     Raises:
       ValueError: a NaN or negative size; fewer boxes than frames under "lasot"; a NaN in `truth`.

@@ -30,27 +30,27 @@ OP_50 = ("op_50", "OP50")
 class Rule:
     """One preset."""
 
-    name: str
-    description: str  # one line: whose rule, and what it does with frames without the target
-    errors: Callable[..., frame_errors.Errors]  # (predicted [M, 4], sequence)
-    metrics: tuple[tuple[str, str], ...]  # (key, heading); the first one ranks trackers
-    success_thresholds: np.ndarray
-    precision_thresholds_px: np.ndarray | None  # None: the toolkit has no such curve
-    norm_thresholds: np.ndarray | None
-    reached_at_threshold: bool = False  # success is overlap >= threshold, not >
-    trapezoid: bool = False  # an area is the trapezoid rule's, not the mean of the curve
-    pools_frames: bool = False  # the mean is over the frames of all sequences
-    drops_zero_curves: bool = False  # a sequence whose curve is 0 throughout is not in its mean
+    name: str  #: what `--rule` takes
+    description: str  #: one line: whose rule, and what it does with frames without the target
+    errors: Callable[..., frame_errors.Errors]  #: (predicted [M, 4], sequence)
+    metrics: tuple[tuple[str, str], ...]  #: (key, heading); the first one ranks trackers
+    success_thresholds: np.ndarray  #: [T] of overlaps
+    precision_thresholds_px: np.ndarray | None  #: None: the toolkit has no such curve
+    norm_thresholds: np.ndarray | None  #: in sizes of the target
+    reached_at_threshold: bool = False  #: success is overlap >= threshold, not >
+    trapezoid: bool = False  #: an area is the trapezoid rule's, not the mean of the curve
+    pools_frames: bool = False  #: the mean is over the frames of all sequences
+    drops_zero_curves: bool = False  #: a sequence whose curve is 0 throughout is not in its mean
 
 
 class Score(NamedTuple):
     """What one sequence, or a mean over sequences, scores under a rule."""
 
-    success: np.ndarray  # [T]
-    precision: np.ndarray | None  # [P]
-    norm_precision: np.ndarray | None  # [Q]
-    values: dict[str, float]  # by key of the rule's metrics, in [0, 1]
-    frames: int  # that counts were divided by
+    success: np.ndarray  #: [T]
+    precision: np.ndarray | None  #: [P]
+    norm_precision: np.ndarray | None  #: [Q]
+    values: dict[str, float]  #: by key of the rule's metrics, in [0, 1]
+    frames: int  #: that counts were divided by
 
 
 _USUAL = {
@@ -166,7 +166,8 @@ def score_sequence(rule: Rule, predicted, sequence) -> Score | None:
       sequence: has `groundtruth` [N, 4] in the data set's raw numbers, `visible` and `bound_wh`.
 
     Returns:
-      None if there is nothing to count: no ground truth, or no frame of it that the rule keeps.
+      `Score`, or None where there is nothing to count, without ground truth or without a frame of
+      it that the rule keeps.
 
     Raises:
       ValueError: a prediction that the toolkit of the rule cannot score (`frame_errors.py` says for
@@ -208,7 +209,7 @@ def mean_score(rule: Rule, scores) -> Score | None:
       scores: one `Score` of `score_sequence` a sequence; for repeated runs, average the results.
 
     Returns:
-      None if none is left. Where all curves are dropped for being 0, their mean is 0.
+      `Score`, or None if none is left. Where all curves are dropped for being 0, their mean is 0.
     """
     scores = [score for score in scores if score is not None]
     if not scores:

@@ -118,6 +118,7 @@ def _start(lanes, states, lane, run, on_frame):
         return states, error
     run.boxes.append(np.array(box, np.float64))
     run.times_s.append(time.perf_counter() - began)
+    run.scores.append(results.GIVEN_SCORE)
     on_frame(run.entry.key, 0, image, run.boxes[0], None)
     return states, None
 
@@ -127,7 +128,7 @@ class _Run:
 
     def __init__(self, entry: Entry, prefetch_frames: int):
         self.entry = entry
-        self.boxes, self.times_s, self.decode_s = [], [], []
+        self.boxes, self.times_s, self.decode_s, self.scores = [], [], [], []
         self._pool = ThreadPoolExecutor(1, f"frames of {entry.sequence.name}")
         self._images = timed_images(entry.sequence)
         self._ahead = deque()
@@ -160,6 +161,7 @@ class _Run:
             return error
         self.boxes.append(box)
         self.times_s.append(seconds)
+        self.scores.append(results.score_row(result.score, result.verdict.name))
         return None
 
     def ended(self, error) -> tuple[Any, Tracked | Failed]:
@@ -167,7 +169,9 @@ class _Run:
         self.close()
         if error is not None:
             return self.entry.key, failed(error)
-        arrays = (np.array(values) for values in (self.boxes, self.times_s, self.decode_s))
+        arrays = (
+            np.array(values) for values in (self.boxes, self.times_s, self.decode_s, self.scores)
+        )
         return self.entry.key, Tracked(*arrays)
 
     def close(self):

@@ -90,8 +90,13 @@ def targets_of_one_video(tracker, todo, out, *, options: Options, console: Conso
             path, rate = video_of_targets(out, mine[0]), sequence.frames.frame_rate
             show = stack.enter_context(drawn_frames(options, path, rate))
 
-            def observe(index, image, boxes, found, task=task, show=show, progress=progress):
+            scores = []  # a frame, a target
+
+            def observe(
+                index, image, boxes, found, task=task, show=show, progress=progress, scores=scores
+            ):
                 progress.update(task, completed=index + 1)
+                scores.append([_score_row(one) for one in found])
                 verdicts = [draw.GIVEN if one is None else one.verdict.name for one in found]
                 show(lambda: draw.annotate_objects(image, boxes, verdicts=verdicts, frame=index))
 
@@ -102,8 +107,15 @@ def targets_of_one_video(tracker, todo, out, *, options: Options, console: Conso
                 seed=options.seed + run,
                 observe=observe,
             )
-        for job, its_boxes in zip(mine, boxes, strict=True):
-            yield job, Tracked(its_boxes, times_s / len(mine), None)
+        each_scores = np.array(scores).transpose(1, 0, 2)
+        for job, its_boxes, its_scores in zip(mine, boxes, each_scores, strict=True):
+            yield job, Tracked(its_boxes, times_s / len(mine), None, its_scores)
+
+
+def _score_row(result):
+    if result is None:
+        return results.GIVEN_SCORE
+    return results.score_row(result.score, result.verdict.name)
 
 
 def are_targets_done(out, sequences, run: int, *, options: Options) -> bool:

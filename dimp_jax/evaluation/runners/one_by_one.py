@@ -14,7 +14,7 @@ from dimp_jax.evaluation.jobs import Options, Tracked
 from dimp_jax.host import terminal
 from dimp_jax.media import draw, window
 from dimp_jax.media.images import InputError
-from dimp_jax.media.video import video_writer
+from dimp_jax.media.video_writer import video_writer
 
 DEFAULT_FRAME_RATE = 25.0  # of annotated videos made from image folders
 FPS_SMOOTHING = 0.9  # of the frame rate on screen
@@ -157,15 +157,16 @@ def _track_and_draw(tracker, job, out, options, progress, task):
 
 
 def track_job(tracker, sequence, seed, observe=lambda frame: None) -> Tracked:
-    """`track`, with the times of decoding."""
-    decode_s = []
+    """`track`, with the times of decoding and the scores."""
+    decode_s, scores = [], []
 
     def noted(frame):
         decode_s.append(frame.decode_s)
+        scores.append(results.score_row(frame.score, frame.verdict))
         observe(frame)
 
     boxes, times_s = track(tracker, sequence, seed=seed, observe=noted)
-    return Tracked(boxes, times_s, np.array(decode_s))
+    return Tracked(boxes, times_s, np.array(decode_s), np.array(scores))
 
 
 def drawn(frame: Frame) -> np.ndarray:

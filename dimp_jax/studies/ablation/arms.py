@@ -4,25 +4,13 @@ Published: success AUC in percent, OTB-100, NFS and UAV123 pooled, ResNet-18. Bh
 2019), tables 1 to 3; the objectives from the baseline study of Danelljan et al. (CVPR 2020).
 """
 
-import dataclasses
-
 from dimp_jax import config as configs
 from dimp_jax.config import Config
 from dimp_jax.media.images import InputError
+from dimp_jax.studies.trainings.settings import Arm
 
 BASE = "steepest_descent"  # the reference of every question
 CONFIG_OF_ARMS = "dimp_lite0"  # what the files in configs/ablations change
-
-
-@dataclasses.dataclass(frozen=True)
-class Arm:
-    """One row of a table."""
-
-    name: str  # configs/ablations/NAME.py, or any config
-    question: str
-    published_percent: float | None = None
-    tracks_base: bool = False  # the base's weights with another tracker: nothing is trained
-    wave: int = 2  # arms of the first wave are trained and scored before those of the next
 
 
 QUESTIONS = {
@@ -39,25 +27,25 @@ QUESTIONS = {
 }
 PUBLISHED_BASE_PERCENT = 63.8
 ARMS = (
-    Arm("initializer_only", "model prediction", 58.2, wave=1),
-    Arm("gradient_descent", "model prediction", 61.6, wave=1),
-    Arm("gradient_descent_fixed", "model prediction"),
-    Arm("no_learned_loss", "learned loss", 63.3, wave=1),
-    Arm("no_label", "learned loss"),
-    Arm("no_mask", "learned loss"),
-    Arm("no_weight", "learned loss"),
-    Arm("no_regularizer", "learned loss"),
-    Arm("no_step_length", "learned loss"),
-    Arm("l2", "objective", 63.1),
-    Arm("plain_l2", "objective"),
-    Arm("mask_off", "objective"),
-    Arm("kl", "objective", 65.5),
-    Arm("iterations_1", "iterations"),
-    Arm("iterations_10", "iterations"),
-    Arm("tracking_1", "iterations", tracks_base=True),
-    Arm("tracking_20", "iterations", tracks_base=True),
-    Arm("update_none", "online update", 61.7, tracks_base=True, wave=1),
-    Arm("update_moving_average", "online update", 61.7, tracks_base=True, wave=1),
+    Arm("initializer_only", "model prediction", 58.2),
+    Arm("gradient_descent", "model prediction", 61.6),
+    Arm("gradient_descent_fixed", "model prediction", wave=2),
+    Arm("no_learned_loss", "learned loss", 63.3),
+    Arm("no_label", "learned loss", wave=2),
+    Arm("no_mask", "learned loss", wave=2),
+    Arm("no_weight", "learned loss", wave=2),
+    Arm("no_regularizer", "learned loss", wave=2),
+    Arm("no_step_length", "learned loss", wave=2),
+    Arm("l2", "objective", 63.1, wave=2),
+    Arm("plain_l2", "objective", wave=2),
+    Arm("mask_off", "objective", wave=2),
+    Arm("kl", "objective", 65.5, wave=2),
+    Arm("iterations_1", "iterations", wave=2),
+    Arm("iterations_10", "iterations", wave=2),
+    Arm("tracking_1", "iterations", tracks_base=True, wave=2),
+    Arm("tracking_20", "iterations", tracks_base=True, wave=2),
+    Arm("update_none", "online update", 61.7, tracks_base=True),
+    Arm("update_moving_average", "online update", 61.7, tracks_base=True),
 )
 QUICK = ("initializer_only", "no_learned_loss", "update_none")
 
@@ -69,7 +57,7 @@ def select(names) -> tuple[Arm, ...]:
       InputError: a name that is no arm and no config, or one twice.
     """
     listed = {arm.name: arm for arm in ARMS}
-    chosen = [Arm(BASE, "", wave=1)]
+    chosen = [Arm(BASE, "")]
     for name in names or listed:
         if name == BASE:
             continue
@@ -80,7 +68,7 @@ def select(names) -> tuple[Arm, ...]:
                 raise InputError(
                     f"--arms {name}: expected some of {', '.join([BASE, *listed])}, or a config"
                 ) from error
-        chosen.append(listed.get(name, Arm(name, "other")))
+        chosen.append(listed.get(name, Arm(name, "other", wave=2)))
     names = [arm.name for arm in chosen]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
@@ -93,3 +81,9 @@ def config_of(arm: Arm, base: Config) -> Config:
     name = arm.name if arm.question == "other" else f"ablations/{arm.name}"
     before, after = (configs.to_dict(configs.load(which)) for which in (CONFIG_OF_ARMS, name))
     return configs.changed(base, {path: new for path, _, new in configs.differences(before, after)})
+
+
+def published(arm: Arm) -> float | None:
+    """The paper's AUC less the base's, 0..1."""
+    percent = arm.published_percent
+    return None if percent is None else (percent - PUBLISHED_BASE_PERCENT) / 100

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 
 from dimp_jax import config as configs
-from dimp_jax.studies.ablation import train
-from dimp_jax.studies.ablation.fit import measured_seconds
+from dimp_jax.studies.trainings import train
+from dimp_jax.studies.trainings.fit import measured_seconds
 from dimp_jax.training import steps
 
 TEXT = (

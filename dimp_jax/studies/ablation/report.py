@@ -1,8 +1,11 @@
 """The report of the ablations, of what is there so far."""
 
-from dimp_jax.studies.ablation import aim, cost, figures, results, score, settings
-from dimp_jax.studies.ablation.arms import QUESTIONS
+from dimp_jax.studies import difference_figure
+from dimp_jax.studies.ablation import cost
+from dimp_jax.studies.ablation.arms import QUESTIONS, published
+from dimp_jax.studies.answers import counted, interval
 from dimp_jax.studies.study import markdown_table
+from dimp_jax.studies.trainings import aim, results, score, settings
 
 TABLE_TEXT = (
     "AUC: success of the tracker (rule `visible`). Hits: share of up to {frames} later frames of a "
@@ -32,12 +35,14 @@ def write(study, args, arms, configs, sequences) -> None:
     found = results.measured(study, arms, seeds, steps, sequences)
     last = {measure: results.latest(by_step) for measure, by_step in found.items()}
     costs = study.unit("cost") or []
-    study.table("arms", results.arm_rows(found, arms, args.global_batch))
+    of_paper = {arm.name: published(arm) for arm in arms}
+    study.table("arms", results.arm_rows(found, of_paper, args.global_batch))
     study.table("runs", results.run_rows(study, arms, seeds, steps, sequences))
     study.table("curves", results.curve_rows(study, arms))
-    study.table("cost", costs)
+    if costs:
+        study.table("cost", costs)
     parts = [
-        *(answer(measure, of, args.global_batch) for measure, of in last.items() if of),
+        *(said(measure, of, args.global_batch) for measure, of in last.items() if of),
         state(study, args, arms, seeds, steps, sequences),
         *figure(study, last, arms),
         *tables(study, last, arms, args, configs, sequences),
@@ -48,34 +53,14 @@ def write(study, args, arms, configs, sequences) -> None:
     if costs:
         members = sum(not arm.tracks_base for arm in arms if arm.wave == 1) * len(seeds)
         load = costs[0]["load"]
-        text = cost.TEXT.format(repeats=args.repeats, members=members, load=load)
-        parts += ["## Cost", text, markdown_table(costs)]
+        about = cost.TEXT.format(repeats=args.repeats, members=members, load=load)
+        parts += ["## Cost", about, markdown_table(costs)]
     study.report(f"Ablations of {args.config}", parts)
 
 
-def answer(measure: str, last: dict, samples: int) -> str:
-    """What can be said, in a few lines; `last`: {arm: `Measured`}, the base first."""
-    base, *_ = last.values()
-    compared = {arm: result for arm, result in last.items() if result.difference is not None}
-    line = lambda of: (
-        ", ".join(f"`{arm}` {result.difference.mean:+.3f}" for arm, result in of.items()) or "none"
-    )
-    told = {arm: result for arm, result in compared.items() if result.difference.told}
-    others = {arm: result for arm, result in compared.items() if arm not in told}
-    lines = [
-        f"**{measure}**: base {base.mean:.3f} after {base.step * samples:,} samples, "
-        f"{_counted(len(base.of_seeds), 'seed')}.",
-        f"* Differ from it: {line(told)}.",
-        f"* Cannot be told from it: {line(others)}.",
-    ]
-    power = [r.difference.detectable for r in others.values() if r.difference.detectable]
-    if power:
-        lines.append(
-            f"* Of the latter a difference of {min(power):.3f} to {max(power):.3f} would have been "
-            f"told with probability 0.8. Of {len(compared)} intervals of 95 %, "
-            f"{0.05 * len(compared):.1f} exclude 0 by chance."
-        )
-    return "\n".join(lines + order_lines(last))
+def said(measure: str, last: dict, samples: int) -> str:
+    """What a measure says, of the paper's orders, too."""
+    return "\n".join([*results.answer(measure, last, samples), *order_lines(last)])
 
 
 def order_lines(last) -> list[str]:
@@ -88,7 +73,7 @@ def order_lines(last) -> list[str]:
         holds = all(worse < better for worse, better in zip(values, values[1:], strict=False))
         apart = [last[arm].difference for arm in order[:-1]]
         certain = all(difference.told and difference.mean < 0 for difference in apart)
-        said = (
+        state = (
             "is there"
             if holds and certain
             else "is there in the means"
@@ -96,16 +81,8 @@ def order_lines(last) -> list[str]:
             else "is not there"
         )
         measured = ", ".join(f"{value:.3f}" for value in values)
-        lines.append(f"* The paper's order {' < '.join(order)} {said}: {measured}.")
+        lines.append(f"* The paper's order {' < '.join(order)} {state}: {measured}.")
     return lines
-
-
-def interval(apart) -> str | None:
-    """A `paired.Difference` as text; None of the base."""
-    if apart is None:
-        return None
-    between = "" if apart.low is None else f" [{apart.low:+.3f}, {apart.high:+.3f}]"
-    return f"{apart.mean:+.3f}{between}"
 
 
 def state(study, args, arms, seeds, steps, sequences) -> str:
@@ -132,8 +109,8 @@ def figure(study, last, arms) -> list[str]:
             columns[f"{measure} less the base's"] = compared
     if not columns:
         return []
-    published = {arm.name: results.published(arm) for arm in arms if arm.published_percent}
-    figures.draw_differences(study.folder / "differences.png", columns, published)
+    of_paper = {arm.name: published(arm) for arm in arms if arm.published_percent}
+    difference_figure.draw(study.folder / "differences.png", columns, of_paper)
     return ["![differences to the base](differences.png)", FIGURE_TEXT]
 
 
@@ -146,7 +123,7 @@ def tables(study, last, arms, args, configs, sequences) -> list[str]:
     parts = [
         TABLE_TEXT.format(
             frames=aim.FRAMES,
-            sequences=_counted(len(sequences), "sequence"),
+            sequences=counted(len(sequences), "sequence"),
             held_out=args.held_out,
             source=source,
         )
@@ -176,7 +153,7 @@ def row(study, last, arm, arms, samples: int) -> dict | None:
             apart and apart.detectable
         )
         if measure == "AUC":
-            cells["published"] = results.published(arm)
+            cells["published"] = published(arm)
     step = max(result.step for result in there.values())
     return cells | {"held out": results.held_out(study, arms, step).get(arm.name)}
 
@@ -205,16 +182,12 @@ def setup(args, arms, base) -> str:
     trained = sum(not arm.tracks_base for arm in arms)
     sources = ", ".join(f"{name} ({weight:g})" for name, weight in base.training.data.sources)
     return (
-        f"{trained} arms, {_counted(args.seeds, 'seed')} each: trainings of {args.steps} steps of "
+        f"{trained} arms, {counted(args.seeds, 'seed')} each: trainings of {args.steps} steps of "
         f"{args.global_batch} sequences. The backbone and the box network of {base.checkpoint} are "
         "frozen and shared; the classifier's last layer, the filter initialiser and the learned "
         "loss start from fresh numbers in every arm: the shipped ones were trained with the base's "
         "predictor, and an arm that starts from them would be measured by how little it moves. "
-        f"Features of {args.samples} samples of {sources}; arms of a seed see the same batches. "
-        "A seed is one of the first numbers, of the batches and of the tracker. Rates and their "
-        "schedule are the config's, the latter shrunk to the number of steps."
+        f"Features of {args.pool_samples} samples of {sources}; arms of a seed see the same "
+        "batches. A seed is one of the first numbers, of the batches and of the tracker. Rates and "
+        "their schedule are the config's, the latter shrunk to the number of steps."
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

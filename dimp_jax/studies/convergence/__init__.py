@@ -7,7 +7,6 @@ later frames.
 """
 
 import dataclasses
-from pathlib import Path
 
 from dimp_jax import config as configs
 from dimp_jax.media.images import InputError
@@ -18,9 +17,6 @@ from dimp_jax.studies import study as studies
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments(studies.Common):
     """Loss and score quality against iterations, for each solver, on real frames."""
-
-    data: tuple[Path, ...] = ()
-    """Sequences (img/*.jpg|png, groundtruth.txt), or folders of them; default: the demo clip."""
 
     after: tuple[int, ...] = (0, 10, 50)
     """Frames after which the filter is fitted to the tracker's memory; 0 is the first one."""
@@ -54,12 +50,11 @@ def run(args: Arguments, argv, console) -> None:
         studies.config_of(args),
         {"tracker.memory.update": "memory"},  # others store nothing
     )
-    folders = [dataclasses.replace(args, data=data) for data in args.data or (None,)]
-    found = [s for of in folders for s in accuracy.load_sequences(of.data, of.frames)]
+    found = accuracy.load_sequences(args.data, args.frames)
     options = {k: v for k, v in dataclasses.asdict(args).items() if k not in ("out", "data")}
     made_from = {
         "config": configs.to_dict(config),
-        "input": [studies.input_of(of, config) for of in folders],
+        "input": studies.inputs_of(args, config),
         "options": options,
     }
     study = studies.open_study("convergence", args, made_from, argv)

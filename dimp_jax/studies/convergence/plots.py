@@ -5,15 +5,14 @@ import numpy as np
 from dimp_jax.evaluation.report.plots import color
 from dimp_jax.studies.convergence import results
 from dimp_jax.studies.convergence.lanczos import density
+from dimp_jax.studies.line_names import FONT, name_ends
 from dimp_jax.training.figures import panels
 
 EXCESS = 7e-4, 1.5  # of the plots; above: diverged
 DIFFERENCE = 1e-6, 1.5
 WIDTH_DECADES = 0.15
-GAP = 0.075  # between names, of the height of a panel
 BAND = 0.15  # opacity
 DPI = 100
-FONT = 9
 
 
 def curves(path, records, flops, shown, title) -> None:
@@ -141,43 +140,6 @@ def spectrum(path, records_at, at: str) -> None:
     right.set_ylabel("share of eigenvalues above")
     right.legend(fontsize=FONT, loc="lower left")
     figure.savefig(path, dpi=DPI)
-
-
-def name_ends(axis) -> None:
-    """Writes every labelled line's label to the right of the panel, at the height of its end."""
-    lines = [line for line in axis.lines if not line.get_label().startswith("_")]
-    to_fraction = axis.transScale + axis.transLimits
-    ends = [to_fraction.transform((0.0, line.get_ydata()[-1]))[1] for line in lines]
-    for line, end, height in zip(lines, ends, spread(ends, GAP), strict=True):
-        axis.annotate(
-            line.get_label(),
-            (1.0, min(max(end, 0.0), 1.0)),
-            xytext=(1.05, height),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            va="center",
-            color=line.get_color(),
-            size=FONT,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": line.get_color(),
-                "lw": 0.7,
-                "relpos": (0, 0.5),
-            },
-        )
-
-
-def spread(heights, gap: float):
-    """The heights in [0, 1], moved so that neighbours are `gap` apart; their order stays."""
-    order = np.argsort(heights, kind="stable")
-    placed = np.nan_to_num(np.asarray(heights, float), nan=1.0, posinf=1.0).clip(0, 1)
-    for before, now in zip(order, order[1:], strict=False):
-        placed[now] = max(placed[now], placed[before] + gap)
-    limit = 1.0
-    for now in order[::-1]:
-        placed[now] = min(placed[now], limit)
-        limit = placed[now] - gap
-    return placed
 
 
 def _draw_band(axis, band, index, label):

@@ -59,14 +59,15 @@ def run(args: Arguments, argv, console) -> None:
     made_from = {
         "model": configs.to_dict(config.model),
         "tracker": configs.to_dict(config.tracker),
-        "input": studies.input_of(args, config),
+        "input": studies.inputs_of(args, config),
         "seed": args.seed,
     }
     parts = report.parts_to_set_back(args.parts, own) if args.sensitivity else []
     study = studies.open_study("learned_loss", args, made_from, argv)
-    sections = report.functions_of(study, own, runs, config)
+    said, sections = [report.learned(own)], report.functions_of(study, own, runs, config)
     if args.sensitivity:
         count = args.seeds or (1 if args.quick else SEEDS)
         seeds = range(args.seed, args.seed + count)
-        sections += report.sensitivity_of(study, config, parts, sequences, seeds, console)
-    study.report(f"What the loss of {own.name} has learned", sections)
+        needed, more = report.sensitivity_of(study, config, parts, sequences, seeds, console)
+        said, sections = [*said, needed], [*more, *sections]
+    study.report(f"What the loss of {own.name} has learned", [*said, *sections])

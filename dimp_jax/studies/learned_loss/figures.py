@@ -102,23 +102,6 @@ def along(path, records, initial: dict, title: str) -> bool:
     return True
 
 
-def sensitivity(path, effects) -> None:
-    """Draws the differences in AUC: mean, interval, and a point for every sequence."""
-    figure, ((axis,),) = panels(1, 1, (7.5, 0.55 * len(effects) + 1.4))
-    axis.axvline(0, color="0.6", linestyle="--")
-    for place, effect in enumerate(effects):
-        points = list(effect.by_sequence.values())
-        axis.plot(points, [place] * len(points), "o", color="0.6", markersize=4, alpha=0.7)
-        if effect.interval is not None:
-            axis.plot(effect.interval, [place] * 2, color="C0", linewidth=2)
-        axis.plot(effect.difference, place, "D", color="C0")
-    axis.set_yticks(range(len(effects)), [effect.arm for effect in effects])
-    axis.invert_yaxis()
-    axis.set_ylabel("set back to its initial value")
-    axis.set_xlabel("success AUC, less that of the trained loss")
-    figure.savefig(path, dpi=DPI)
-
-
 def score_maps(path, by_arm: dict, title: str) -> None:
     """Draws score maps [S, S] side by side on one colour scale."""
     figure = Figure(figsize=(1.9 * len(by_arm) + 0.6, 2.5), layout="constrained")

@@ -5,12 +5,16 @@ from pathlib import Path
 from dimp_jax.media.images import InputError
 from dimp_jax.models.dimp import STRIDE_PX
 from dimp_jax.predictor.correlation import score_size
+from dimp_jax.studies import answers, difference_figure
+from dimp_jax.studies.answers import counted as counted_as
 from dimp_jax.studies.learned_loss import figures, functions, sensitivity
 from dimp_jax.studies.study import markdown_table
 from dimp_jax.tracking import tracker
 from dimp_jax.training import writers
 from dimp_jax.training.log import counted
 
+# Bhat et al. (ICCV 2019), table 2: AUC without a learned loss, less that with it.
+PUBLISHED = {sensitivity.ALL: -0.005}
 MAP_ROWS = 5  # of loss_maps.png, the initial one included
 
 
@@ -143,15 +147,21 @@ def _compact(rows):
     return [{key: value for key, value in row.items() if key not in silent} for row in rows]
 
 
-def sensitivity_of(study, config, parts, sequences, seeds, console) -> list[str]:
-    """Tracks with each part set back; tables and plots."""
+def sensitivity_of(study, config, parts, sequences, seeds, console) -> tuple[str, list[str]]:
+    """Tracks with each part set back; tables and plots.
+
+    Returns:
+      (what it says, the sections that show it).
+    """
     by_arm = sensitivity.trackers(tracker.build(config), parts)
     names = list(by_arm)
     with counted(console, "tracking") as progress:
         sensitivity.measure(study, by_arm, sequences, seeds, progress)
     effects = sensitivity.effects(study, names, sequences, seeds)
+    trained, *others = effects
     study.table("sensitivity", sensitivity.auc_rows(study, names, sequences, seeds))
-    figures.sensitivity(study.folder / "sensitivity.png", effects[1:])
+    less = {f"AUC less that of the {trained} loss": {name: effects[name] for name in others}}
+    difference_figure.draw(study.folder / "sensitivity.png", less, PUBLISHED)
     scores = sensitivity.score_rows(study, names, sequences)
     study.table("score_maps", scores)
     first = sequences[0]
@@ -161,37 +171,54 @@ def sensitivity_of(study, config, parts, sequences, seeds, console) -> list[str]
         f"scores of the second frame of {first.name}",
     )
     frames = sum(s.frames.count for s in sequences)
-    return [
-        "## Sensitivity of tracking\n\nEach learned part is set back to its initial value, all "
-        "else staying as trained, also the features that were trained together with it; "
-        "`all` sets all of the others back. Success AUC (rule `visible`: 21 thresholds, frames "
-        f"without the target left out), mean over {len(sequences)} sequence(s) of {frames} frames "
-        f"together and {len(seeds)} seed(s); spread: standard deviation of the means of the seeds. "
-        "The difference is paired by sequence and seed; brackets: 95 % percentile interval by "
-        "bootstrap over the sequences (none for a single one), which is too narrow for a few of "
-        "them and knows nothing of the seeds: see the differences' own spread over the seeds, too. "
-        "A difference of exactly 0 is possible: where the IoU network refines, scores with the "
-        "same peak cells and verdicts give the same boxes. Each sequence and seed: "
-        "`sensitivity.csv`.\n\n"
-        + markdown_table([_effect_row(effect) for effect in effects])
-        + "\n\nThe differences (diamonds), their intervals and those of the single sequences "
-        "(gray).\n\n![sensitivity](sensitivity.png)",
+    said = [
+        f"**Does tracking need it?** AUC {effects[trained].mean:.3f} with the trained loss; with a "
+        "part set back to its initial value:",
+        *answers.lines(effects),
+    ]
+    return "\n".join(said), [
+        "## Sensitivity of tracking",
+        "![sensitivity](sensitivity.png)",
+        "Each learned part is set back to its initial value, all else staying as trained, also the "
+        "features that were trained together with it; `all` sets all of the others back. Success "
+        "AUC (rule `visible`: 21 thresholds, frames without the target left out), mean over "
+        f"{counted_as(len(sequences), 'sequence')} of {frames} frames together and "
+        f"{counted_as(len(seeds), 'seed')}. Differences are paired by sequence and seed, with the "
+        "95 % interval of a bootstrap over both; detectable: what would have been told from 0 with "
+        "probability 0.8. A difference of exactly 0 is possible: where the IoU network refines, "
+        "scores with the same peak cells and verdicts give the same boxes. Diamond: the paper's "
+        "tracker that was trained without a learned loss, which is another question. Each sequence "
+        "and seed: `sensitivity.csv`.",
+        markdown_table([_effect_row(name, effect) for name, effect in effects.items()]),
         "Score maps of the second frame of each sequence, with the filter learned from the first "
         "one: Pearson's correlation with those of the trained loss (mean and lowest over the "
         "sequences), their largest value, and the largest value 3 or more cells from it as a share "
-        "of it.\n\n" + markdown_table(scores) + "\n\n![score maps](score_maps.png)",
+        "of it.",
+        markdown_table(scores),
+        "![score maps](score_maps.png)",
     ]
 
 
-def _effect_row(effect):
-    row = {"set back": effect.arm, "AUC": effect.auc, "spread": effect.spread}
-    if effect.arm == "trained":
-        return row
-    between = effect.interval and f"[{effect.interval[0]:+.3f}, {effect.interval[1]:+.3f}]"
-    worse = sum(value < 0 for value in effect.by_sequence.values())
-    return row | {
-        "difference": f"{effect.difference:+.4f}",
-        "95 %": between,
-        "its spread": effect.difference_spread,
-        "sequences worse": f"{worse} of {len(effect.by_sequence)}",
+def _effect_row(name, effect):
+    apart = effect.difference
+    return {
+        "set back": name,
+        "AUC": effect.mean,
+        "difference": answers.interval(apart),
+        "detectable": apart and apart.detectable,
     }
+
+
+def learned(own) -> str:
+    """What the tracker's `Loss` says, in a line or two."""
+    last = lambda key, rows: {row[key]: row for row in rows}.values()  # of several iterations
+    moved = [
+        f"the {row['part']} changed by up to {row['max']:.2g}"
+        + ("" if row["max at (cells)"] is None else f" (at {row['max at (cells)']:g} cells)")
+        for row in last("part", functions.deviation_rows([own]))
+    ]
+    numbers = [
+        f"{row['number']} is {row['value']:.3g} (initially {row['initial']:.3g})"
+        for row in last("number", functions.scalar_rows([own]))
+    ]
+    return f"**What did it learn?** {'; '.join(moved + numbers).capitalize()}."

@@ -7,29 +7,15 @@ programs. `--model.predictor.learned.PART initial` gives the same tracker.
 import dataclasses
 import itertools
 import statistics as standard
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from dimp_jax.evaluation.report.statistics import INTERVAL, RESAMPLES, SEED
 from dimp_jax.predictor import predict
-from dimp_jax.studies import accuracy
+from dimp_jax.studies import accuracy, paired
 from dimp_jax.tracking import draws, online
 
 TRAINED, ALL = "trained", "all"
-
-
-class Effect(NamedTuple):
-    """Success AUC with parts set back, less that of the trained loss."""
-
-    arm: str
-    auc: float  # mean over sequences and seeds
-    spread: float | None  # of the means of the seeds, standard deviation; None: one seed
-    difference: float
-    difference_spread: float | None  # over the seeds, as `spread`
-    interval: tuple[float, float] | None  # 95 %, paired, over sequences; None: one sequence
-    by_sequence: dict[str, float]  # differences, means over seeds
 
 
 def parts_of(config, params) -> list[str]:
@@ -106,37 +92,14 @@ def second_frame_scores(tracker, sequence, seed: int) -> np.ndarray:
     return np.asarray(details.look.scores[0], np.float64)
 
 
-def effects(study, names, sequences, seeds) -> list[Effect]:
-    """The arms `names`, of which the first is the trained loss, from finished units."""
+def effects(study, names, sequences, seeds) -> dict:
+    """{arm: `paired.Measured`} of finished units; the first of `names` is the trained loss."""
     auc = lambda name, seed, sequence: study.unit(auc_key(name, sequence, seed))["auc"]
-    values = np.array([[[auc(n, r, s) for s in sequences] for r in seeds] for n in names])
-    found = []
-    for name, value in zip(names, values, strict=True):  # [seeds, sequences]
-        less = value - values[0]
-        by_sequence = less.mean(axis=0)
-        found.append(
-            Effect(
-                name,
-                *accuracy.mean_and_spread(value.mean(axis=1).tolist()),
-                *accuracy.mean_and_spread(less.mean(axis=1).tolist()),
-                interval(by_sequence),
-                {s.name: float(d) for s, d in zip(sequences, by_sequence, strict=True)},
-            )
-        )
-    return found
-
-
-def interval(differences) -> tuple[float, float] | None:
-    """95 % percentile interval of the mean of paired differences [sequences] by bootstrap.
-
-    The resamples are those of dimp_jax.evaluation.report; None for a single sequence.
-    """
-    count = len(differences)
-    if count < 2:
-        return None
-    drawn = np.random.default_rng(SEED).integers(count, size=(RESAMPLES, count))
-    low, high = np.percentile(np.asarray(differences)[drawn].mean(axis=1), INTERVAL)
-    return float(low), float(high)
+    measured = {
+        name: {seed: {s.name: auc(name, seed, s) for s in sequences} for seed in seeds}
+        for name in names
+    }
+    return paired.compared(measured, names[0], over_sequences=len(seeds) == 1)
 
 
 def auc_rows(study, names, sequences, seeds) -> list[dict]:

@@ -15,6 +15,7 @@ from dimp_jax.predictor import predict
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.studies import problems
 from dimp_jax.studies.accuracy import middle
+from dimp_jax.studies.trainings.fit import temporary_bytes
 from dimp_jax.tracking import tracker as trackers
 from dimp_jax.training import losses, steps
 from dimp_jax.training.log import counted
@@ -32,7 +33,7 @@ def measure(config, sequences, args, opened, console) -> dict:
     [n]}, "seconds", "temporary_bytes", "loss_difference"}}}. A cosine is None where a gradient is
     zero.
     """
-    units = {(loss, n): f"{loss}-{n}" for loss in args.losses for n in args.iterations}
+    units = units_of(args)
     missing = [which for which, key in units.items() if opened.unit(key) is None]
     with counted(console, "samples") as progress:
         progress(len(units) - len(missing), len(units))
@@ -46,7 +47,18 @@ def measure(config, sequences, args, opened, console) -> dict:
             )
             opened.record(units[loss, n], compare(config, learned, drawn, loss, n, args, tell))
         progress(len(units), len(units))
-    return {which: opened.unit(key) for which, key in units.items()}
+    return recorded(args, opened)
+
+
+def recorded(args, opened) -> dict:
+    """The records of `measure` that are there."""
+    found = {which: opened.unit(key) for which, key in units_of(args).items()}
+    return {which: record for which, record in found.items() if record is not None}
+
+
+def units_of(args) -> dict:
+    """{(loss, iterations): key of the unit}."""
+    return {(loss, n): f"{loss}-{n}" for loss in args.losses for n in args.iterations}
 
 
 def draw(config, tracker, sequences, args) -> list[problems.Problem]:
@@ -142,12 +154,6 @@ def seconds(compiled, inputs, repeats: int) -> float:
         jax.block_until_ready(compiled(*inputs))
         taken.append(time.perf_counter() - started)
     return statistics.median(taken)
-
-
-def temporary_bytes(compiled) -> int | None:
-    """What a program allocates beside its arguments and results; None where XLA does not say."""
-    analysis = compiled.memory_analysis()
-    return None if analysis is None else int(analysis.temp_size_in_bytes)
 
 
 def adjoints_of(own: PredictorConfig, num_iter: int, truncate) -> dict[str, PredictorConfig]:

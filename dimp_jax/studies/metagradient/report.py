@@ -1,29 +1,50 @@
 """Tables, plots and report of the study `metagradient`."""
 
 from dimp_jax.studies.accuracy import middle
-from dimp_jax.studies.metagradient import plots
-from dimp_jax.studies.metagradient.measure import EXACT, groups_of
+from dimp_jax.studies.metagradient import plots, trained_report
+from dimp_jax.studies.metagradient.measure import EXACT, FEATURES, groups_of
 from dimp_jax.studies.study import markdown_table
 
-ENOUGH = 0.99  # cosine with the exact gradient
 TITLES = {
     "final": "Loss of the final iterate",
     "whole": "Training loss of all iterates",
 }
 
 
-def write(opened, measured: dict, config) -> None:
-    """Writes everything from the records of `measure.measure`."""
-    opened.table("gradients", _rows(measured))
-    sections = [_setting(measured, config)]
-    for loss in dict.fromkeys(loss for loss, _ in measured):
-        records = {n: r for (name, n), r in sorted(measured.items()) if name == loss}
-        plots.against_iterations(opened.folder / f"cosine_{loss}.png", records, "cosine", ENOUGH)
-        plots.against_iterations(opened.folder / f"ratio_{loss}.png", records, "ratio", None)
-        plots.cost(opened.folder / f"cost_{loss}.png", records)
-        sections.append(_loss(loss, records))
-    sections.append(_cost(measured))
+def write(opened, measured: dict, config, args, arms, sequences) -> None:
+    """Writes everything that is there.
+
+    Args:
+      measured: as of `measure.recorded`. config: of the whole study.
+      arms: {`settings.Arm`: `Config`} of the trainings, the exact one first; none: not asked for.
+    """
+    sections = []
+    if arms:
+        base = next(iter(arms.values()))
+        sections = trained_report.sections(opened, args, tuple(arms), base, sequences)
+    if measured:
+        sections += _gradients(opened, measured, config)
     opened.report("Gradients through the solver: exact, cheap and wrong", sections)
+
+
+def _gradients(opened, measured, config):
+    opened.table("gradients", _rows(measured))
+    by_loss = {}
+    for (loss, n), record in sorted(measured.items()):
+        by_loss.setdefault(loss, {})[n] = record
+    by_loss = {loss: by_loss[loss] for loss in TITLES if loss in by_loss}
+    opened.table("summary", [row for loss, of in by_loss.items() for row in _medians(loss, of)])
+    sections = ["## Which gradient can be trusted?", _setting(measured, config)]
+    at = config.model.predictor.num_iter
+    for loss, records in by_loss.items():
+        figure = f"gradients_{loss}.png"
+        plots.against_iterations(opened.folder / figure, records, vectors_of(records), TITLES[loss])
+        sections += [f"### {TITLES[loss]}", f"![Direction and size of the gradients]({figure})"]
+        near = min(records, key=lambda n: (abs(n - at), n))
+        sections += _tables(records[near], near)
+    titles = {TITLES[loss]: records for loss, records in by_loss.items()}
+    plots.cost(opened.folder / "cost.png", titles)
+    return [*sections, *_cost(measured)]
 
 
 def _setting(measured, config):
@@ -31,7 +52,6 @@ def _setting(measured, config):
     sampler, predictor = config.training.data.sampler, config.model.predictor
     differences = [a["loss_difference"] for r in measured.values() for a in r["adjoints"].values()]
     return (
-        "## Setting\n\n"
         f"{samples} training samples ({sampler.train_frames} train and {sampler.test_frames} test "
         "frames each, cut and changed as the config's training does). The solver is "
         f"`{predictor.solver}` on `{predictor.objective}` from the initialiser's filter; the loss "
@@ -41,61 +61,53 @@ def _setting(measured, config):
         "between them and the ratio of the norms, medians over the samples. The cosine of a single "
         "number (`filter_reg`, `log_step_length`) is whether its sign is right: 1 or -1. A dash: "
         "that gradient is zero. The values of the loss differ by at most "
-        f"{max(differences):.2g} (relative) between the adjoints. `gradients.csv` has all numbers."
+        f"{max(differences):.2g} (relative) between the adjoints. `summary.csv` has the medians of "
+        "the figures."
     )
 
 
-def _loss(loss, records):
-    groups, most = groups_of(records), max(records)
-    vectors = [g for g in groups if records[most]["sizes"][g] > 1]
-    found = {name: of for name, of in records[most]["adjoints"].items() if name != EXACT}
-    middles = lambda values, names=groups: {g: middle(values[g]) for g in names}
-    table = lambda field: markdown_table(
-        [{"adjoint": name, **middles(of[field])} for name, of in found.items()]
-    )
-    norms, optimality = [], []
-    for n, record in records.items():
-        implicit = record["adjoints"]["implicit"]["cosine"]
-        norms.append({"iterations": n, **middles(record["norm"])})
-        row = {"iterations": n, "optimality": middle(record["optimality"])}
-        optimality.append(row | middles(implicit, vectors))
-    return "\n\n".join(
-        [
-            f"## {TITLES[loss]}",
-            f"Cosine with the exact gradient after {most} iterations, by group of leaves.",
-            table("cosine"),
-            f"Norm by that of the exact gradient, {most} iterations.",
-            table("ratio"),
-            f"![One less the cosine, against iterations](cosine_{loss}.png)",
-            f"![Ratio of the norms against iterations](ratio_{loss}.png)",
-            "Norm of the exact gradient: where it grows with the iterations, the solve has become "
-            "sensitive to what it starts from, and the directions of shorter passes say little.",
-            markdown_table(norms),
-            "Where truncation starts to matter: the least number of iterations to pass through for "
-            f"a median cosine of {ENOUGH:g} (1 is `one_step`; `all`: no tried length below the "
-            "number of iterations does).",
-            markdown_table(truncation_rows(records, vectors)),
-            "The implicit gradient is that of a solution. *Optimality* is the norm of the "
-            "objective's gradient at the last iterate by that at the first one: far from 0, the "
-            "iterate is none. Beside it the cosines of the implicit gradient.",
-            markdown_table(optimality),
-        ]
-    )
-
-
-def truncation_rows(records, groups) -> list[dict]:
-    """For each number of iterations and group the least truncation that is good `ENOUGH`."""
+def _tables(record, num_iter):
+    """Cosines and norms after one number of iterations."""
+    groups = [g for g, norms in record["norm"].items() if any(norms)]
     rows = []
-    for n, record in records.items():
-        lengths = {"one_step": 1}
-        lengths |= {a: int(a[10:-1]) for a in record["adjoints"] if a.startswith("truncated(")}
-        row = {"iterations": n}
-        for group in groups:
-            cosines = {a: middle(record["adjoints"][a]["cosine"][group]) for a in lengths}
-            enough = [lengths[a] for a, c in cosines.items() if c is not None and c > ENOUGH]
-            row[group] = min(enough) if enough else "all"
-        rows.append(row)
-    return rows
+    for name, of in record["adjoints"].items():
+        if name != EXACT:
+            cosines = {g: middle(of["cosine"][g]) for g in groups}
+            ratios = {
+                f"ratio, {g}": middle(of["ratio"][g]) for g in ("label", FEATURES) if g in groups
+            }
+            rows.append({"gradient": name, **cosines, **ratios})
+    optimality = middle(record["optimality"])
+    return [
+        f"After {num_iter} iterations: medians of the cosine, and of the ratio of the norms. "
+        f"Optimality of the solve: {optimality:.2g}.",
+        markdown_table(rows),
+    ]
+
+
+def _medians(loss, records):
+    """One row a number of iterations, adjoint and group of leaves."""
+    return [
+        {
+            "loss": loss,
+            "iterations": n,
+            "adjoint": name,
+            "group": group,
+            "cosine": middle(of["cosine"][group]),
+            "norm_ratio": middle(of["ratio"][group]),
+            "exact_norm": middle(record["norm"][group]),
+            "optimality": middle(record["optimality"]),
+        }
+        for n, record in records.items()
+        for name, of in record["adjoints"].items()
+        for group in of["cosine"]
+    ]
+
+
+def vectors_of(records) -> list[str]:
+    """Groups of more than one number that the exact gradient reaches."""
+    sizes = next(iter(records.values()))["sizes"]
+    return [group for group in groups_of(records) if sizes[group] > 1]
 
 
 def _cost(measured):
@@ -117,20 +129,15 @@ def _cost(measured):
                 }
             )
     busy = f"{min(loads):g} to {max(loads):g}" if loads else "unknown"
-    return "\n\n".join(
-        [
-            "## Cost",
-            "Median time of a call (loss and gradient of one sample, compiled and warm), and what "
-            "the program allocates beside arguments and results (XLA's own figure), after "
-            f"{most} iterations. The machine's load when each unit began: {busy}; times taken "
-            "beside other programs say little.",
-            markdown_table(rows),
-            *(
-                f"![Time and memory against iterations: {TITLES[loss].lower()}](cost_{loss}.png)"
-                for loss in dict.fromkeys(loss for loss, _ in measured)
-            ),
-        ]
-    )
+    return [
+        "### Cost of a gradient",
+        "![Time and memory against iterations](cost.png)",
+        "Median time of a call (loss and gradient of one sample, compiled and warm), and what the "
+        f"program allocates beside arguments and results (XLA's own figure), after {most} "
+        f"iterations. The machine's load when each unit began: {busy}; times taken beside other "
+        "programs say little.",
+        markdown_table(rows),
+    ]
 
 
 def _rows(measured):

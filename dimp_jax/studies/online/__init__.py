@@ -10,7 +10,7 @@ from pathlib import Path
 from dimp_jax import config as configs
 from dimp_jax.host import terminal
 from dimp_jax.host.machine import busy_notice, machine
-from dimp_jax.studies import accuracy
+from dimp_jax.studies import accuracy, answers, difference_figure
 from dimp_jax.studies import study as studies
 from dimp_jax.studies.online import figures, measure, results, variants
 
@@ -58,7 +58,7 @@ def run(args: Arguments, argv, console) -> None:
     whole = configs.to_dict(config)
     del whole["training"], whole["seed"]
     # All that the figures depend on but the variant and the tracker's seed.
-    made_from = {"config": whole, "inputs": studies.input_of(args, config)}
+    made_from = {"config": whole, "inputs": studies.inputs_of(args, config)}
     made_from |= {"rounds": args.rounds, "quick": args.quick}
     study = studies.open_study("online", args, made_from, argv)
     busy = busy_notice(machine())
@@ -74,7 +74,7 @@ def run(args: Arguments, argv, console) -> None:
         busy=busy,
         console=console,
     )
-    data = "the demo clip" if args.data is None else args.data.resolve().name
+    data = " and ".join(data.resolve().name for data in args.data) or "the demo clip"
     report(study, results.collect(study), f"{Path(args.config).stem} on {data}")
 
 
@@ -92,18 +92,40 @@ def quickened(args: Arguments) -> Arguments:
 
 
 def report(study: studies.Study, records, title: str) -> None:
-    """Writes online.csv, sequences.csv, online.png, parameters.png and report.md."""
-    rows = results.rows(records)
+    """Writes online.csv, sequences.csv, the figures and report.md."""
+    rows, apart = results.rows(records), results.compared(records)
     study.table("online", rows)
     study.table("sequences", results.sequence_rows(records))
     figures.trade_off(study.folder / "online.png", records, f"{title}: AUC against speed")
-    sections = [results.SUMMARY, studies.markdown_table(rows), results.noise(records)]
+    default, *others = apart
+    of_default = apart[default]
+    seeds = answers.counted(len(of_default.of_seeds), "seed")
+    sections = [
+        f"**What does an online parameter give?** AUC {of_default.mean:.3f} by default, {seeds}.",
+    ]
+    if others:
+        less = {"AUC less the default's": {name: apart[name] for name in others}}
+        of_paper = results.published(records)
+        difference_figure.draw(study.folder / "differences.png", less, of_paper)
+        sections[0] = "\n".join([*sections, *answers.lines(apart), _fastest(rows)])
+        sections += ["![AUC less the default's](differences.png)"]
+        sections += [results.PUBLISHED_TEXT] if of_paper else []
+    sections += [studies.markdown_table([_shown(row, apart) for row in rows]), results.SUMMARY]
+    sections += [results.noise(records)]
     sections += ["## AUC against speed", figures.TRADE_OFF, "![AUC against speed](online.png)"]
     if figures.parameters(study.folder / "parameters.png", records, title):
         image = "![AUC and time of each parameter](parameters.png)"
         sections += ["## One parameter at a time", figures.PARAMETERS, image]
-    modes = results.update_rows(records)
-    if len(modes) > 1:
-        table = studies.markdown_table(modes)
-        sections += ["## How the filter is updated", results.UPDATES, table]
     study.report(f"Online parameters: {title}", sections)
+
+
+def _fastest(rows) -> str:
+    fastest = max(rows, key=lambda row: row["ratio"])
+    return f"* Fastest: `{fastest['variant']}`, {fastest['ratio']:.2f} x the default's frames/s."
+
+
+def _shown(row, apart) -> dict:
+    """A row with its interval as text."""
+    of = apart[row["variant"]].difference
+    hidden = {name: value for name, value in row.items() if name not in ("low", "high")}
+    return hidden | {"difference": answers.interval(of)}

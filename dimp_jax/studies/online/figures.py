@@ -2,13 +2,12 @@
 
 import textwrap
 
-from dimp_jax.studies.accuracy import mean_and_spread
-from dimp_jax.studies.online.results import frames_per_second, pareto_front, points_of
+from dimp_jax.studies.online.results import compared, frames_per_second, pareto_front, points_of
 from dimp_jax.studies.online.variants import DEFAULT
 from dimp_jax.training.figures import panels
 
 TRADE_OFF = """Each point is a variant; the grey line joins those that no other one beats in both
-(the Pareto front). Bars: standard deviation over the tracker's seeds."""
+(the Pareto front). Bars: 95 % intervals of the difference to the default."""
 PARAMETERS = """Each panel has the variants that differ from the default (*) in that parameter
 alone. Blue, left: mean AUC, bars as above. Orange, right: milliseconds of a tracked frame, or of
 the first one where the parameter acts there."""
@@ -33,10 +32,11 @@ def trade_off(path, records, title: str) -> None:
     figure, ((axis,),) = panels(1, 1, (11, 7))
     axis.plot(*zip(*(points[name] for name in front), strict=True), "-", color="0.7", zorder=1)
     colors = {name: "C0" if name in front else "0.4" for name in points} | {DEFAULT: "C3"}
+    apart = compared(records)
     for record in records:
         axis.errorbar(
             *points[record.name],
-            yerr=mean_and_spread(record.auc_of_seeds)[1],
+            yerr=_error(apart[record.name].difference),
             fmt="*" if record.name == DEFAULT else "o",
             markersize=14 if record.name == DEFAULT else 5,
             color=colors[record.name],
@@ -46,6 +46,13 @@ def trade_off(path, records, title: str) -> None:
     axis.set_ylim(_widened(*axis.get_ylim()))
     _label(axis, points, colors)
     figure.savefig(path, dpi=110)
+
+
+def _error(apart):
+    """Lengths of the bar below and above a point; None of the default."""
+    if apart is None or apart.low is None:
+        return None
+    return [[apart.mean - apart.low], [apart.high - apart.mean]]
 
 
 def _label(axis, points, colors) -> None:
@@ -98,11 +105,12 @@ def parameters(path, records, title: str) -> bool:
     lines = -(-len(shown) // columns)
     figure, axes = panels(lines, columns, (4.2 * columns, 3.4 * lines), sharey=True)
     axes = list(axes.flat)
-    speeds = frames_per_second(records)
+    speeds, apart = frames_per_second(records), compared(records)
     for axis, (label, points) in zip(axes, shown, strict=False):
         first = label == "iterations on the first frame"
         ms = lambda r, first=first: 1e3 * (r.init_s if first else 1 / speeds[r.name])
-        _draw_panel(axis, label, points, ms, "ms of the first frame" if first else "ms a frame")
+        about = "ms of the first frame" if first else "ms a frame"
+        _draw_panel(axis, label, points, apart, ms, about)
     axes[0].set_ylim(_widened(*axes[0].get_ylim()))  # the same for all
     for axis in axes[::columns]:
         axis.set_ylabel("mean success AUC", color="C0")
@@ -113,21 +121,16 @@ def parameters(path, records, title: str) -> bool:
     return True
 
 
-def _draw_panel(axis, label, points, ms, ms_label) -> None:
+def _draw_panel(axis, label, points, apart, ms, ms_label) -> None:
     values = [value for value, _ in points]
     named = isinstance(values[0], str)
     places = range(len(values))  # evenly: the values double from one to the next
-    statistic = [mean_and_spread(record.auc_of_seeds) for _, record in points]
-    axis.errorbar(
-        places,
-        [mean for mean, _ in statistic],
-        yerr=None if statistic[0][1] is None else [spread or 0.0 for _, spread in statistic],
-        fmt="o" if named else "o-",
-        color="C0",
-    )
-    for place, ((_, record), (mean, _)) in enumerate(zip(points, statistic, strict=True)):
+    axis.plot(places, [record.mean_auc for _, record in points], "o" if named else "o-", color="C0")
+    for place, (_, record) in enumerate(points):
+        error = _error(apart[record.name].difference)
+        axis.errorbar(place, record.mean_auc, yerr=error, color="C0")
         if record.name == DEFAULT:
-            axis.plot(place, mean, "*", color="C0", markersize=13)
+            axis.plot(place, record.mean_auc, "*", color="C0", markersize=13)
     right = axis.twinx()
     right.plot(places, [ms(record) for _, record in points], "s" if named else "s--", color="C1")
     right.set_ylim(0, 1.2 * max(ms(record) for _, record in points))

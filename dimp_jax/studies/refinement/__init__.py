@@ -67,7 +67,7 @@ def run(args: Arguments, argv, console) -> None:
     del settings["training"]
     made_from = {"config": settings, "options": dataclasses.asdict(options)}
     study = studies.open_study(
-        "refinement", args, made_from | {"input": studies.input_of(args, config)}, argv
+        "refinement", args, made_from | {"input": studies.input_of(args.data, args, config)}, argv
     )
     from dimp_jax.tracking.tracker import build  # jax: not before all input is checked
 

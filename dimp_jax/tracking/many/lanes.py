@@ -18,7 +18,7 @@ from dimp_jax.tracking import online, programs
 from dimp_jax.tracking.augment import num_random_shifts
 from dimp_jax.tracking.many import programs as lane_programs
 from dimp_jax.tracking.many.programs import Stack, View
-from dimp_jax.tracking.state import Pose, TrackerState
+from dimp_jax.tracking.state import Pose, TrackerState, TrackResult
 from dimp_jax.tracking.tracker import Tracker
 
 
@@ -26,8 +26,8 @@ class Target(NamedTuple):
     """What the host knows of one lane: see `TrackerState`."""
 
     pose: Pose
-    base_size_hw: np.ndarray  # [2]
-    image_hw: np.ndarray  # [2]
+    base_size_hw: np.ndarray  #: [2]
+    image_hw: np.ndarray  #: [2]
     frame: int
 
 
@@ -35,7 +35,7 @@ class LaneStates(NamedTuple):
     """All lanes. To be used once: a call that returns the next states gives the buffers away."""
 
     stack: Stack
-    targets: tuple[Target | None, ...]  # None: the lane was never started
+    targets: tuple[Target | None, ...]  #: None: the lane was never started
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Lanes:
     lane's boxes are those of `Tracker` with the same seed, but for rounding.
     """
 
-    tracker: Tracker
-    size: int
-    form: lane_programs.Form | None = None  # None: as it suits the backend
+    tracker: Tracker  #: whose weights and configuration all lanes have
+    size: int  #: number of lanes
+    form: lane_programs.Form | None = None  #: None: as it suits the backend
 
     def __post_init__(self):
         if self.size < 1:
@@ -115,8 +115,8 @@ class Lanes:
             is.
 
         Returns:
-          (next states, B results: a `TrackResult`, None where there was no image, or the exception
-          for which a lane's window could not be cut, and which left that lane as it was).
+          (next states, B results). A result is a `TrackResult`, None where there was no image, or
+          the exception for which a lane's window could not be cut, and which left it as it was.
 
         Raises:
           ValueError: wrong number of images, an image that is not one of its lane's, or one for a
@@ -126,9 +126,10 @@ class Lanes:
             raise ValueError(f"{len(images)} images for {self.size} lanes: expected one for each")
         given = [lane for lane, image in enumerate(images) if image is not None]
         for lane in given:
-            if states.targets[lane] is None:
+            target = states.targets[lane]
+            if target is None:
                 raise ValueError(f"lane {lane} has an image, but was not started: use init() first")
-            online.check_image(images[lane], states.targets[lane].image_hw)
+            online.check_image(images[lane], target.image_hw)
         network, settings = self.tracker.network, self.tracker.config.tracker
         factors, side = len(programs.scale_factors(settings.refine)), settings.crop_size_px
         view = View(
@@ -163,7 +164,7 @@ class Lanes:
         one = np.ones(2, np.float32)
         nothing = Target(Pose(one, one, one[0]), one, one, 0)  # of a lane that was never started
         known = [target or nothing for target in targets]
-        pose = tuple(
+        poses = tuple(
             np.stack([getattr(target.pose, field) for target in known]).astype(np.float32)
             for field in ("center_yx", "size_hw", "scale")
         )
@@ -172,36 +173,37 @@ class Lanes:
             stack.modulation,
             stack.key,
             np.array([target.frame for target in known], np.int32),
-            pose,
+            poses,
             np.stack([target.base_size_hw for target in known]).astype(np.float32),
             np.stack([target.image_hw for target in known]).astype(np.float32),
         )
         is_active = np.isin(np.arange(self.size), active)
         seen = self.programs.look(network.params, is_active, per_lane, view)
         reports = np.asarray(seen.report)  # the one synchronisation of a frame
-        results, plans = [None] * self.size, {}
+        results: list[TrackResult | Exception | None] = [None] * self.size
+        plans = {}
         for lane in active:
-            pose, results[lane] = online.read_report(reports[lane])
-            frame = targets[lane].frame + 1
-            targets[lane] = targets[lane]._replace(pose=pose, frame=frame)
-            verdict, score = results[lane].verdict, results[lane].score
-            plans[lane] = online.plan_learning(settings.memory, frame, verdict, score)
-        return LaneStates(self._learn(stack, seen, plans), tuple(targets)), results
+            pose, result = online.read_report(reports[lane])
+            frame = known[lane].frame + 1
+            results[lane], targets[lane] = result, known[lane]._replace(pose=pose, frame=frame)
+            plans[lane] = online.plan_learning(settings.memory, frame, result.verdict, result.score)
+        stack = self._learn(stack, seen.feat, seen.box_xywh, plans)
+        return LaneStates(stack, tuple(targets)), results
 
-    def _learn(self, stack: Stack, seen, plans) -> Stack:
+    def _learn(self, stack: Stack, feat, box_xywh, plans) -> Stack:
         """plans: {lane: (store the sample?, iterations, learning rate)}."""
         stored, rate = np.zeros(self.size, bool), np.ones(self.size, np.float32)
-        due = {}
+        due: dict[int, list[int]] = {}
         for lane, (insert, num_iter, learning_rate) in plans.items():
             stored[lane], rate[lane] = insert, learning_rate
             if num_iter:
                 due.setdefault(num_iter, []).append(lane)
         memories, filt = stack.memory, stack.filt
         if stored.any():
-            memories = self.programs.store(memories, seen.feat, seen.box_xywh, rate, stored)
-        memory, sample = memories, None
+            memories = self.programs.store(memories, feat, box_xywh, rate, stored)
+        learned_from: tuple = (memories, None)
         if self.tracker.config.tracker.memory.update == "moving_average":
-            memory, sample = None, (seen.feat, seen.box_xywh, rate)
+            learned_from = (None, (feat, box_xywh, rate))
         together = lane_programs.UPDATED_TOGETHER[self._form]
         for num_iter, lanes in sorted(due.items()):
             for first in range(0, len(lanes), together):
@@ -209,9 +211,9 @@ class Lanes:
                 part = lanes[first : first + together]
                 chosen[: len(part)] = part
                 filt = self.programs.update(
-                    self.tracker.network.params, filt, memory, sample, chosen, num_iter=num_iter
+                    self.tracker.network.params, filt, *learned_from, chosen, num_iter=num_iter
                 )
-        return stack.replace(filt=filt, memory=memories)
+        return dataclasses.replace(stack, filt=filt, memory=memories)
 
     def warmup(self) -> None:
         """Compiles every program that lanes can need, on a blank image."""
@@ -223,8 +225,7 @@ class Lanes:
         """Runs `step` and all that can follow it, so that nothing is compiled later."""
         stack = step(states)[0].stack
         feat, box = stack.memory.feat[:, 0], stack.memory.box_xywh[:, 0]
-        seen = programs.Look(None, feat, box, None)
         for insert, num_iter in sorted(
             online.learning_variants(self.tracker.config.tracker.memory)
         ):
-            stack = self._learn(stack, seen, {0: (insert, num_iter, 0.5)})
+            stack = self._learn(stack, feat, box, {0: (insert, num_iter, 0.5)})

@@ -41,8 +41,8 @@ class Objects:
     of object 0: the samples are shared.
     """
 
-    tracker: Tracker
-    size: int
+    tracker: Tracker  #: whose weights and configuration all objects have
+    size: int  #: number of objects
 
     @property
     def _shared(self) -> bool:
@@ -56,7 +56,8 @@ class Objects:
         """Learns all objects from their boxes in one frame.
 
         Args:
-          image: uint8 RGB [H, W, 3]. boxes_xywh: [size, 4] pixels.
+          image: uint8 RGB [H, W, 3].
+          boxes_xywh: [size, 4] pixels.
 
         Raises:
           ValueError: another number of boxes, or as `online.init`; it says which object.
@@ -82,8 +83,9 @@ class Objects:
         if not self._shared:
             return self.lanes.step(states, [image] * self.size)
         network, settings = self.tracker.network, self.tracker.config.tracker
-        online.check_image(image, states.targets[0].image_hw)
-        window = shared_window([t.pose for t in states.targets], settings.crop_size_px)
+        targets = [target for target in states.targets if target is not None]  # all: see `init`
+        online.check_image(image, targets[0].image_hw)
+        window = shared_window([target.pose for target in targets], settings.crop_size_px)
         crops, _, position, scale = online.sample_crops(settings, window, image, network)
         return self.lanes.advance(states, range(self.size), View(crops, position, scale))
 

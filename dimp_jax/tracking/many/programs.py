@@ -7,6 +7,7 @@ replayable.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -48,11 +49,11 @@ UPDATED_TOGETHER = {"vmap": 4, "loop": 1, "shared": 1}  # by a call of `update`;
 class LanePrograms(NamedTuple):
     """Jitted; each compiles once, `update` once for each number of iterations."""
 
-    start: object  # of all lanes on the same first frame
-    put: object
-    look: object
-    store: object
-    update: object
+    start: Callable  # of all lanes on the same first frame
+    put: Callable
+    look: Callable
+    store: Callable
+    update: Callable
 
 
 def default_form() -> Form:

@@ -1,0 +1,109 @@
+"""What of a study is there so far, as rows of tables."""
+
+import numpy as np
+
+from dimp_jax.studies import answers, paired
+from dimp_jax.studies.trainings import score
+from dimp_jax.studies.trainings.fit import LOG_EVERY
+
+MEASURES = ("AUC", "hits")
+
+
+def measured(study, arms, seeds, steps, sequences) -> dict:
+    """{measure: {step: {arm: `paired.Measured`}}}, in the order of the arms, the base first."""
+    found = {measure: {} for measure in MEASURES}
+    for step in steps:
+        auc = score.scores(study, arms, seeds, step, sequences)
+        hits = of_members(study, arms, f"hits {{wave}} {step}")
+        for measure, of in zip(MEASURES, (auc, hits), strict=True):
+            if of_arms := compared(of, arms, step):
+                found[measure][step] = of_arms
+    return found
+
+
+def compared(of_runs, arms, step: int) -> dict:
+    """{arm: `paired.Measured`} of {(arm, seed): {sequence: value}}; the first arm is the base."""
+    return paired.compared(by_arm(of_runs, arms), arms[0].name, step=step)
+
+
+def by_arm(of_runs, arms) -> dict:
+    """{arm: {seed: value}} of {(arm, seed): value}, in the order of the arms."""
+    found = {arm.name: {} for arm in arms}
+    for (arm, seed), value in of_runs.items():
+        if arm in found:
+            found[arm][seed] = value
+    return {arm: of for arm, of in found.items() if of}
+
+
+def latest(by_step) -> dict:
+    """{arm: `paired.Measured`} of each arm after the most steps; see `measured`."""
+    last = {}
+    for step in sorted(by_step):
+        last |= by_step[step]
+    return last
+
+
+def answer(measure: str, last: dict, samples: int) -> list[str]:
+    """What a measure says of the trainings; `last`: as of `latest`. samples: of a step."""
+    base, *_ = last.values()
+    seeds = answers.counted(len(base.of_seeds), "seed")
+    seen = f"{base.step * samples:,} samples"
+    return [f"**{measure}**: base {base.mean:.3f} after {seen}, {seeds}.", *answers.lines(last)]
+
+
+def held_out(study, arms, step: int) -> dict:
+    """{arm: held-out loss of the final filter after `step` steps, mean over the seeds}."""
+    of_arms = by_arm(of_members(study, arms, f"held out {{wave}} {step}"), arms)
+    return {arm: float(np.mean(list(of.values()))) for arm, of in of_arms.items()}
+
+
+def of_members(study, arms, key: str) -> dict:
+    """{(arm, seed): value} of a unit {member: value} a wave; `key` has a place for the wave."""
+    found = {}
+    for wave in sorted({arm.wave for arm in arms}):
+        for name, value in (study.unit(key.format(wave=wave)) or {}).items():
+            arm, _, seed = name.rpartition("-")
+            found[arm, int(seed)] = value
+    return found
+
+
+# ------------------------------------------------------------------------------ rows of CSVs
+
+
+def arm_rows(found, published: dict, samples: int) -> list[dict]:
+    """One row a measure, step and arm; {arm: `published` AUC less the base's}; a step's samples."""
+    rows = []
+    for measure, by_step in found.items():
+        for step, of in by_step.items():
+            for arm, result in of.items():
+                row = {"measure": measure, "samples": step * samples, "arm": arm}
+                row |= {"seeds": len(result.of_seeds), "mean": result.mean}
+                apart = result.difference
+                for name in ("mean", "low", "high", "detectable"):
+                    column = "difference" if name == "mean" else name
+                    row[column] = None if apart is None else getattr(apart, name)
+                rows.append(row | {"published": published.get(arm) if measure == "AUC" else None})
+    return rows
+
+
+def run_rows(study, arms, seeds, steps, sequences) -> list[dict]:
+    """One row an arm, seed and sequence with its AUC."""
+    return [
+        {"arm": arm, "seed": seed, "step": step, "sequence": sequence, "auc": auc}
+        for step in steps
+        for (arm, seed), of in score.scores(study, arms, seeds, step, sequences).items()
+        for sequence, auc in of.items()
+    ]
+
+
+def curve_rows(study, arms) -> list[dict]:
+    """One row a point of the training's curves and training: the means over `LOG_EVERY` steps."""
+    rows = []
+    for wave in sorted({arm.wave for arm in arms}):
+        curves = study.unit(f"curves {wave}") or {"members": []}
+        for index, name in enumerate(curves.pop("members")):
+            arm, _, seed = name.rpartition("-")
+            for point in range(len(next(iter(curves.values())))):
+                values = {metric: of[point][index] for metric, of in curves.items()}
+                rows.append({"step": (point + 1) * LOG_EVERY, "arm": arm, "seed": seed, **values})
+    return rows
