@@ -17,7 +17,7 @@ __version__ = "0.2.0"
 IMPORTED_S = time.time()  # what is written into a file later, this process does not run
 
 
-def load(name_or_path) -> "Tracker":
+def load(name_or_path, changes: "dict | None" = None) -> "Tracker":
     """Readies a tracker.
 
     jax then keeps compiled programs in ~/.cache/dimp_jax, unless it has a folder for them already
@@ -28,14 +28,16 @@ def load(name_or_path) -> "Tracker":
         directory of a training or a .safetensors file, with the config of its card. The name of
         shipped weights ("dimp_lite0") means these, even where a directory is called so: write
         "./dimp_lite0" for that.
+      changes: other values of some fields of the config, by their dotted names:
+        {"model.predictor.learned.weight": "initial"}.
 
     Returns:
       `dimp_jax.tracking.tracker.Tracker`.
 
     Raises:
       FileNotFoundError: no such config or checkpoint, or its weights are not installed.
-      ValueError: a damaged checkpoint, one that does not fit its config, or a torch file; the
-        message says how to convert it.
+      ValueError: a damaged checkpoint, one that does not fit its config, or a torch file (the
+        message says how to convert it); or `changes` has a field that does not exist.
     """
     import dataclasses
     from pathlib import Path
@@ -55,4 +57,4 @@ def load(name_or_path) -> "Tracker":
         config = dataclasses.replace(config, checkpoint=str(path.absolute()))
     else:
         config = configs.load(str(name_or_path))
-    return tracker.build(config)
+    return tracker.build(configs.changed(config, changes or {}))

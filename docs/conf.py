@@ -23,6 +23,7 @@ exclude_patterns = ["studies/*/findings.md"]  # the reports contain them
 default_role = "literal"  # `name` in a docstring
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # the usual one underlines names of modules
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = html_show_sourcelink = False

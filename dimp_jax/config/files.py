@@ -83,9 +83,19 @@ def load(name_or_path: str) -> Config:
 
 
 def changed(config, values: dict):
-    """The config tree with other values of some fields: {"model.predictor.num_iter": 5, ...}."""
+    """The config tree with other values of some fields: {"model.predictor.num_iter": 5, ...}.
+
+    Raises:
+      ValueError: no such field.
+    """
     for name, value in values.items():
         field, _, inside = name.partition(".")
+        known = [each.name for each in dataclasses.fields(config)]
+        if field not in known:
+            raise ValueError(
+                f"{type(config).__name__} has no field {field!r}: expected one of "
+                f"{', '.join(difflib.get_close_matches(field, known) or known)}"
+            )
         if inside:
             value = changed(getattr(config, field), {inside: value})
         config = dataclasses.replace(config, **{field: value})

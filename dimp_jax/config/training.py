@@ -1,7 +1,7 @@
 """Every option of training and its default; `config.Config.training` is the root.
 
 Rates, losses and schedule are those of the published DiMP training where a field has one
-(behaviour 5 of the specification; paper, section 4.1).
+(behaviour 5 of the specification; paper, "Offline Training").
 """
 
 import dataclasses

@@ -50,6 +50,7 @@ def _open(data, name, seed):
     if folder is None:
         raise ValueError(
             f"source {name!r} is a built data set, and no folder of them was given: set "
-            f"training.data.data_dir or the variable {DATA_DIR_VARIABLE}"
+            f"training.data.data_dir or the variable {DATA_DIR_VARIABLE}. `dimp-jax build` makes "
+            "one, and configs/debug.py trains without any"
         )
     return open_source(folder, dataset, split or "train", min_box_px=data.min_box_px)

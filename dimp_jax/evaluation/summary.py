@@ -75,19 +75,21 @@ def summarize(out, sequences, rule: str = "visible", runs: int = 1) -> dict:
 def table(summary) -> Table:
     """The summary as a table for the terminal."""
     rule = rules.get(summary["rule"])
+    metrics = [metric for metric in rule.metrics if summary["mean"][metric[0]] is not None]
+    said = f"rule {rule.name}: {rule.description}" if metrics else "no ground truth to compare with"
     shown = Table(
-        caption=f"rule {rule.name}: {rule.description}; fps: tracked frames / sum of their times, "
-        f"without decoding and without the first {results.WARM_UP_FRAMES}"
+        caption=f"{said}; fps: tracked frames / sum of their times, without decoding and without "
+        f"the first {results.WARM_UP_FRAMES}"
     )
     shown.add_column("sequence", overflow="fold")
-    for heading in (*(heading for _, heading in rule.metrics), "frames", "fps"):
+    for heading in (*(heading for _, heading in metrics), "frames", "fps"):
         shown.add_column(heading, justify="right", no_wrap=True)
     rows = list(summary["sequences"].items())
     for name, values in rows:
-        shown.add_row(name, *_cells(rule, values), end_section=name == rows[-1][0])
-    shown.add_row(_mean_name(summary), *_cells(rule, summary["mean"]), style="bold")
+        shown.add_row(name, *_cells(metrics, values), end_section=name == rows[-1][0])
+    shown.add_row(_mean_name(summary), *_cells(metrics, summary["mean"]), style="bold")
     if summary["std"] is not None:
-        shown.add_row("standard deviation over runs", *_cells(rule, summary["std"]))
+        shown.add_row("standard deviation over runs", *_cells(metrics, summary["std"]))
     return shown
 
 
@@ -107,8 +109,8 @@ def _mean(rows, key, statistic=np.mean, least=1):
     return float(statistic(values)) if len(values) >= least else None
 
 
-def _cells(rule, values):
-    formats = {key: "{:.3f}" for key, _ in rule.metrics} | {"frames": "{:.6g}", "fps": "{:.2f}"}
+def _cells(metrics, values):
+    formats = {key: "{:.3f}" for key, _ in metrics} | {"frames": "{:.6g}", "fps": "{:.2f}"}
     return [
         "-" if values[key] is None else form.format(values[key]) for key, form in formats.items()
     ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import sys
 from typing import Annotated
 
@@ -38,6 +39,9 @@ def command(name, *errors, stopped=None):
             with interrupts.watched(f"stopped: {stopped}" if stopped else "stopped") as watch:
                 try:
                     return main(*args, **kwargs)
+                except BrokenPipeError:  # `| head` has read enough
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                    return 1
                 except errors as error:
                     return fail(name, error)
                 except (RuntimeError, AssertionError):

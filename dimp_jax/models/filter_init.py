@@ -1,4 +1,4 @@
-"""The first guess of the target filter (paper, section 3.2)."""
+"""The first guess of the target filter (paper, "Initial Filter Prediction")."""
 
 import jax
 import jax.numpy as jnp

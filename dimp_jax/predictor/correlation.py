@@ -18,7 +18,7 @@ def score_size(feature_cells: int, filter_cells: int) -> int:
 
 
 def correlate(filt, feat):
-    """Zero-padded cross-correlation, padding K // 2 on every side (paper, section 3.1).
+    """Zero-padded cross-correlation, padding K // 2 on every side (paper, equation 1).
 
     Args:
       filt: [K, K, C] target filter.

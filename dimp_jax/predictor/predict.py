@@ -20,7 +20,8 @@ SOLVER_ARGUMENTS = ("step_length", "damping", "adjoint")  # what every solver ta
 
 
 def init_params(config):
-    """Initial loss parameters: Gaussian label, tanh mask, uniform weight (paper, section 3.3).
+    """Initial loss parameters: Gaussian label, tanh mask, uniform weight (paper, "Learning the
+    Discriminative Learning Loss").
 
     Args:
       config: `PredictorConfig`.

@@ -1,7 +1,7 @@
 """Label, mask and spatial weight of the discriminative loss as functions of distance.
 
 All three are learned as coefficients of triangular basis functions of the distance to the target
-centre, so they are rotation invariant (paper, section 3.3, eq. 6).
+centre, so they are rotation invariant (paper, eq. 6).
 """
 
 from typing import NamedTuple

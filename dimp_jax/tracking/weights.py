@@ -58,8 +58,8 @@ def read(config: Config):
         name = LITE0_PACKAGE
     else:
         raise FileNotFoundError(
-            f"{config.model.backbone} has no weights to start from: convert a checkpoint with "
-            "`python -m dimp_jax.convert IN OUT` and give it as --checkpoint OUT"
+            f"{config.model.backbone} has no weights to start from: convert a torch file of the "
+            "published tracker with `dimp-jax convert IN OUT`, and give it as --checkpoint OUT"
         )
     variables, name = _with_fitting_predictor(config.model.predictor, variables, name)
     check_tree(config.model, variables, name)

@@ -94,6 +94,13 @@ def test_unknown_field():
         config.from_dict(ModelConfig, {"backbone": "resnet18", "zzz": 1})
 
 
+def test_changes_of_fields():
+    changed = config.changed(Config(), {"model.predictor.num_iter": 3, "seed": 1})
+    assert (changed.model.predictor.num_iter, changed.seed) == (3, 1)
+    with pytest.raises(ValueError, match="PredictorConfig has no field 'num_iters': .*num_iter"):
+        config.changed(Config(), {"model.predictor.num_iters": 3})
+
+
 def test_missing_fields_are_the_defaults():
     assert config.from_dict(MemoryConfig, {"size": 3}) == MemoryConfig(size=3)
 

@@ -267,3 +267,4 @@ def test_table_shows_missing_values():
     console.print(summary.table(scores | {"std": None, "failed": {}}))
     words = " ".join(console.file.getvalue().split())
     assert "without decoding and without the first 2" in words and " - " in words
+    assert "no ground truth to compare with" in words and "AUC" not in words

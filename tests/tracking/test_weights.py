@@ -51,7 +51,7 @@ def blank(model, keep=None):
 
 @pytest.mark.parametrize("name", ["dimp18", "dimp50"])
 def test_resnets_need_a_checkpoint(name):
-    match = r"resnet\d\d has no weights to start from: convert .*`python -m dimp_jax.convert"
+    match = r"resnet\d\d has no weights to start from: convert .*`dimp-jax convert"
     with pytest.raises(FileNotFoundError, match=match):
         dimp_jax.load(name)
 
