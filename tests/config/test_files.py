@@ -95,10 +95,10 @@ def test_unknown_field():
 
 
 def test_changes_of_fields():
-    changed = config.changed(Config(), {"model.predictor.num_iter": 3, "seed": 1})
+    changed = config.changed(config.load("dimp18"), {"model.predictor.num_iter": 3, "seed": 1})
     assert (changed.model.predictor.num_iter, changed.seed) == (3, 1)
     with pytest.raises(ValueError, match="PredictorConfig has no field 'num_iters': .*num_iter"):
-        config.changed(Config(), {"model.predictor.num_iters": 3})
+        config.changed(config.load("dimp18"), {"model.predictor.num_iters": 3})
 
 
 def test_missing_fields_are_the_defaults():

@@ -21,7 +21,7 @@ from tests.support import ROOT, data_trees, report_results
 
 # First match wins. Why a command is parsed and not run.
 PARSED_ONLY = {
-    r"^pip |^pytest|^pre-commit|^git ": "sets up the environment that this test runs in",
+    r"^pip |^pytest|^pre-commit|^git |^jupyter ": "sets up the environment that this test runs in",
     r"^(cd|cp|export) ": "the shell's own",
     r"^--|\.\.\.$": "options alone, or without them",
     r"CONVERTED|CHECKPOINT|WORKDIR|dimp18|dimp50|imagenet": "weights that do not come with us",
