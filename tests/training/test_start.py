@@ -112,7 +112,7 @@ def starting(config, start, checkpoint=None):
 
 @pytest.mark.parametrize("choice", ["checkpoint", "imagenet"])
 def test_without_weights_the_error_says_what_to_do(choice):
-    with pytest.raises(FileNotFoundError, match="convert a checkpoint with"):
+    with pytest.raises(FileNotFoundError, match="convert a torch file of the"):
         start.start_variables(starting(tiny_config.get_config(), choice))
 
 
