@@ -150,8 +150,8 @@ class Worker:
     def _work(self):
         try:
             self._tracker.warmup()
-        except Exception:
-            _log.exception("compiling")  # a job will meet the same, and tell the page
+        except Exception:  # of any kind: a job will meet the same, and tell the page
+            _log.exception("compiling")
         self.ready = True
         while True:
             with self._change:

@@ -1,17 +1,15 @@
 """The report in a browser: headless Chromium opens it, sorts it, and looks at its pictures."""
 
 import json
-import shutil
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
 from dimp_jax.evaluation import inputs, results
 from dimp_jax.evaluation.report import __main__ as command
 from dimp_jax.evaluation.report import strips
+from tests.support import chromium
 from tests.support.report_results import NAMES, ODD, make_data, make_results, with_attributes
 
 TRACEBACK = 'Traceback:\n  File "x.py"\nValueError: <script>document.title = "broken"</script>\n'
@@ -39,22 +37,9 @@ def page(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser(page):
     """Chromium with the page open, and notes of all that it said and asked for."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    chromium = chromium or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("needs Chromium and chromedriver (Debian: apt install chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    for option in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1280,900"):
-        options.add_argument(f"--{option}")
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    try:
+    with chromium.opened(browser="ALL", performance="ALL") as opened:
         opened.get(page.as_uri())
         yield opened
-    finally:
-        opened.quit()
 
 
 def column(browser, index):

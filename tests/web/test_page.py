@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 import socket
 import threading
 import time
@@ -11,8 +10,6 @@ import urllib.request
 
 import pytest
 import uvicorn
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -23,7 +20,7 @@ from dimp_jax.web import app, guard
 from dimp_jax.web.jobs import Worker
 from dimp_jax.web.session import Session
 from tests.media.test_sequences import make_video
-from tests.support import small_tracker
+from tests.support import chromium, small_tracker
 
 FRAMES = 6
 WAIT_S = 60
@@ -73,21 +70,8 @@ def address():
 
 @pytest.fixture(scope="module")
 def browser():
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    chromium = chromium or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("needs Chromium and chromedriver (Debian: apt install chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for option in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1280,900"):
-        options.add_argument(f"--{option}")
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    try:
+    with chromium.opened(browser="ALL") as opened:
         yield opened
-    finally:
-        opened.quit()
 
 
 @pytest.fixture
