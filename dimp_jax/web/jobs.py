@@ -80,7 +80,7 @@ class Job:
             self.state = CANCELLED if self.cancelled.is_set() else DONE
         except (InputError, FloatingPointError, OSError) as error:
             self._fail(self.clip.told(error))
-        except Exception as error:
+        except Exception as error:  # whatever it is, the page goes on with the next job
             _log.exception("%s", self.clip.sequence.name)
             self._fail(f"{type(error).__name__}: {error}: more of it where dimp-jax demo runs")
         finally:

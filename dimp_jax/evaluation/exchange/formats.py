@@ -14,6 +14,7 @@ csv   boxes.csv: a header, then a line for every target and frame; 0-based frame
 """
 
 import csv as csv_files
+import functools
 import io
 import json
 from collections.abc import Callable
@@ -125,12 +126,9 @@ def csv(videos: list[Video]) -> Files:
     return {"boxes.csv": table.getvalue()}
 
 
-FORMATS: dict[str, Callable[[list[Video]], Files]] = {
-    "otb": otb,
-    "mot": mot,
-    "coco": coco,
-    "csv": csv,
-}
+FORMATS: dict[str, Callable[[list[Video]], Files]] = dict(
+    zip(results.FORMATS, (otb, mot, coco, csv), strict=True)
+)
 
 
 def first_pixel(dataset: str | None) -> int:
@@ -154,14 +152,13 @@ def write(out, found: inputs.Inputs, chosen, *, runs: int, dataset: str | None) 
       OSError: a file cannot be written. InputError: a first frame cannot be read.
     """
     scoreless = []
+    makers = FORMATS | {"otb": functools.partial(otb, first_px=first_pixel(dataset))}
     for run in range(runs):
         folder = results.run_folder(out, run)
         videos = _videos(folder, found, with_images="coco" in chosen, scoreless=scoreless)
         for name in chosen:
-            make = FORMATS[name]
-            files = otb(videos, first_pixel(dataset)) if name == "otb" else make(videos)
             (folder / name).mkdir(exist_ok=True)
-            for file, text in files.items():
+            for file, text in makers[name](videos).items():
                 write_atomically(folder / name / file, text)
     return sorted(set(scoreless))
 
