@@ -42,10 +42,6 @@ class Clip(NamedTuple):
             "box": None if box is None else [round(float(value), 2) for value in box],
         }
 
-    def first_jpeg(self) -> bytes:
-        """The first frame."""
-        return jpeg(self.first)
-
 
 def of_demo(limit: int | None) -> Clip:
     """The demo clip, with its first box. Raises InputError: it is not installed."""
