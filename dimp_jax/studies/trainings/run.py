@@ -120,8 +120,9 @@ def record(study, groups, states, curves, shared: Shared, wave: int, step: int) 
     key = f"held out {wave} {step}"
     if study.unit(key) is None:
         losses = held_out_losses(groups, states, shared)
-        study.record(key, dict(zip(members, losses.mean(0).tolist(), strict=True)))
+        # The mean last: it says that both are there.
         study.record(f"{key} by batch", dict(zip(members, losses.T.tolist(), strict=True)))
+        study.record(key, dict(zip(members, losses.mean(0).tolist(), strict=True)))
     if study.unit(f"hits {wave} {step}") is None:
         num_iter = shared.base.tracker.memory.init_iterations
         found = aim.hits(groups, states, shared.clips, num_iter)
