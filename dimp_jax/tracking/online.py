@@ -136,8 +136,13 @@ def step(network: Network, config: TrackerConfig, state: TrackerState, image):
     Raises:
       ValueError: the image is not uint8 RGB of the first frame's size.
     """
+    return detailed_step(network, config, state, image)[:2]
+
+
+def detailed_step(network: Network, config: TrackerConfig, state: TrackerState, image):
+    """As `step`; returns (next state, `TrackResult`, `Details`)."""
     check_image(image, state.image_hw)
-    return step_with(network, config, state, image, frame_numbers(config, state))[:2]
+    return step_with(network, config, state, image, frame_numbers(config, state))
 
 
 def frame_numbers(config: TrackerConfig, state: TrackerState):

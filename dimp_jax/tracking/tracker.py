@@ -57,6 +57,16 @@ class Tracker:
         """
         return online.step(self.network, self.config.tracker, state, image)
 
+    def detailed_step(
+        self, state: TrackerState, image
+    ) -> tuple[TrackerState, TrackResult, online.Details]:
+        """As `step`, with what it saw and did: score maps, features, crops, losses of the update.
+
+        Returns:
+          (next state, `TrackResult`, `online.Details`).
+        """
+        return online.detailed_step(self.network, self.config.tracker, state, image)
+
     def warmup(self) -> None:
         """Compiles every program this tracker can need, on a blank image.
 
@@ -67,8 +77,7 @@ class Tracker:
         config, network = self.config.tracker, self.network
         image = np.zeros((64, 64, 3), np.uint8)
         state = self.init(image, (16, 16, 32, 32))
-        numbers = online.frame_numbers(config, state)
-        state, _, details = online.step_with(network, config, state, image, numbers)
+        state, _, details = self.detailed_step(state, image)
         for insert, num_iter in online.learning_variants(config.memory):
             network.programs.learn(
                 network.params,

@@ -6,7 +6,6 @@ from dimp_jax.evaluation.runners import one_by_one
 from dimp_jax.media import draw
 from dimp_jax.media.opencv import cv2
 from dimp_jax.models.dimp import STRIDE_PX
-from dimp_jax.tracking import online
 
 LONGEST_SIDE_PX = 960  # of the image in the video; larger ones are made smaller
 GAP_PX = 4  # between image and window
@@ -25,12 +24,7 @@ class WatchedTracker:
 
     def step(self, state, image):
         """See `Tracker.step`."""
-        online.check_image(image, state.image_hw)
-        config = self._tracker.config.tracker
-        numbers = online.frame_numbers(config, state)
-        state, result, self.details = online.step_with(
-            self._tracker.network, config, state, image, numbers
-        )
+        state, result, self.details = self._tracker.detailed_step(state, image)
         return state, result
 
 

@@ -33,10 +33,8 @@ COLOR_MAP = matplotlib.colormaps["viridis"]
 def track(tracker, frames, first_box):
     """Yields (frame, result, details) of every frame after the first."""
     state = tracker.init(frames[0], first_box)
-    settings = tracker.config.tracker
     for frame in frames[1:]:
-        numbers = online.frame_numbers(settings, state)
-        state, result, details = online.step_with(tracker.network, settings, state, frame, numbers)
+        state, result, details = tracker.detailed_step(state, frame)
         yield frame, result, details
 
 
