@@ -13,6 +13,8 @@ from dimp_jax.data.source import Sample
 from dimp_jax.models import resnet
 from dimp_jax.models.dimp import init_variables
 from dimp_jax.predictor import predict
+from dimp_jax.tracking import programs
+from dimp_jax.training import start
 
 CROP_PX, TRAIN, TEST, PROPOSALS = 64, 2, 1, 4
 MODEL = config.ModelConfig(
@@ -91,10 +93,17 @@ def batch(size, seed=0, crop_px=CROP_PX, train=TRAIN, test=TEST, proposals=PROPO
 
 @pytest.fixture(autouse=True, scope="module")
 def tiny_network():
-    """The tiny network."""
+    """The tiny network; programs that know a network by its config alone are made anew."""
     with pytest.MonkeyPatch.context() as patch:
         shrink_resnet(patch.setattr)
+        _forget_programs()
         yield
+    _forget_programs()
+
+
+def _forget_programs():
+    for made in (start._draw, programs.build, programs.build_kept):
+        made.cache_clear()
 
 
 def flat(tree):
