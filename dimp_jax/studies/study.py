@@ -24,6 +24,12 @@ from dimp_jax.host.machine import machine
 from dimp_jax.media.images import InputError
 
 COST = "cost.json"
+CONFIGS = {  # parts of what a study was made from
+    "base": configs.Config,
+    "config": configs.Config,
+    "model": configs.ModelConfig,
+    "tracker": configs.TrackerConfig,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,7 +189,7 @@ def open_study(name: str, common: Common, made_from: dict, argv) -> Study:
     try:
         common.out.mkdir(parents=True, exist_ok=True)
         if path.is_file():
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = up_to_date(json.loads(path.read_text(encoding="utf-8")), made_from)
             wrong = sorted(k for k in made_from | found if found.get(k) != made_from.get(k))
             if wrong:
                 raise InputError(
@@ -196,6 +202,26 @@ def open_study(name: str, common: Common, made_from: dict, argv) -> Study:
         raise InputError(f"{common.out}: cannot be written ({error.strerror})") from error
     command = f"python -m dimp_jax.studies {shlex.join(argv)}"
     return Study(common.out, name, command, common.seed, _seconds(common.out))
+
+
+def up_to_date(found: dict, now: dict) -> dict:
+    """What `open_study` found: a config's field that is newer than it was as its default is."""
+    parts = CONFIGS.keys() & found.keys() & now.keys()
+    return found | {part: _with_new_fields(CONFIGS[part], found[part], now[part]) for part in parts}
+
+
+def _with_new_fields(cls, found, now):
+    try:
+        whole = json.loads(json.dumps(configs.to_dict(configs.from_dict(cls, found))))
+    except ValueError:  # of a field that is no more: another config
+        return found
+    return _fields_of(now, whole)
+
+
+def _fields_of(now, whole):
+    if not (isinstance(now, dict) and isinstance(whole, dict)):
+        return whole
+    return {key: _fields_of(now[key], whole[key]) for key in now if key in whole}
 
 
 def _seconds(folder) -> float:

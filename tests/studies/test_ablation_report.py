@@ -1,6 +1,7 @@
 """The report of the study `ablation`: planted differences, what is missing, what is said."""
 
 import csv
+import json
 import types
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from dimp_jax import config as configs
 from dimp_jax.media.images import InputError
 from dimp_jax.studies import ablation
+from dimp_jax.studies import study as studies
 from dimp_jax.studies.ablation import arms, report, whole
 from dimp_jax.studies.study import Study
 from dimp_jax.studies.trainings import results, score, settings, train
@@ -151,6 +153,26 @@ def test_arms_may_be_added_but_not_changed(tmp_path):
     other = configs.changed(base, {"model.predictor.num_iter": 7})
     with pytest.raises(InputError, match=r"one had another model\.predictor\.num_iter: choose"):
         settings.check_same(study, {"one": other})
+
+
+def test_a_study_goes_on_after_the_config_gets_a_field(tmp_path):
+    opened = Study(tmp_path, "ablation", "", 0)
+    base = configs.load("ablations/all_data")
+    args = ablation.Arguments(out=tmp_path)
+    made_from = settings.made_from(args, base, [])
+    studies.open_study("ablation", args, made_from, [])
+    settings.check_same(opened, {"one": base})
+    before, one = json.loads((tmp_path / "study.json").read_text()), opened.unit("config one")
+    for values in (before["base"], one):
+        del values["model"]["predictor"]["num_bins"]  # as if it were new
+    (tmp_path / "study.json").write_text(json.dumps(before))
+    opened.record("config one", one)
+    studies.open_study("ablation", args, made_from, [])
+    settings.check_same(opened, {"one": base})
+    before["base"]["model"]["predictor"]["of_old"] = 1
+    (tmp_path / "study.json").write_text(json.dumps(before))
+    with pytest.raises(InputError, match="with another base"):
+        studies.open_study("ablation", args, made_from, [])
 
 
 def test_checkpoints_of_a_wave_are_those_of_its_arms(tmp_path):

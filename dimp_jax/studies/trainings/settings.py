@@ -125,7 +125,7 @@ def check_trainings(study, args, base: Config, sequences) -> None:
     found = study.unit(key)
     if found is None:
         study.record(key, values)
-    elif found != values:
+    elif (found := studies.up_to_date(found, values)) != values:
         wrong = " and ".join(sorted(k for k in values | found if found.get(k) != values.get(k)))
         raise InputError(
             f"{study.folder} holds trainings with another {wrong}: choose another --out"
@@ -145,7 +145,9 @@ def check_same(study, arm_configs) -> None:
         found = study.unit(key)
         if found is None:
             study.record(key, values)
-        elif found != values:
+            continue
+        found = studies.up_to_date({"config": found}, {"config": values})["config"]
+        if found != values:
             wrong = ", ".join(path for path, *_ in configs.differences(found, values))
             raise InputError(
                 f"{study.folder}: {name} had another {wrong}: choose another --out, or leave out "
