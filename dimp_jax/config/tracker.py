@@ -101,6 +101,10 @@ class RefineConfig:
     #: Share of the way to the refined size, in the logarithm, that is gone in one frame; 1 as
     #: published. Less averages the errors of several frames: for networks that saw few samples.
     size_rate: float = 1.0
+    #: Share of the network's error of the size in the first frame, in the logarithm, that is taken
+    #: off every later box; 0 as published. The network may see another outline than the person who
+    #: drew the box.
+    size_calibration: float = 0.0
     #: Standard deviation of log(w / h) around the first frame's, as a prior on top of the network's
     #: output; None as published. Meant for "iou_relative", where that output is a log density.
     aspect_prior_std: float | None = None

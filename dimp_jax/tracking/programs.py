@@ -24,7 +24,7 @@ from dimp_jax.predictor.correlation import correlate
 from dimp_jax.predictor.predict import optimize_filter
 from dimp_jax.tracking import memory as memories
 from dimp_jax.tracking.localize import Verdict, localize, subcell_offset_yx
-from dimp_jax.tracking.refine import refine_pose
+from dimp_jax.tracking.refine import refine_pose, size_factor
 
 UPDATES = ("memory", "moving_average", "none")
 
@@ -44,6 +44,7 @@ class Start(NamedTuple):
     filt: jax.Array  #: [K, K, C] target filter
     memory: memories.Memory  #: with the first frame's samples
     modulation: object  #: as in `TrackerState`
+    size_factor: jax.Array  #: as in `TrackerState`
     losses: jax.Array  #: [I + 1] before, between and after the iterations
 
 
@@ -133,19 +134,25 @@ def _functions(model: ModelConfig, tracker: TrackerConfig) -> Programs:
         filt = apply(params, feat, box_xywh, method="initial_filter")
         weight = jnp.full(count, 1 / count, jnp.float32)
         descent = solve(params, filt, feat, box_xywh, weight, tracker.memory.init_iterations)
-        modulation = None
+        modulation, factor = None, jnp.ones((), jnp.float32)
         if uses_iou:  # the identity sample alone
-            modulation = apply(
-                params, maps["layer2"][:1], maps["layer3"][:1], box_xywh[:1], method="modulation"
-            )
+            first = {level: maps[level][:1] for level in ("layer2", "layer3")}
+            modulation = apply(params, *first.values(), box_xywh[:1], method="modulation")
+            if tracker.refine.size_calibration != 0:
+                iou_fn = predicted_iou(params, modulation, first)
+                factor = size_factor(iou_fn, box_xywh[0], tracker.refine)
         # Without later samples, slots for them would be of no use.
         size = tracker.memory.size if tracker.memory.update == "memory" else count
         memory = memories.create(feat, box_xywh, size)
-        return Start(descent.last, memory, modulation, descent.losses)
+        return Start(descent.last, memory, modulation, factor, descent.losses)
+
+    def predicted_iou(params, modulation, maps):
+        """Of boxes [P, 4] in the first crop of `maps`."""
+        features = apply(params, maps["layer2"][:1], maps["layer3"][:1], method="iou_features")
+        return lambda b: apply(params, modulation, features, b[None], method="predict_iou")[0]
 
     def refine_iou(params, modulation, maps, pose, sample_pos, sample_scale, uniforms):
-        features = apply(params, maps["layer2"][:1], maps["layer3"][:1], method="iou_features")
-        iou_fn = lambda b: apply(params, modulation, features, b[None], method="predict_iou")[0]
+        iou_fn = predicted_iou(params, modulation, maps)
         *pose, base_size = pose
         return refine_pose(
             iou_fn, pose, base_size, sample_pos, sample_scale, uniforms, tracker.refine, crop_px

@@ -1,5 +1,7 @@
 """Box refinement: gradient ascent on the predicted overlap of several boxes (behaviour 6.7)."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -9,6 +11,9 @@ from dimp_jax.geometry.boxes import (
     relative_to_rect,
     target_box_in_crop,
 )
+
+CALIBRATION_ASCENTS = 3  # more of them move the box no further (by hand, 25 sequences)
+LARGEST_FACTOR = 1.3
 
 
 def refine_pose(iou_fn, pose, base_size_hw, sample_pos_yx, sample_scale, uniforms, config, crop_px):
@@ -39,6 +44,36 @@ def refine_pose(iou_fn, pose, base_size_hw, sample_pos_yx, sample_scale, uniform
     new_scale = jnp.sqrt(new_size[0] * new_size[1] / (base_size_hw[0] * base_size_hw[1]))
     keep = lambda new, old: jnp.where(any_valid, new, old)
     return keep(new_center, center), keep(new_size, size), keep(new_scale, scale)
+
+
+def size_factor(iou_fn, box_xywh, config):
+    """What to multiply the sides of later boxes with, from a box that is known.
+
+    The network refines the known box as in `CALIBRATION_ASCENTS` frames; how much larger it becomes
+    is taken for the error that the network makes on this target. Not in the paper.
+
+    Args:
+      iou_fn: [P, 4] x, y, w, h in crop pixels -> [P].
+      box_xywh: [4] crop pixels.
+      config: `RefineConfig`.
+
+    Returns:
+      [], within 1 / `LARGEST_FACTOR` and `LARGEST_FACTOR`; 1 where the ascent ends in no box.
+    """
+    size_wh = box_xywh[2:]
+    if config.aspect_prior_std is not None:
+        prior = config.aspect_prior_std, config.aspect_prior_dof
+        iou_fn = with_aspect_prior(iou_fn, size_wh[::-1], *prior)
+    refined, _ = jax.lax.scan(
+        lambda box, _: (ascend(iou_fn, box, config)[0], None),
+        box_xywh[None],
+        length=CALIBRATION_ASCENTS,
+    )
+    sides = refined[0, 2:]
+    is_box = (jnp.isfinite(sides) & (sides > 0)).all()
+    error = jnp.log(jnp.where(is_box, sides, size_wh) / size_wh).mean()
+    limit = math.log(LARGEST_FACTOR)
+    return jnp.exp(jnp.clip(-config.size_calibration * error, -limit, limit))
 
 
 def with_aspect_prior(log_density, size_hw, std: float, dof: float | None = None):

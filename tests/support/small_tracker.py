@@ -71,7 +71,7 @@ def settings(method="iou", **changes):
         crop_size_px=128,
         memory=config.MemoryConfig(size=20, train_interval=5, init_iterations=4),
         localize=config.LocalizeConfig(not_found_threshold=0.01),
-        refine=config.RefineConfig(method=method),
+        refine=config.RefineConfig(method=method, size_calibration=0.5),
     )
     return dataclasses.replace(base, **changes)
 

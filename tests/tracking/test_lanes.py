@@ -107,8 +107,8 @@ def test_boxes_are_those_of_one_by_one_and_nothing_compiles(form, method):
 def take(states, lane):
     """A lane's state: what the single tracker would have."""
     one, target = jax.tree.map(lambda leaf: leaf[lane], states.stack), states.targets[lane]
-    place = (target.pose, target.base_size_hw, target.image_hw)
-    return TrackerState(*place, one.filt, one.memory, one.modulation, one.key, target.frame)
+    learned = {"filt": one.filt, "memory": one.memory, "modulation": one.modulation}
+    return TrackerState(**target._asdict(), **learned, key=one.key)
 
 
 def started():

@@ -28,6 +28,8 @@ class Target(NamedTuple):
     pose: Pose
     base_size_hw: np.ndarray  #: [2]
     image_hw: np.ndarray  #: [2]
+    size_factor: np.ndarray  #: []
+    box_xywh: np.ndarray  #: [4]
     frame: int
 
 
@@ -102,7 +104,7 @@ class Lanes:
         """Lets a lane go on from a state of the single tracker."""
         if not 0 <= lane < self.size:
             raise ValueError(f"lane {lane}: expected 0 .. {self.size - 1}")
-        target = Target(state.pose, state.base_size_hw, state.image_hw, state.frame)
+        target = Target(**{name: getattr(state, name) for name in Target._fields})
         single = Stack(state.filt, state.memory, state.modulation, state.key)
         stack = self.programs.put(states.stack, np.int32(lane), single)
         return LaneStates(stack, (*states.targets[:lane], target, *states.targets[lane + 1 :]))
@@ -162,7 +164,8 @@ class Lanes:
         network, settings = self.tracker.network, self.tracker.config.tracker
         stack, targets = states.stack, list(states.targets)
         one = np.ones(2, np.float32)
-        nothing = Target(Pose(one, one, one[0]), one, one, 0)  # of a lane that was never started
+        # Of a lane that was never started.
+        nothing = Target(Pose(one, one, one[0]), one, one, one[0], np.ones(4), 0)
         known = [target or nothing for target in targets]
         poses = tuple(
             np.stack([getattr(target.pose, field) for target in known]).astype(np.float32)
@@ -183,9 +186,10 @@ class Lanes:
         results: list[TrackResult | Exception | None] = [None] * self.size
         plans = {}
         for lane in active:
-            pose, result = online.read_report(reports[lane])
-            frame = known[lane].frame + 1
-            results[lane], targets[lane] = result, known[lane]._replace(pose=pose, frame=frame)
+            pose, result = online.read_report(reports[lane], known[lane])
+            frame, box = known[lane].frame + 1, result.box_xywh
+            results[lane] = result
+            targets[lane] = known[lane]._replace(pose=pose, box_xywh=box, frame=frame)
             plans[lane] = online.plan_learning(settings.memory, frame, result.verdict, result.score)
         stack = self._learn(stack, seen.feat, seen.box_xywh, plans)
         return LaneStates(stack, tuple(targets)), results
