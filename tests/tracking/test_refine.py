@@ -238,7 +238,7 @@ def test_the_size_factor_undoes_a_known_error(share):
 def test_the_size_factor_has_a_limit():
     config = dataclasses.replace(RELATIVE, size_calibration=1.0)
     larger = lambda boxes: 300 * jnp.log(boxes[:, 2:]).sum(-1)
-    np.testing.assert_allclose(refine.size_factor(larger, BOX, config), 1 / 1.3, rtol=1e-6)
+    np.testing.assert_allclose(refine.size_factor(larger, BOX, config), 1 / 1.2, rtol=1e-6)
 
 
 def test_no_box_no_size_factor():
