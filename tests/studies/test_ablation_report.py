@@ -125,7 +125,9 @@ def test_waves_are_scored_early_and_at_the_end(monkeypatch, tmp_path):
     stub(whole.report, "write", lambda *_: said.append("report"))
 
     def scored(study, of, configs, trained, step, sequences, console):
-        assert {score.weights_of(arm, of_study) for arm in of} <= {arm for arm, _ in trained}
+        tracked_with = {arm: score.weights_of(arm, configs) for arm in of}
+        assert set(tracked_with.values()) <= {arm for arm, _ in trained}
+        assert {w for arm, w in tracked_with.items() if arm.tracks_base} <= {arms.BASE}
         assert {state for state, _ in trained.values()} == {step}
         said.append((step, *(arm.name for arm in of)))
 

@@ -17,7 +17,7 @@ def score(study, arms, configs, trained, step: int, sequences, console) -> None:
     All arms of one seed come before the next seed, so that a run that is stopped compares pairs.
 
     Args:
-      configs: {arm: `Config`}.
+      configs: {arm: `Config`} of the study, the base first.
       trained: {(arm, seed): (state, index)} after `step` steps; a member's place in its group.
 
     Raises:
@@ -42,7 +42,7 @@ def score(study, arms, configs, trained, step: int, sequences, console) -> None:
     ):
         try:
             for arm, seed, missing in runs:
-                state, index = trained[weights_of(arm, arms), seed]
+                state, index = trained[weights_of(arm, configs), seed]
                 config = tracker_config(configs[arm.name])
                 network = tracker.make_network(config, train.member_variables(state, index))
                 tracked = tracker.Tracker(config, network)
@@ -74,9 +74,9 @@ def scores(study, arms, seeds, step: int, sequences) -> dict:
     return {run: of for run, of in found.items() if None not in of.values()}
 
 
-def weights_of(arm, arms) -> str:
-    """The arm whose training it tracks with."""
-    return arms[0].name if arm.tracks_base else arm.name
+def weights_of(arm, configs) -> str:
+    """The arm whose training it tracks with; `configs`: of all arms, the base first."""
+    return next(iter(configs)) if arm.tracks_base else arm.name
 
 
 def tracker_config(config: Config) -> Config:
