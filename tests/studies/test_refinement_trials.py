@@ -37,7 +37,7 @@ def test_a_trial_is_what_a_frame_of_the_tracker_does(monkeypatch):
     state = whole.init(FRAMES[0], BOX)
     count = whole.config.tracker.refine.num_random_boxes
     numbers = draws.for_frame(state.key, 1, count)
-    _, result, _ = online.step_with(still, whole.config.tracker, state, FRAMES[1], numbers)
+    tracked, *_ = online.step_with(still, whole.config.tracker, state, FRAMES[1], numbers)
 
     target = refinement_trials.Target("clip", (), np.array([BOX]), np.array([0]), state)
     _, _, positions, _ = online.sample_crops(
@@ -46,7 +46,7 @@ def test_a_trial_is_what_a_frame_of_the_tracker_does(monkeypatch):
     pose = dataclasses.replace(state.pose, center_yx=positions[0])
     trial = refinement_trials.Trial(target, FRAMES[1], pose, 1)
     (refined,) = refinement_trials.refine_all(whole, [trial])
-    np.testing.assert_allclose(box_of(refined), result.box_xywh, atol=1e-3)
+    np.testing.assert_allclose(box_of(refined), box_of(tracked.pose), atol=1e-3)
     assert abs(box_of(refined) - box_of(pose)).max() > 0.05, "nothing was refined"
 
 
