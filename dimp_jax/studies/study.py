@@ -205,12 +205,17 @@ def open_study(name: str, common: Common, made_from: dict, argv) -> Study:
 
 
 def up_to_date(found: dict, now: dict) -> dict:
-    """What `open_study` found: a config's field that is newer than it was as its default is."""
+    """What a study was made from, the configs in it by `with_new_fields`."""
     parts = CONFIGS.keys() & found.keys() & now.keys()
-    return found | {part: _with_new_fields(CONFIGS[part], found[part], now[part]) for part in parts}
+    return found | {part: with_new_fields(CONFIGS[part], found[part], now[part]) for part in parts}
 
 
-def _with_new_fields(cls, found, now):
+def with_new_fields(cls, found: dict, now: dict) -> dict:
+    """The values of a config that was found: a field that is newer was as its default is.
+
+    Args:
+      cls: of the config. now: today's values; what they leave out is left out.
+    """
     try:
         whole = json.loads(json.dumps(configs.to_dict(configs.from_dict(cls, found))))
     except ValueError:  # of a field that is no more: another config

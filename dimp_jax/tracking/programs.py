@@ -136,10 +136,11 @@ def _functions(model: ModelConfig, tracker: TrackerConfig) -> Programs:
         descent = solve(params, filt, feat, box_xywh, weight, tracker.memory.init_iterations)
         modulation, factor = None, jnp.ones((), jnp.float32)
         if uses_iou:  # the identity sample alone
-            first = {level: maps[level][:1] for level in ("layer2", "layer3")}
-            modulation = apply(params, *first.values(), box_xywh[:1], method="modulation")
+            modulation = apply(
+                params, maps["layer2"][:1], maps["layer3"][:1], box_xywh[:1], method="modulation"
+            )
             if tracker.refine.size_calibration != 0:
-                iou_fn = predicted_iou(params, modulation, first)
+                iou_fn = predicted_iou(params, modulation, maps)
                 factor = size_factor(iou_fn, box_xywh[0], tracker.refine)
         # Without later samples, slots for them would be of no use.
         size = tracker.memory.size if tracker.memory.update == "memory" else count

@@ -33,10 +33,7 @@ def refine_pose(iou_fn, pose, base_size_hw, sample_pos_yx, sample_scale, uniform
     center, size, scale = pose
     box = target_box_in_crop(center, size, sample_pos_yx, sample_scale, crop_px)
     boxes = jittered_boxes(box, uniforms, config.jitter_position, config.jitter_size)
-    if config.aspect_prior_std is not None:
-        prior = config.aspect_prior_std, config.aspect_prior_dof
-        iou_fn = with_aspect_prior(iou_fn, base_size_hw, *prior)
-    boxes, iou = ascend(iou_fn, boxes, config)
+    boxes, iou = ascend(_with_prior(iou_fn, base_size_hw, config), boxes, config)
     best, any_valid = mean_of_best(boxes, iou, config.top_k, config.max_aspect_ratio)
     new_center, new_size = crop_box_to_image(best, sample_pos_yx, sample_scale, crop_px)
     if config.size_rate != 1:
@@ -61,9 +58,7 @@ def size_factor(iou_fn, box_xywh, config):
       [], within 1 / `LARGEST_FACTOR` and `LARGEST_FACTOR`; 1 where the ascent ends in no box.
     """
     size_wh = box_xywh[2:]
-    if config.aspect_prior_std is not None:
-        prior = config.aspect_prior_std, config.aspect_prior_dof
-        iou_fn = with_aspect_prior(iou_fn, size_wh[::-1], *prior)
+    iou_fn = _with_prior(iou_fn, size_wh[::-1], config)
     refined, _ = jax.lax.scan(
         lambda box, _: (ascend(iou_fn, box, config)[0], None),
         box_xywh[None],
@@ -74,6 +69,12 @@ def size_factor(iou_fn, box_xywh, config):
     error = jnp.log(jnp.where(is_box, sides, size_wh) / size_wh).mean()
     limit = math.log(LARGEST_FACTOR)
     return jnp.exp(jnp.clip(-config.size_calibration * error, -limit, limit))
+
+
+def _with_prior(iou_fn, size_hw, config):
+    if config.aspect_prior_std is None:
+        return iou_fn
+    return with_aspect_prior(iou_fn, size_hw, config.aspect_prior_std, config.aspect_prior_dof)
 
 
 def with_aspect_prior(log_density, size_hw, std: float, dof: float | None = None):

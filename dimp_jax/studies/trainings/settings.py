@@ -146,7 +146,7 @@ def check_same(study, arm_configs) -> None:
         if found is None:
             study.record(key, values)
             continue
-        found = studies.up_to_date({"config": found}, {"config": values})["config"]
+        found = studies.with_new_fields(Config, found, values)
         if found != values:
             wrong = ", ".join(path for path, *_ in configs.differences(found, values))
             raise InputError(
