@@ -215,6 +215,7 @@ def run(entrant, found, env, console) -> dict:
 def compare(args: Arguments, console) -> dict:
     """Runs all trackers one after the other; writes and returns the figures of baselines.json."""
     found, here = load_sequences(args), machine()
+    results.check_names(found)
     out = args.out or Path("results") / f"baselines-{args.data.resolve().name}"
     listed = entrants(args, out)
     opencv = None
@@ -222,13 +223,13 @@ def compare(args: Arguments, console) -> dict:
     if wanted:
         opencv = opencv_env.ensure(args.env, wanted, console=console)
     for entrant in listed:  # all, before hours are spent on the first
-        results.check_folder(entrant.folder, **provenance(entrant, opencv))
+        results.check_folder(entrant.folder, **provenance(entrant, opencv), sequences=found)
     notice = busy_notice(here)
     if notice:
         console.print(notice, markup=False)
     entries = {}
     for entrant in listed:
-        results.make_folder(entrant.folder, **provenance(entrant, opencv))
+        results.make_folder(entrant.folder, **provenance(entrant, opencv), sequences=found)
         scores = run(entrant, found, args.env, console)
         entries[entrant.name] = comparison.entry(entrant.folder, found, scores)
     figures = {"machine": here, "opencv": opencv, "trackers": entries}

@@ -116,11 +116,11 @@ def _of_dataset(source, boxes):
 def _chosen(found, source):
     if not source.only:
         return found
-    by_name = {sequence.name: sequence for sequence in found}
-    missing = [name for name in source.only if name not in by_name]
+    names = {sequence.name for sequence in found}
+    missing = [name for name in source.only if name not in names]
     if missing:
         raise InputError(f"--sequences {missing[0]}: there is no such folder in {source.data}")
-    return [by_name[name] for name in source.only]
+    return [sequence for sequence in found if sequence.name in source.only]
 
 
 def _video(source, boxes, show):

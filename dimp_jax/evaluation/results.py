@@ -15,7 +15,6 @@ OUT/summary.json                 `summary.summarize`
 """
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,6 @@ WARM_UP_FRAMES = 2  # tracked frames that are not timed: they compile
 SUFFIXES = ("", "_time", "_decode_time", "_score", "_error")
 NOT_FOUND = "NOT_FOUND"  # name of the verdict
 GIVEN_SCORE = (1.0, 1.0)  # of the first frame: its box is known
-FORMATS = ("otb", "mot", "coco", "csv")  # folders beside the record, of `--format`
 
 
 def check_names(sequences):
@@ -80,14 +78,23 @@ def check_folder(out, *, config: dict, inputs: dict, sequences=(), redo_changed=
             "track what has changed again, or choose another --out"
         )
     for name in changed:  # before the new identity is noted
-        _forget(out, name)
+        _forget(out, name, one_of_several=len(inputs.get("boxes") or ()) > 1)
 
 
 def changed_sequences(out, sequences) -> dict[str, str]:
     """What has changed since the results in `out` were made, by name of the sequence."""
     then = read_json(Path(out) / "sequences.json") or {}
-    changes = {s.name: identity.change(then.get(s.name), identity.of(s)) for s in sequences}
+    mine = [s for s in sequences if s.name in then or _begun(out, s.name)]
+    changes = {s.name: identity.change(then.get(s.name), identity.of(s)) for s in mine}
     return {name: what for name, what in changes.items() if what is not None}
+
+
+def _begun(out, name) -> bool:
+    """Whether there are results of a sequence, whole or not."""
+    files = [f"{name}{suffix}.txt" for suffix in SUFFIXES]
+    return any(
+        (run_folder(out, run) / file).exists() for run in range(count_runs(out)) for file in files
+    )
 
 
 def check_unchanged(out, sequences):
@@ -131,9 +138,14 @@ def _difference(then, now) -> str:
     """The first option that differs between two trees of JSON, for people."""
     if not (isinstance(then, dict) and isinstance(now, dict)):
         return f"{_short(then)}, now {_short(now)}"
-    key = next(k for k in {**then, **now} if then.get(k) != now.get(k))
-    inner = _difference(then.get(key), now.get(key))
-    return f"{key}.{inner}" if isinstance(then.get(key), dict) else f"{key}: {inner}"
+    # A field of another version is in one of them only.
+    key = next(k for k in {**then, **now} if (k in then, then.get(k)) != (k in now, now.get(k)))
+    if key not in then:
+        return f"{key}: not recorded, now {_short(now[key])}"
+    if key not in now:
+        return f"{key}: {_short(then[key])}, now no such option"
+    inner = _difference(then[key], now[key])
+    return f"{key}.{inner}" if isinstance(then[key], dict) else f"{key}: {inner}"
 
 
 def _short(value) -> str:
@@ -141,12 +153,21 @@ def _short(value) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _forget(out, name):
+def _forget(out, name, *, one_of_several):
     for run in range(count_runs(out)):
-        for end in (*(f"{suffix}.txt" for suffix in SUFFIXES), ".mp4"):
-            (run_folder(out, run) / f"{name}{end}").unlink(missing_ok=True)
-        for folder in FORMATS:  # `--format` writes them again
-            shutil.rmtree(run_folder(out, run) / folder, ignore_errors=True)
+        folder = run_folder(out, run)
+        video = video_of_targets(folder, name) if one_of_several else folder / f"{name}.mp4"
+        stale = [*(folder / f"{name}{suffix}.txt" for suffix in SUFFIXES), video]
+        # What `--format` made of them; it writes the files of all sequences again.
+        stale += [folder / "otb" / f"{name}.txt", folder / "mot" / f"{video.stem}.txt"]
+        stale += [folder / "coco" / "boxes.json", folder / "csv" / "boxes.csv"]
+        for path in stale:
+            path.unlink(missing_ok=True)
+
+
+def video_of_targets(folder, name) -> Path:
+    """Where the video with several targets is: each is called <video>-<number>."""
+    return Path(folder) / f"{name.rpartition('-')[0]}.mp4"
 
 
 def run_folder(out, run: int) -> Path:

@@ -27,7 +27,7 @@ def summarize(out, sequences, rule: str = "visible", runs: int = 1) -> dict:
       What failed has no entry, and counts in no mean.
 
     Raises:
-      InputError: boxes that the rule does not take (another tracker's, with NaN).
+      InputError: boxes that the rule cannot score.
     """
     chosen = rules.get(rule)
     per_sequence = {sequence.name: [] for sequence in sequences}
@@ -44,7 +44,7 @@ def summarize(out, sequences, rule: str = "visible", runs: int = 1) -> dict:
             try:
                 score = rules.score_sequence(chosen, boxes, sequence)
             except ValueError as error:
-                raise InputError(f"{folder}, rule {chosen.name}: {error}") from error
+                raise InputError(f"{folder}: {error}") from error
             scores.append(score)
             rows.append(_values(chosen, score, len(boxes), results.frames_per_second(times_s)))
             per_sequence[sequence.name].append(rows[-1])

@@ -102,6 +102,12 @@ def test_baselines_run_once_and_resume(data, tmp_path, jobs, capsys):
 
     assert baselines.main([*command, "--frames", "4"]) == 2
     assert "holds results of another input" in capsys.readouterr().err
+    truth = data / "a" / "groundtruth.txt"
+    was = truth.read_text()
+    truth.write_text(was.replace("8.0,", "5.0,", 1))
+    assert baselines.main(command) == 2
+    assert "a: first box 8,10,12,12, now 5,10,12,12" in capsys.readouterr().err
+    truth.write_text(was)
     assert json.loads((out / "baselines.json").read_text())["trackers"] == figures
 
 

@@ -133,6 +133,8 @@ def test_check_names_what_is_missing_and_what_does_not_belong_there(tmp_path):
     assert f"{root}/Basketball/img: no such folder" in lines
     assert not any(".cache" in line or "Human4/groundtruth" in line for line in lines)
     assert otb.EXPECTED["otb100"] == 100 and len(lines) == len(set(lines))
+    # A copy of OTB-100 is one of OTB-50.
+    assert not any("not a folder of" in line for line in datasets.check("otb50", root))
 
 
 def test_check_of_boxes(tmp_path):

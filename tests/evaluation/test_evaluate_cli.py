@@ -10,7 +10,7 @@ import types
 import numpy as np
 import pytest
 
-from dimp_jax.evaluation import command
+from dimp_jax.evaluation import command, inputs
 from dimp_jax.host import compilation
 from tests.evaluation.test_runner import FakeTracker
 from tests.media.test_sequences import make_sequence, make_video, target_box, truncate, write_image
@@ -62,6 +62,8 @@ def test_folder_of_sequences(evaluate, tmp_path, capsys):
     assert "norm. 0.20" in printed and "without decoding" in printed and "mean" in printed
     assert evaluate.main(["--data", "data"]) == 0
     assert "2 of 2 sequences are done" in capsys.readouterr().out
+    named = inputs.load(inputs.Source(data="data", only=("b", "a", "b")))
+    assert [sequence.name for sequence in named.sequences] == ["a", "b"]  # each counts once
 
 
 def test_options_reach_the_config(evaluate, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from dimp_jax.evaluation import inputs, results
 from dimp_jax.evaluation.exchange import format_readers, formats, imported
+from dimp_jax.evaluation.report import collect
 from dimp_jax.media import video
 from tests.evaluation import test_evaluate_cli, test_imported
 from tests.evaluation.test_runner import Verdict
@@ -125,6 +126,11 @@ WRONG = {
             '0}], "annotations": [{"image_id": 1, "bbox": [1, 2, 3]}]}',
             "annotation 0: expected a bbox of four finite numbers",
         ),
+        (
+            '{"videos": [{"id": 1, "name": "a"}], "images": [{"id": 1, "video_id": 1, "frame_id": '
+            'Infinity}], "annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4]}]}',
+            "annotation 0: frame_id inf: expected a whole number from 0",
+        ),
     ],
     "otb": [("1,2,3\n", "line 1: '1,2,3': expected 4 finite numbers x,y,w,h")],
 }
@@ -205,6 +211,8 @@ def test_a_run_is_written_in_every_format_and_imported(
         back = tmp_path / f"back_{layout}"
         argv = [f"out/{layout}", "--layout", layout, *where, "--out", str(back)]
         assert imported.main(argv) == 0
+        if kind == "folder":
+            assert collect.collect(["out", back]).names == names
         for name in names:
             boxes, _ = results.read_sequence(tmp_path / "out", name)
             np.testing.assert_allclose(results.read_sequence(back, name)[0], boxes, atol=1e-4)
@@ -243,6 +251,12 @@ def test_targets_of_one_video_have_numbers(tmp_path, capsys):
         assert results.read_sequence(back, "clip-2")[0][0].tolist() == [30, 10, 9, 9]
     assert imported.main([str(out / "mot"), "--layout", "mot", "--video", "0", "--out", "x"]) == 2
     assert "a camera cannot be read again" in capsys.readouterr().err
+    for number in range(1, 12):  # the tenth one is not the second
+        (out / "otb").mkdir(exist_ok=True)
+        (out / "otb" / f"clip-{number}.txt").write_text(f"{number},5,6,7\n" * count)
+    argv = [str(out / "otb"), "--layout", "otb", "--video", str(path), "--out", str(tmp_path / "n")]
+    assert imported.main(argv) == 0 and "first box is not" not in capsys.readouterr().out
+    assert results.read_input(tmp_path / "n")["boxes"][9] == "9.0000,4.0000,6.0000,7.0000"
     argv = [str(out / "mot"), "--layout", "mot", "--video", str(path), "--out"]
     text = (out / "mot" / "clip.txt").read_text()
     (out / "mot" / "clip.txt").write_text("".join(text.splitlines(keepends=True)[:10]))

@@ -1,12 +1,13 @@
 """Results belong to an input: what has changed is said, and tracked again when asked to."""
 
+import dataclasses
 import json
 import os
 
 import numpy as np
 import pytest
 
-from dimp_jax.evaluation import command, identity, results, session
+from dimp_jax.evaluation import command, identity, inputs, results, session
 from dimp_jax.evaluation.report import collect
 from dimp_jax.media import sequences, video
 from dimp_jax.media.images import InputError
@@ -84,6 +85,26 @@ def test_only_what_has_changed_is_tracked_again(evaluate, tmp_path, capsys, monk
     assert (tmp_path / "o" / "run1" / "b.txt").read_text().startswith("7.0000,10.0000,")
     assert evaluate.main([*command, "--redo-changed"]) == 0  # nothing has changed since
     assert evaluate.main(command) == 0 and len(started) == 2
+    make_sequence(tmp_path / "data" / "c")  # a new one has no results that could be of another
+    assert evaluate.main(command) == 0 and len(started) == 4
+
+
+def test_only_the_files_of_what_has_changed_are_deleted(tmp_path):
+    """Also in a folder where a person keeps something else, under the name of a format."""
+    path = make_video(tmp_path / "clip.avi")
+    source = inputs.Source(video=str(path), boxes=("8,10,12,12", "30,10,9,9"))
+    then = inputs.load(source).sequences
+    notes, out = {"config": {}, "inputs": {"boxes": list(source.boxes)}}, tmp_path / "out"
+    results.make_folder(out, **notes, sequences=then)
+    kept = [out / "otb" / "Deer" / "groundtruth_rect.txt", out / "clip-2.txt", out / "other.mp4"]
+    stale = [out / "clip-1.txt", out / "clip.mp4", out / "otb" / "clip-1.txt"]
+    stale += [out / "mot" / "clip.txt", out / "coco" / "boxes.json", out / "csv" / "boxes.csv"]
+    for file in (*kept, *stale):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("8,10,12,12\n")
+    now = [dataclasses.replace(then[0], init_box=then[0].init_box + 1), then[1]]
+    results.check_folder(out, **notes, sequences=now, redo_changed=True)
+    assert all(file.is_file() for file in kept) and not any(file.exists() for file in stale)
 
 
 def test_nobody_is_built_for_what_is_done(evaluate, tmp_path, capsys):
@@ -170,3 +191,9 @@ def test_another_configuration_is_named(tmp_path):
         results.check_folder(out, config={"tracker": {"a": 1, "b": (1, 3)}}, inputs=made["inputs"])
     with pytest.raises(InputError, match=r"input \(frames: 3, now none; compare "):
         results.check_folder(out, config=made["config"], inputs={"frames": None})
+    later = {"tracker": {"a": 1, "b": [1, 2], "c": None}}  # a field of a later version
+    with pytest.raises(InputError, match=r"configuration \(tracker.c: not recorded, now none; "):
+        results.check_folder(out, config=later, inputs=made["inputs"])
+    results.make_folder(out, config=later, inputs=made["inputs"])
+    with pytest.raises(InputError, match=r"\(tracker.c: none, now no such option; "):
+        results.check_folder(out, **made)

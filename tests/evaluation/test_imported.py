@@ -166,6 +166,15 @@ def test_what_is_missing_is_stated_and_kept_in_the_folder(tmp_path, otb, capsys)
     assert list(summary["failed"]) == ["Jogging_2", "Human4_2", "CarScale"]
 
 
+def test_boxes_that_cannot_be_scored_are_missing(tmp_path, otb, capsys):
+    write(tmp_path / "x" / "Jogging-1.txt", TRUTH)
+    write(tmp_path / "x" / "CarScale.txt", [*TRUTH[:-1], [8, 10, -1, 12]])
+    assert run(tmp_path / "x", "pysot", tmp_path / "out", dataset="folder") == 1
+    printed = capsys.readouterr().out
+    assert "CarScale, rule 'visible': the predicted box of frame 6 has a negative size\n" in printed
+    assert results.read_sequence(tmp_path / "out", "Jogging_1") is not None
+
+
 def test_lasot_predictions_are_cut_to_the_annotation(tmp_path, monkeypatch, capsys):
     found = sequences_of(["monkey-17"], frames=4)
     monkeypatch.setattr(datasets, "load", lambda name, data_dir, **_: found)

@@ -255,6 +255,8 @@ def test_targets_of_one_video_belong_together(tmp_path, monkeypatch):
 
     def track_objects(tracker, sequence, boxes, *, seed, observe):
         calls.append((sequence.frames.count, len(boxes), seed))
+        if len(calls) == 3:
+            raise FloatingPointError("clip-1, frame 2, object 1: the score is nan")
         moved = np.array([boxes] * sequence.frames.count)
         for index, (_, image) in enumerate(sequence.images()):
             result = SimpleNamespace(verdict=Verdict.NORMAL, score=0.5)
@@ -297,3 +299,8 @@ def test_targets_of_one_video_belong_together(tmp_path, monkeypatch):
     (out / "clip-1.txt").unlink()  # one of them is missing: all are tracked, as they were
     evaluate()
     assert calls == [(8, 2, 0)] * 2
+    shown["options"] = jobs.Options(runs=3)  # the second one fails, the third one goes on
+    scores = evaluate()
+    assert [seed for *_, seed in calls[2:]] == [1, 2]
+    assert scores["failed"] == {"clip-1": [1], "clip-2": [1]}
+    assert "object 1: the score is nan" in results.read_error(out / "run1", "clip-2")

@@ -186,6 +186,21 @@ def test_workspace_of_our_sequences(tmp_path, toolkit):
         vot_workspace.read(tmp_path / "none", toolkit=toolkit)
 
 
+def test_other_folders_stay_as_they_are(tmp_path, toolkit):
+    """`sequences` is where a workspace has its own: a person may have theirs there."""
+    folder = tmp_path / "mine"
+    make_sequence(folder / "sequences" / "a", count=3)
+    before = sorted(folder.rglob("*"))
+    for data in (folder / "sequences", make_sequence(tmp_path / "b", count=3)):
+        with pytest.raises(InputError, match=r"mine: is no VOT workspace .* and holds sequences: "):
+            made(folder, data, toolkit)
+        assert sorted(folder.rglob("*")) == before
+    make_vot_sequence(tmp_path / "space" / "all" / "a", 3, np.random.default_rng(0))
+    (tmp_path / "space" / "all" / "list.txt").write_text("a\n")
+    used = made(tmp_path / "space", tmp_path / "space" / "all", toolkit)  # where they are
+    assert used.sequences == [VotSequence("a", 3)]
+
+
 def test_absent_target_is_named(tmp_path, toolkit):
     folder = make_sequence(tmp_path / "data" / "a", count=4)
     (folder / "groundtruth.txt").write_text("1,2,3,4\n1,2,3,4\nnan,nan,nan,nan\n5,6,7,8\n")

@@ -25,7 +25,9 @@ def _table():
 def inventory(root, name):
     """The targets of "otb100" or "otb50", in the order of their names."""
     rows = [row for row in _table().values() if name == "otb100" or row["otb50"] == "1"]
-    return files.Inventory([_entry(root, row) for row in rows], EXPECTED[name], root)
+    # A copy of OTB-100 holds the folders of OTB-50, and others.
+    parent = root if name == "otb100" else None
+    return files.Inventory([_entry(root, row) for row in rows], EXPECTED[name], parent)
 
 
 def _entry(root, row):

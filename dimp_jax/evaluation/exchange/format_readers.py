@@ -156,7 +156,7 @@ def _coco_rows(path) -> Iterator[Row]:
 
 
 def _whole(value, least, what, where) -> int:
-    if value != int(value) or value < least:
+    if not np.isfinite(value) or value != int(value) or value < least:
         raise InputError(f"{where}: {what} {value:g}: expected a whole number from {least}")
     return int(value)
 

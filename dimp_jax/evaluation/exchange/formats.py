@@ -126,9 +126,12 @@ def csv(videos: list[Video]) -> Files:
     return {"boxes.csv": table.getvalue()}
 
 
-FORMATS: dict[str, Callable[[list[Video]], Files]] = dict(
-    zip(results.FORMATS, (otb, mot, coco, csv), strict=True)
-)
+FORMATS: dict[str, Callable[[list[Video]], Files]] = {
+    "otb": otb,
+    "mot": mot,
+    "coco": coco,
+    "csv": csv,
+}
 
 
 def first_pixel(dataset: str | None) -> int:

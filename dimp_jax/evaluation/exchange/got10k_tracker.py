@@ -100,7 +100,7 @@ class Got10kTracker:
         Raises:
           InputError: a file cannot be read, the tracker refuses the box, or there is no display.
           ValueError: no files.
-          runner.Stopped: the person stopped in the window.
+          one_by_one.Stopped: the person stopped in the window.
         """
         if len(img_files) == 0:
             raise ValueError("img_files is empty: expected the paths of at least one frame")

@@ -19,9 +19,11 @@ import tyro
 
 from dimp_jax.evaluation import inputs, results, summary
 from dimp_jax.evaluation.exchange import format_readers, formats, layouts
+from dimp_jax.evaluation.metrics import rules
 from dimp_jax.host import command_line, terminal
 from dimp_jax.host.files import whole
 from dimp_jax.media.images import InputError
+from dimp_jax.media.sequences import natural_key
 from dimp_jax.media.text import first_names, read_rows
 
 MISSING = "no results of it in the imported folder"
@@ -118,7 +120,10 @@ def import_results(args: Arguments) -> Report:
     stem_of = {name: stem for stem, name in names.items()}
     counts = [(s, _count(s.frames)) for s in sequences]
     found = [
-        {s.name: _read(run.get(stem_of.get(s.name)), count, cut) for s, count in counts}
+        {
+            s.name: _scorable(_read(run.get(stem_of.get(s.name)), count, cut), s, known.rule)
+            for s, count in counts
+        }
         for run in runs
     ]
     notices = _notices(found, sequences, strays)
@@ -138,7 +143,8 @@ def _source(args, runs) -> inputs.Source:
     boxes = ()
     if args.video is not None:
         mine = re.compile(re.escape(Path(args.video).stem) + r"(-\d+)?")
-        first = [_first_box(files) for stem, files in runs[0].items() if mine.fullmatch(stem)]
+        targets = sorted(filter(mine.fullmatch, runs[0]), key=natural_key)  # 2 before 10
+        first = [_first_box(runs[0][stem]) for stem in targets]
         boxes = tuple(",".join(f"{value:.4f}" for value in box) for box in first)
         if not boxes:
             raise InputError(
@@ -182,6 +188,17 @@ def _read(files, frames, cut) -> Results:
         return Results(None, None, f"{files.boxes}: {count} boxes for {frames} frames")
     times_s = layouts.read_times(files, count)
     return Results(boxes[:frames], None if times_s is None else times_s[:frames], None, count)
+
+
+def _scorable(result: Results, sequence, rule) -> Results:
+    """`result`, or why the data set's rule cannot score it."""
+    if result.boxes is None:
+        return result
+    try:
+        rules.score_sequence(rules.get(rule), result.boxes, sequence)
+    except ValueError as error:
+        return Results(None, None, str(error))
+    return result
 
 
 def _notices(found, sequences, strays):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.evaluation import inputs, results
+from dimp_jax.evaluation import datasets, inputs, results
 from dimp_jax.evaluation.metrics import rules
 from dimp_jax.evaluation.metrics.rules import Rule, Score
 from dimp_jax.media.images import InputError
@@ -188,7 +188,7 @@ def _read_result(folder, sequence, rule) -> Result | tuple[str, str | None]:
 
 def _load_sequences(folders):
     """The sequences that any of the folders names, what they are, and their official rule."""
-    described = [results.read_input(folder) for folder in folders]
+    described = [_named_alike(results.read_input(folder)) for folder in folders]
     for folder, other in zip(folders[1:], described[1:], strict=True):
         for key in SAME_INPUT:
             if (other.get(key) or None) != (described[0].get(key) or None):
@@ -207,6 +207,13 @@ def _load_sequences(folders):
     for folder in folders:
         results.check_unchanged(folder, found.values())
     return list(found.values()), loaded.name or "the demo", loaded.rule
+
+
+def _named_alike(described: dict) -> dict:
+    """`--dataset folder --data-dir DIR` is `--data DIR`: an import has the former."""
+    if described.get("dataset") != datasets.FOLDER:
+        return described
+    return described | {"dataset": None, "data_dir": None, "data": described.get("data_dir")}
 
 
 def _check_finished(tracker):

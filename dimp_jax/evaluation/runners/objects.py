@@ -3,14 +3,13 @@
 import contextlib
 import dataclasses
 import time
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
 from dimp_jax.evaluation import jobs, results
 from dimp_jax.evaluation.jobs import Options, Tracked
-from dimp_jax.evaluation.runners.one_by_one import drawn_frames, progress_of_frames
+from dimp_jax.evaluation.runners.one_by_one import Stopped, drawn_frames, progress_of_frames
 from dimp_jax.media import draw, window
 from dimp_jax.media.images import InputError
 
@@ -72,8 +71,8 @@ def track_objects(
 def targets_of_one_video(tracker, todo, out, *, options: Options, console: Console):
     """Tracks several targets in the video that they share: yields (job, outcome).
 
-    All jobs of a run belong together. With `options.save_video` the boxes are drawn in one
-    OUT/<video>.mp4; the time of a frame is divided among them.
+    All jobs of a run belong together, and fail together. With `options.save_video` the boxes are
+    drawn in one OUT/<video>.mp4; the time of a frame is divided among them.
 
     Raises:
       InputError: a frame cannot be read, or the tracker refuses one of the boxes.
@@ -81,35 +80,44 @@ def targets_of_one_video(tracker, todo, out, *, options: Options, console: Conso
     """
     for run in sorted({job.run for job in todo}):
         mine = [job for job in todo if job.run == run]
-        sequence = mine[0].sequence
-        with contextlib.ExitStack() as stack:
-            if options.show:
-                stack.callback(window.close)
-            progress = stack.enter_context(progress_of_frames(console))
-            task = progress.add_task(f"{len(mine)} targets", total=sequence.frames.count, fps="-")
-            path, rate = video_of_targets(out, mine[0]), sequence.frames.frame_rate
-            show = stack.enter_context(drawn_frames(options, path, rate))
+        try:
+            outcomes = _track_and_draw(tracker, mine, out, options, console)
+        except (Stopped, InputError):
+            raise
+        except Exception as error:  # told at the end: the other runs go on
+            outcomes = [jobs.failed(error)] * len(mine)
+        yield from zip(mine, outcomes, strict=True)
 
-            scores = []  # a frame, a target
 
-            def observe(
-                index, image, boxes, found, task=task, show=show, progress=progress, scores=scores
-            ):
-                progress.update(task, completed=index + 1)
-                scores.append([_score_row(one) for one in found])
-                verdicts = [draw.GIVEN if one is None else one.verdict.name for one in found]
-                show(lambda: draw.annotate_objects(image, boxes, verdicts=verdicts, frame=index))
+def _track_and_draw(tracker, mine, out, options, console) -> list[Tracked]:
+    """The targets of one run."""
+    sequence, run, scores = mine[0].sequence, mine[0].run, []  # a frame, a target
+    with contextlib.ExitStack() as stack:
+        if options.show:
+            stack.callback(window.close)
+        progress = stack.enter_context(progress_of_frames(console))
+        task = progress.add_task(f"{len(mine)} targets", total=sequence.frames.count, fps="-")
+        path = results.video_of_targets(results.run_folder(out, run), sequence.name)
+        show = stack.enter_context(drawn_frames(options, path, sequence.frames.frame_rate))
 
-            boxes, times_s = track_objects(
-                tracker,
-                sequence,
-                [job.sequence.init_box for job in mine],
-                seed=options.seed + run,
-                observe=observe,
-            )
-        each_scores = np.array(scores).transpose(1, 0, 2)
-        for job, its_boxes, its_scores in zip(mine, boxes, each_scores, strict=True):
-            yield job, Tracked(its_boxes, times_s / len(mine), None, its_scores)
+        def observe(index, image, boxes, found):
+            progress.update(task, completed=index + 1)
+            scores.append([_score_row(one) for one in found])
+            verdicts = [draw.GIVEN if one is None else one.verdict.name for one in found]
+            show(lambda: draw.annotate_objects(image, boxes, verdicts=verdicts, frame=index))
+
+        boxes, times_s = track_objects(
+            tracker,
+            sequence,
+            [job.sequence.init_box for job in mine],
+            seed=options.seed + run,
+            observe=observe,
+        )
+    each_scores = np.array(scores).transpose(1, 0, 2)
+    return [
+        Tracked(its_boxes, times_s / len(mine), None, its_scores)
+        for its_boxes, its_scores in zip(boxes, each_scores, strict=True)
+    ]
 
 
 def _score_row(result):
@@ -121,11 +129,7 @@ def _score_row(result):
 def are_targets_done(out, sequences, run: int, *, options: Options) -> bool:
     """Whether a run of `targets_of_one_video` has all its files."""
     one_each = dataclasses.replace(options, save_video=False)
+    video = results.video_of_targets(results.run_folder(out, run), sequences[0].name)
     return all(
         jobs.has_results(out, jobs.Job(sequence, run), one_each) for sequence in sequences
-    ) and (not options.save_video or video_of_targets(out, jobs.Job(sequences[0], run)).is_file())
-
-
-def video_of_targets(out, job) -> Path:
-    """Where the video with all targets is: a target is called <video>-<number>."""
-    return results.run_folder(out, job.run) / f"{job.sequence.name.rpartition('-')[0]}.mp4"
+    ) and (not options.save_video or video.is_file())

@@ -6,7 +6,6 @@ list.txt                       names, one a line
 <name>/groundtruth.txt         a line a frame: x,y,w,h, or the corners of a polygon
 """
 
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,7 +50,7 @@ def convert(source, target):
     """Makes `target`, in VOT's layout, of sequences of ours; frames are linked, not copied.
 
     Raises:
-      InputError: `source` holds no sequences, or one without ground truth.
+      InputError: `source` holds no sequences, or one without ground truth; `target` is not empty.
     """
     found = load_folder(source)
     try:
@@ -59,7 +58,6 @@ def convert(source, target):
             for sequence in found:
                 _write_sequence(sequence, building / sequence.name)
             (building / LIST).write_text("".join(f"{s.name}\n" for s in found), encoding="utf-8")
-            shutil.rmtree(target, ignore_errors=True)
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from error
 

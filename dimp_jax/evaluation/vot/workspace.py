@@ -18,6 +18,7 @@ from typing import NamedTuple
 from dimp_jax.evaluation import results
 from dimp_jax.evaluation.vot import sequences as vot_sequences
 from dimp_jax.media.images import InputError
+from dimp_jax.media.text import first_names
 
 FOLDER = "dimp_jax"
 ALL = "all"
@@ -47,7 +48,7 @@ def make(folder, sequences, *, stack, repetitions, experiments, toolkit):
     """Makes a workspace, or finds that the same call made it before.
 
     Args:
-      folder: of the workspace; new, or empty.
+      folder: of the workspace; new, or empty but for sequences of VOT's layout.
       sequences: a folder of VOT's layout (list.txt), which is used where it is; or of sequences of
         ours (img/, groundtruth.txt), whose frames are linked.
       stack: one that comes with the toolkit ("vot2018/shortterm"), or a file.
@@ -76,7 +77,15 @@ def make(folder, sequences, *, stack, repetitions, experiments, toolkit):
         return
     content = _read_stack(stack, toolkit)
     content = _reduced(content, stack, experiments, repetitions)
-    if vot_sequences.is_vot_layout(sequences):
+    in_place = vot_sequences.is_vot_layout(sequences)
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    others = [path.name for path in there if not (in_place and path.resolve() == sequences)]
+    if others:
+        raise InputError(
+            f"{folder}: is no VOT workspace (no config.yaml), and holds {first_names(others)}: "
+            "choose a new or empty folder as WORKSPACE"
+        )
+    if in_place:
         where = str(sequences)
     else:
         where = "sequences"
