@@ -87,6 +87,7 @@ def test_the_report_says_what_was_planted_and_what_is_missing(study):
     assert "`gradient_descent`" in told and "`no_label`" in others
     assert "order initializer_only < gradient_descent < steepest_descent is there: 0." in text
     assert "**Partial**: 20 of 24 runs" in text
+    assert "trained on (other draws from the same pictures and videos), mean" in text
     assert "200 samples" in text and (study.folder / "differences.png").stat().st_size > 5000
     with open(study.folder / "arms.csv", newline="") as file:
         rows = list(csv.DictReader(file))

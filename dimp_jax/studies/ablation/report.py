@@ -18,6 +18,7 @@ TABLE_TEXT = (
     "the final filter on {held_out} samples that no arm was trained on{source}, mean over the "
     "seeds."
 )
+SAME_SOURCES = " (other draws from the same pictures and videos)"
 FIGURE_TEXT = (
     "Dot and line: mean difference and its 95 % interval, blue where 0 is outside. Ticks: the "
     "seeds. Diamonds: the paper's differences in AUC."
@@ -119,7 +120,7 @@ def tables(study, last, arms, args, configs, sequences) -> list[str]:
     if not any(last.values()):
         return ["Nothing is measured yet."]
     base = configs[arms[0].name]
-    source = "" if base.training.data.validation_sources else " (other frames of the same videos)"
+    source = "" if base.training.data.validation_sources else SAME_SOURCES
     parts = [
         TABLE_TEXT.format(
             frames=aim.FRAMES,

@@ -36,7 +36,7 @@ def pools(config: Config, variables, out, held_out: int, console):
       config: from `pool_config`.
       variables: with the frozen backbone.
       held_out: samples that no arm is trained on: of `validation_sources`, if there are any, or the
-        last ones of the pool, which are other frames of the same videos.
+        last ones of the pool, which are other draws from the same pictures and videos.
 
     Returns:
       (pool to train on, held-out pool), `FeaturePool`s.
