@@ -32,6 +32,11 @@ def interval(apart) -> str | None:
     return f"{apart.mean:+.3f}{between}"
 
 
+def drawn(seeds: int) -> str:
+    """What the bootstrap of paired differences draws; of one seed nothing can be drawn."""
+    return "sequences and seeds" if seeds > 1 else "sequences, of one seed"
+
+
 def counted(number: int, what: str) -> str:
     """1 seed, 3 seeds."""
     return f"{number} {what}{'' if number == 1 else 's'}"

@@ -145,6 +145,7 @@ def test_the_whole_study_and_going_on(faked, tmp_path, monkeypatch):
     assert "| trained | 0.952 | - | - |" in report  # 20 of 21 thresholds
     said = report.index("* Differ from it: `label` -0."), report.index("**What did it learn?**")
     assert max(said) < report.index("##") and "(m v)^2" in report
+    assert "a bootstrap over sequences, of one seed; detectable" in report
     with (out / "sensitivity.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [r["set back"] for r in rows[:4]] == ["trained", "label", "weight", "all"]
@@ -155,7 +156,9 @@ def test_the_whole_study_and_going_on(faked, tmp_path, monkeypatch):
     more = dataclasses.replace(args, seeds=2, parts=("label",))
     learned_loss.run(more, ["learned_loss"], console)
     assert faked["trained"].seeds == faked["label"].seeds == [1, 1]  # seed 0 was there
-    assert "2 seeds. Differences are paired" in (out / "report.md").read_text()
+    report = (out / "report.md").read_text()
+    assert "2 seeds. Differences are paired" in report
+    assert "a bootstrap over sequences and seeds; detectable" in report
     with pytest.raises(InputError, match="holds a study with another input"):
         learned_loss.run(dataclasses.replace(args, frames=5), [], console)
 

@@ -196,7 +196,7 @@ def test_each_unit_is_measured_once(study_run, tmp_path, capsys):
     assert float(rows["memory.size=51"]["difference"]) == pytest.approx(more_auc) and more_auc > 0
     assert len((out / "sequences.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
     report = (out / "report.md").read_text()
-    assert "| memory.size=51 | 2 | 0.952 |" in report
+    assert "| memory.size=51 | 2 | 0.952 |" in report and "over sequences and seeds;" in report
     assert "One parameter at a time" in report and "the paper's differences" not in report
     assert report.index("* Differ from it: `memory.size=51`") < report.index("| variant |")
     for name in ("differences.png", "online.png", "parameters.png"):
@@ -244,6 +244,7 @@ def test_quick_is_small(study_run, tmp_path, monkeypatch):
     assert study_run("--quick") == (0, 1 + len(variants.QUICK))
     rows = (tmp_path / "out" / "sequences.csv").read_text().splitlines()
     assert len(rows) == 1 + 1 + len(variants.QUICK)
+    assert "bootstrap over sequences, of one seed;" in (tmp_path / "out/report.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -184,11 +184,11 @@ def sensitivity_of(study, config, parts, sequences, seeds, console) -> tuple[str
         "AUC (rule `visible`: 21 thresholds, frames without the target left out), mean over "
         f"{counted_as(len(sequences), 'sequence')} of {frames} frames together and "
         f"{counted_as(len(seeds), 'seed')}. Differences are paired by sequence and seed, with the "
-        "95 % interval of a bootstrap over both; detectable: what would have been told from 0 with "
-        "probability 0.8. A difference of exactly 0 is possible: where the IoU network refines, "
-        "scores with the same peak cells and verdicts give the same boxes. Diamond: the paper's "
-        "tracker that was trained without a learned loss, which is another question. Each sequence "
-        "and seed: `sensitivity.csv`.",
+        f"95 % interval of a bootstrap over {answers.drawn(len(seeds))}; detectable: what would "
+        "have been told from 0 with probability 0.8. A difference of exactly 0 is possible: where "
+        "the IoU network refines, scores with the same peak cells and verdicts give the same "
+        "boxes. Diamond: the paper's tracker that was trained without a learned loss, which is "
+        "another question. Each sequence and seed: `sensitivity.csv`.",
         markdown_table([_effect_row(name, effect) for name, effect in effects.items()]),
         "Score maps of the second frame of each sequence, with the filter learned from the first "
         "one: Pearson's correlation with those of the trained loss (mean and lowest over the "

@@ -100,6 +100,7 @@ def report(study: studies.Study, records, title: str) -> None:
     default, *others = apart
     of_default = apart[default]
     seeds = answers.counted(len(of_default.of_seeds), "seed")
+    drawn = answers.drawn(max(len(of.of_seeds) for of in apart.values()))
     sections = [
         f"**What does an online parameter give?** AUC {of_default.mean:.3f} by default, {seeds}.",
     ]
@@ -110,8 +111,8 @@ def report(study: studies.Study, records, title: str) -> None:
         sections[0] = "\n".join([*sections, *answers.lines(apart), _fastest(rows)])
         sections += ["![AUC less the default's](differences.png)"]
         sections += [results.PUBLISHED_TEXT] if of_paper else []
-    sections += [studies.markdown_table([_shown(row, apart) for row in rows]), results.SUMMARY]
-    sections += [results.noise(records)]
+    sections += [studies.markdown_table([_shown(row, apart) for row in rows])]
+    sections += [results.SUMMARY.format(drawn=drawn), results.noise(records)]
     sections += ["## AUC against speed", figures.TRADE_OFF, "![AUC against speed](online.png)"]
     if figures.parameters(study.folder / "parameters.png", records, title):
         image = "![AUC and time of each parameter](parameters.png)"
