@@ -1,5 +1,7 @@
 """The report of the study `convergence`: going on after a stop, tables, statistics."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,11 @@ def test_stopped_it_goes_on_and_then_reports(monkeypatch, tmp_path, capsys):
         "rounding.csv",
     ):
         assert (out / name).stat().st_size > 100
+    with open(out / "figures.csv", newline="") as file:
+        rounded = [row for row in csv.DictReader(file) if row["start"] == "rounded"]
+    (change,) = [r for r in rounded if r["of"].endswith(" by tf32") and r["iteration"] == "3"]
+    assert change["solver"] == "steepest descent"
+    assert float(change["middle"]) == pytest.approx(0.6**3 - 0.5**3)
     assert __main__.main([*argv, "--seed", "1"]) == 2
     assert "another options" in capsys.readouterr().err
     assert __main__.main(["--list", str(tmp_path / "none")]) == 0

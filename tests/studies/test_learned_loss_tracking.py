@@ -150,6 +150,10 @@ def test_the_whole_study_and_going_on(faked, tmp_path, monkeypatch):
         rows = list(csv.DictReader(file))
     assert [r["set back"] for r in rows[:4]] == ["trained", "label", "weight", "all"]
     assert {r["sequence"] for r in rows} == {"a", "b"} and float(rows[1]["difference"]) < -0.2
+    with (out / "effects.csv").open() as file:
+        trained, label, *_ = csv.DictReader(file)
+    assert not trained["difference"] and float(trained["AUC"]) == pytest.approx(20 / 21)
+    assert float(label["low"]) <= float(label["difference"]) <= float(label["high"]) < 0
 
     monkeypatch.setattr(report_of_study, "functions_of", lambda *_: [])
     monkeypatch.setattr(study_figures, "score_maps", lambda *_: None)

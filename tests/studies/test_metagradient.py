@@ -155,6 +155,8 @@ def test_stopped_it_goes_on_and_then_reports(monkeypatch, tmp_path, capsys):
     assert "After 2 iterations" in text and "Optimality of the solve: 0.4." in text
     assert "| final | 10 | one_step | 50 | 0.5 | 0.01 | 1 |" in text
     assert "began: 0.25 to 0.25" in text
+    costs = (out / "cost.csv").read_text().splitlines()
+    assert len(costs) == 1 + 4 * 5 and "whole,2,one_step,50.0,0.5,0.002,1.0" in costs
     for name in ("gradients_final", "gradients_whole", "cost"):
         assert f"({name}.png)" in text and (out / f"{name}.png").stat().st_size > 1000
     rows = (out / "summary.csv").read_text().splitlines()

@@ -160,6 +160,15 @@ def test_the_report_says_what_was_planted(study):
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 3 * 3 * 3 * 2
     assert rows[-1]["samples"] == "400" and float(rows[-1]["cosine"]) == pytest.approx(0.2)
+    with open(study.folder / "bias_summary.csv", newline="") as file:
+        summary = list(csv.DictReader(file))
+    assert [row["after"] for row in summary] == ["0", "200", "400"] * 3
+    assert float(summary[-1]["cosine, all"]) == pytest.approx(0.2)
+    with open(study.folder / "along.csv", newline="") as file:
+        along = [row for row in csv.DictReader(file) if row["line"] == "implicit"]
+    by_panel = {row["panel"]: float(row["middle"]) for row in along if row["samples"] == "400"}
+    assert by_panel[f"hits less that of {EXACT}"] == pytest.approx(-0.1, abs=0.01)
+    assert by_panel["cosine with the exact gradient: all"] == pytest.approx(0.2)
 
 
 def test_the_auc_of_the_trackers_comes_first(study):

@@ -30,11 +30,13 @@ def write(opened, measured: dict, solvers: dict, auc: dict, chosen: dict, args) 
         sections.append(_auc(opened, auc, chosen, solvers["flops"], args))
     sections.append(_spectrum(opened, {name: r["spectrum"] for name, r in measured.items()}))
     sections.append(_starts(opened, own))
-    sections.append(_rounding(opened, own))
+    rounding, rounded_lines = _rounding(opened, own)
+    sections.append(rounding)
     kl = {name: record["kl"] for name, record in measured.items() if record["kl"]}
     if kl:
         sections.append(_kl(opened, kl))
-    opened.table("figures", tables.figure_rows(own, solvers["flops"]))
+    figures = tables.figure_rows(own, solvers["flops"]) + tables.rounding_rows(rounded_lines)
+    opened.table("figures", figures)
     opened.table("curves", tables.curve_rows(own, solvers["flops"]))
     opened.report("The inner optimisation: how the filter is fitted", sections)
 
@@ -237,9 +239,7 @@ def _rounding(opened, records):
         for rounded in next(iter(records.values()))["curves"][ROUNDED]:
             if rounded.startswith(f"{solver}, "):
                 names[rounded.removeprefix(f"{solver}, ")] = (ROUNDED, rounded)
-        by_solver[solver] = {
-            "excess in float32": results.middle_and_interval(records, *names["float32"])
-        }
+        by_solver[solver] = {tables.EXACT: results.middle_and_interval(records, *names["float32"])}
         sequences = [results.sequence_of(p) for p in records]
         for name, (start, arm) in names.items():
             over = results.stacked(records, start, arm)
@@ -263,18 +263,19 @@ def _rounding(opened, records):
             )
     opened.table("rounding", rows)
     plots.rounding(opened.folder / "rounding.png", by_solver)
-    return "\n\n".join(
+    section = "\n\n".join(
         [
             "## Where precision matters",
             "The same solve with the operands of its products rounded to TF32 or bfloat16 (sums "
             "in float32), of all products or of one kind: the target maps, the scores (J v), the "
             "gradient (J^T r), the inner products of the step length. What it finds is judged in "
             "float32. *More*: median of the differences to float32 in the same problem; the figure "
-            "has their sizes beside the excess itself.",
+            "has their sizes beside the excess itself (`figures.csv`).",
             markdown_table(rows),
             "![Excess loss with rounded products](rounding.png)",
         ]
     )
+    return section, by_solver
 
 
 def _kl(opened, records):

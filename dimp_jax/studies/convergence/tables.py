@@ -1,7 +1,9 @@
 """The study `convergence` as tables with all numbers, for plots of one's own."""
 
 from dimp_jax.studies.convergence import results
-from dimp_jax.studies.convergence.measure import STARTS
+from dimp_jax.studies.convergence.measure import ROUNDED, STARTS
+
+EXACT = "excess in float32"  # beside the changes by rounding
 
 
 def figure_rows(records, flops):
@@ -23,6 +25,18 @@ def figure_rows(records, flops):
             for i, values in enumerate(zip(*band, strict=True))
         ]
     return rows
+
+
+def rounding_rows(by_solver):
+    """The same of the lines in the figure of rounded products; as of `plots.rounding`."""
+    return [
+        {"start": ROUNDED, "solver": solver, "iteration": i}
+        | {"of": name if name == EXACT else f"size of the change by {name}"}
+        | dict(zip(("middle", "low", "high"), map(float, values), strict=True))
+        for solver, lines in by_solver.items()
+        for name, band in lines.items()
+        for i, values in enumerate(zip(*band, strict=True))
+    ]
 
 
 def curve_rows(records, flops):

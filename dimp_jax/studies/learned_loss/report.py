@@ -160,6 +160,7 @@ def sensitivity_of(study, config, parts, sequences, seeds, console) -> tuple[str
     effects = sensitivity.effects(study, names, sequences, seeds)
     trained, *others = effects
     study.table("sensitivity", sensitivity.auc_rows(study, names, sequences, seeds))
+    study.table("effects", sensitivity.effect_rows(effects))
     less = {f"AUC less that of the {trained} loss": {name: effects[name] for name in others}}
     difference_figure.draw(study.folder / "sensitivity.png", less, PUBLISHED)
     scores = sensitivity.score_rows(study, names, sequences)
@@ -188,7 +189,8 @@ def sensitivity_of(study, config, parts, sequences, seeds, console) -> tuple[str
         "have been told from 0 with probability 0.8. A difference of exactly 0 is possible: where "
         "the IoU network refines, scores with the same peak cells and verdicts give the same "
         "boxes. Diamond: the paper's tracker that was trained without a learned loss, which is "
-        "another question. Each sequence and seed: `sensitivity.csv`.",
+        "another question. Values: `effects.csv`, of each sequence and seed "
+        "`sensitivity.csv`.",
         markdown_table([_effect_row(name, effect) for name, effect in effects.items()]),
         "Score maps of the second frame of each sequence, with the filter learned from the first "
         "one: Pearson's correlation with those of the trained loss (mean and lowest over the "

@@ -102,6 +102,16 @@ def effects(study, names, sequences, seeds) -> dict:
     return paired.compared(measured, names[0], over_sequences=len(seeds) == 1)
 
 
+def effect_rows(effects) -> list[dict]:
+    """One row an arm: its AUC, and the difference to the trained loss with what is known of it."""
+    rows = []
+    for name, effect in effects.items():
+        row = {"set back": name, "AUC": effect.mean, "seeds": len(effect.of_seeds)}
+        apart = {} if effect.difference is None else effect.difference._asdict()
+        rows.append(row | {"difference" if k == "mean" else k: v for k, v in apart.items()})
+    return rows
+
+
 def auc_rows(study, names, sequences, seeds) -> list[dict]:
     """One row a sequence, arm and seed."""
     rows = []

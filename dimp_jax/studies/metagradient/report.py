@@ -44,7 +44,7 @@ def _gradients(opened, measured, config):
         sections += _tables(records[near], near)
     titles = {TITLES[loss]: records for loss, records in by_loss.items()}
     plots.cost(opened.folder / "cost.png", titles)
-    return [*sections, *_cost(measured)]
+    return [*sections, *_cost(opened, measured)]
 
 
 def _setting(measured, config):
@@ -110,12 +110,12 @@ def vectors_of(records) -> list[str]:
     return [group for group in groups_of(records) if sizes[group] > 1]
 
 
-def _cost(measured):
+def _cost(opened, measured):
     loads = [r["load"] for r in measured.values() if r["load"] is not None]
     rows, most = [], max(n for _, n in measured)
     for (loss, n), record in sorted(measured.items()):
         exact = record["adjoints"][EXACT]
-        for name, found in record["adjoints"].items() if n == most else ():
+        for name, found in record["adjoints"].items():
             taken, used = found["seconds"], found["temporary_bytes"]
             rows.append(
                 {
@@ -128,6 +128,7 @@ def _cost(measured):
                     "memory by unrolled": None if used is None else used / exact["temporary_bytes"],
                 }
             )
+    opened.table("cost", rows)
     busy = f"{min(loads):g} to {max(loads):g}" if loads else "unknown"
     return [
         "### Cost of a gradient",
@@ -135,8 +136,8 @@ def _cost(measured):
         "Median time of a call (loss and gradient of one sample, compiled and warm), and what the "
         f"program allocates beside arguments and results (XLA's own figure), after {most} "
         f"iterations. The machine's load when each unit began: {busy}; times taken beside other "
-        "programs say little.",
-        markdown_table(rows),
+        "programs say little. Values of the figure: `cost.csv`.",
+        markdown_table([row for row in rows if row["iterations"] == most]),
     ]
 
 

@@ -10,8 +10,8 @@ from dimp_jax.studies.metagradient.bias import ALL
 from dimp_jax.studies.metagradient.measure import EXACT
 from dimp_jax.studies.study import markdown_table
 from dimp_jax.studies.trainings import results, settings
+from dimp_jax.studies.trainings.results import HELD_OUT
 
-HELD_OUT = "held-out loss"
 TEXT = (
     "{members} trainings: {seeds} of {steps} steps of {batch} sequences with each gradient, of "
     "heads that start from the same fresh numbers and see the same batches of features ({samples} "
@@ -29,7 +29,8 @@ BIAS_TEXT = (
     "batches and seeds; of all trained numbers, of the classifier's layer, the initialiser and the "
     "parts of the loss. *Other batch*: the cosine of the exact gradients of two batches, the noise "
     "that a step has anyway. *Optimality*: norm of the objective's gradient at the last iterate by "
-    "that at the first; the implicit gradient is that of a solution, where it is 0."
+    "that at the first; the implicit gradient is that of a solution, where it is 0. All points: "
+    "`bias_summary.csv`; the lines of the figure: `along.csv`."
 )
 COST_TEXT = (
     "Of a step of one training, of those alone in the processor: the median of {repeats} after one "
@@ -64,7 +65,7 @@ def sections(study, args, arms, base, sequences) -> list[str]:
         *([] if "AUC" in last else ["The trackers have not run yet; the same command goes on."]),
         *_differences(study, last),
         _setting(args, arms, base, sequences),
-        *_bias(args, bias),
+        *_bias(study, args, bias),
         *_along(study, args, found, bias),
         *_cost(study, args),
     ]
@@ -153,13 +154,13 @@ def _setting(args, arms, base, sequences):
     )
 
 
-def _bias(args, bias):
+def _bias(study, args, bias):
     if not bias:
         return []
-    rows = []
+    rows, shown = [], []
     for arm, by_step in bias.items():
-        for step in (min(by_step), max(by_step)):
-            records = list(by_step[step].values())
+        for step, by_seed in by_step.items():
+            records = list(by_seed.values())
             over = lambda field, group, records=records: middle(
                 value for record in records for value in record[field][group]
             )
@@ -168,9 +169,12 @@ def _bias(args, bias):
             row |= {f"ratio, {ALL}": over("ratio", ALL), "other batch": over("between", ALL)}
             row["optimality"] = middle(v for record in records for v in record["optimality"])
             rows.append(row)
+            if step in (min(by_step), max(by_step)):
+                shown.append(row)
+    study.table("bias_summary", rows)
     return [
         "## How biased is it, along the training?",
-        markdown_table(rows),
+        markdown_table(shown),
         BIAS_TEXT.format(count=args.batches),
     ]
 
@@ -201,7 +205,19 @@ def _along(study, args, found, bias):
         return []
     about = "training samples seen; line: the middle seed, band: all seeds"
     plots.along(study.folder / "along.png", shown, about)
+    study.table("along", _along_rows(shown))
     return ["![Held-out loss, hits and bias along the training](along.png)"]
+
+
+def _along_rows(shown):
+    """One row a point of a line of the figure."""
+    return [
+        {"panel": title, "line": name, "samples": int(at)}
+        | {"low": float(of.min()), "middle": float(np.median(of)), "high": float(of.max())}
+        for title, lines in shown.items()
+        for name, (samples, values) in lines.items()
+        for at, of in zip(samples, values.T, strict=True)
+    ]
 
 
 def _of_seeds(by_step, arm, batch):

@@ -7,6 +7,7 @@ from dimp_jax.studies.trainings import score
 from dimp_jax.studies.trainings.fit import LOG_EVERY
 
 MEASURES = ("AUC", "hits")
+HELD_OUT = "held-out loss"
 
 
 def measured(study, arms, seeds, steps, sequences) -> dict:
@@ -84,6 +85,15 @@ def arm_rows(found, published: dict, samples: int) -> list[dict]:
                     row[column] = None if apart is None else getattr(apart, name)
                 rows.append(row | {"published": published.get(arm) if measure == "AUC" else None})
     return rows
+
+
+def held_out_rows(study, arms, steps, samples: int) -> list[dict]:
+    """Rows alike of the held-out loss; the base's is not taken from it."""
+    return [
+        {"measure": HELD_OUT, "samples": step * samples, "arm": arm, "mean": loss}
+        for step in steps
+        for arm, loss in held_out(study, arms, step).items()
+    ]
 
 
 def run_rows(study, arms, seeds, steps, sequences) -> list[dict]:
