@@ -37,7 +37,7 @@ def write(study, args, arms, configs, sequences) -> None:
     last = {measure: results.latest(by_step) for measure, by_step in found.items()}
     costs = study.unit("cost") or []
     of_paper = {arm.name: published(arm) for arm in arms}
-    held_out = results.held_out_rows(study, arms, steps, args.global_batch)
+    held_out = results.held_out_rows(study, arms, seeds, steps, args.global_batch)
     study.table("arms", results.arm_rows(found, of_paper, args.global_batch) + held_out)
     study.table("runs", results.run_rows(study, arms, seeds, steps, sequences))
     study.table("curves", results.curve_rows(study, arms))

@@ -87,10 +87,11 @@ def arm_rows(found, published: dict, samples: int) -> list[dict]:
     return rows
 
 
-def held_out_rows(study, arms, steps, samples: int) -> list[dict]:
+def held_out_rows(study, arms, seeds, steps, samples: int) -> list[dict]:
     """Rows alike of the held-out loss; the base's is not taken from it."""
+    seen = {"measure": HELD_OUT, "seeds": len(seeds)}  # a wave has all of them
     return [
-        {"measure": HELD_OUT, "samples": step * samples, "arm": arm, "mean": loss}
+        seen | {"samples": step * samples, "arm": arm, "mean": loss}
         for step in steps
         for arm, loss in held_out(study, arms, step).items()
     ]
