@@ -12,6 +12,7 @@ from pathlib import Path
 import tyro
 
 from dimp_jax.host import command_line, compilation, terminal
+from dimp_jax.media.images import InputError
 from dimp_jax.studies import study as studies
 
 # Each is a folder here with `Arguments`, `run(args, argv, console)` and, where the defaults of its
@@ -26,6 +27,7 @@ NAMES = {
     "refinement": "How well does the IoU network find a box, measured alone?",
 }
 RUNS = Path("docs/studies")  # of the project
+HELP = ("-h", "--help")
 
 
 @command_line.command(
@@ -34,13 +36,13 @@ RUNS = Path("docs/studies")  # of the project
 def main(argv=None, prog="python -m dimp_jax.studies") -> int:
     """Exit status: 0 done, 1 it cannot go on, 2 wrong input, 130 stopped (goes on next time)."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or argv[0] in HELP or (argv[0] == "--list" and argv[-1] in HELP):
         usage = f"usage: {prog} {{{','.join(NAMES)}}} --out DIR [options], or --list [FOLDER]"
         print(usage, file=sys.stdout if argv else sys.stderr)
         return 0 if argv else 2
     name, rest = argv[0], argv[1:]
     if name == "--list":
-        print(listing(Path(rest[0]) if rest else RUNS))
+        print(listing(_only_folder(rest)))
         return 0
     if name not in NAMES:
         near = difflib.get_close_matches(name, NAMES, n=1) or NAMES
@@ -57,12 +59,24 @@ def main(argv=None, prog="python -m dimp_jax.studies") -> int:
 
 
 def listing(folder: Path) -> str:
-    """Question, cost and state of each study, whose runs are in FOLDER/NAME."""
+    """Question, state, cost and answer of each study, whose runs are in FOLDER/NAME."""
     lines = []
     for name, question in NAMES.items():
         cost, state = studies.state_of(folder / name)
         lines += [f"{name}: {question}", f"  {folder / name}: {state}; cost: {cost}"]
+        if answer := studies.answer_of(folder / name):
+            lines.append(f"  {answer}")
     return "\n".join(lines)
+
+
+def _only_folder(given) -> Path:
+    """That of --list."""
+    if len(given) > 1:
+        raise InputError(f"--list {' '.join(given)}: expected one folder, that of all studies")
+    folder = Path(given[0]) if given else RUNS
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected that of all studies: --list FOLDER")
+    return folder
 
 
 def _parse(arguments, argv, prog):

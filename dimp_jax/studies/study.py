@@ -133,6 +133,14 @@ def state_of(folder: Path) -> tuple[str, str]:
     return f"{duration(_seconds(folder))} so far", f"begun, {done} units"
 
 
+def answer_of(folder: Path) -> str | None:
+    """The first sentence of what its report says, if somebody wrote findings."""
+    report = folder / "report.md"
+    text = report.read_text(encoding="utf-8") if report.is_file() else ""
+    found = re.search(r"^\*\*What it says\.\*\*(.+?\.)\s", text, re.MULTILINE | re.DOTALL)
+    return found and " ".join(found[1].replace("*", "").split())
+
+
 def check_counts(args, names, expected: str = "at least 1", least: int = 1) -> None:
     """Raises InputError for an option, or one of its numbers, below `least`."""
     for name in names:

@@ -100,10 +100,35 @@ def test_stopped_it_goes_on_and_then_reports(monkeypatch, tmp_path, capsys):
     assert float(change["middle"]) == pytest.approx(0.6**3 - 0.5**3)
     assert __main__.main([*argv, "--seed", "1"]) == 2
     assert "another options" in capsys.readouterr().err
-    assert __main__.main(["--list", str(tmp_path / "none")]) == 0
-    assert "convergence: not run; cost: -" in capsys.readouterr().out
     cost, state = study.state_of(out)
     assert state.startswith("report of 20") and cost.endswith(" s")
+
+
+def test_the_list_says_what_a_study_came_to(tmp_path, capsys):
+    (tmp_path / "convergence").mkdir()
+    findings = "# Title\n\n**What it says.**\n* *Solvers.* Ten leave\n  1.2 %. Others more.\n"
+    (tmp_path / "convergence" / "report.md").write_text(findings)
+    assert __main__.main(["--list", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "  Solvers. Ten leave 1.2 %." and lines[3].startswith("metagradient: ")
+    assert "online: not run; cost: -" in lines[-3]
+    assert __main__.main(["--list", "--help"]) == 0
+    assert "--list [FOLDER]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["none"], "none: no such folder; expected that of all studies: --list FOLDER"),
+        ([], "docs/studies: no such folder"),
+        (["a", "b"], "--list a b: expected one folder, that of all studies"),
+    ],
+)
+def test_a_list_of_nothing_is_refused(given, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert __main__.main(["--list", *given]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
 
 
 def test_diverged_arms_are_shown_as_such(monkeypatch, tmp_path):
