@@ -10,11 +10,12 @@ from dimp_jax.evaluation.runners import one_by_one
 from dimp_jax.media.images import InputError
 
 
-def load_sequences(folders, frames: int | None):
+def load_sequences(folders, frames: int | None, quick: bool = False):
     """The sequences to score on, each with ground truth; no folders: the demo clip.
 
     Args:
       frames: only the first ones of each sequence; None: all.
+      quick: only the first sequence.
 
     Raises:
       InputError: input that cannot be used.
@@ -31,7 +32,7 @@ def load_sequences(folders, frames: int | None):
             raise InputError(f"{sequence.name} has no ground truth to compare with")
         if sequence.frames.count < 2:
             raise InputError(f"{sequence.name} has one frame: nothing to track")
-    return found
+    return found[:1] if quick else found
 
 
 def success_auc(tracker, sequence, seed: int) -> float:

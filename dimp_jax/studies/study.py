@@ -55,7 +55,7 @@ class Common:
     """Of all randomness."""
 
     quick: bool = False
-    """Small sizes: under two minutes on two cores, to see that it works."""
+    """Small sizes, the first sequence: under two minutes on two cores, to see that it works."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dimp_jax.config.predictor import PredictorConfig
-from dimp_jax.studies import __main__, line_names, study
+from dimp_jax.media.images import InputError
+from dimp_jax.studies import __main__, accuracy, line_names, study
 from dimp_jax.studies.convergence import arms as solver_arms
 from dimp_jax.studies.convergence import measure, report, results, tables, tracked
 from dimp_jax.tracking import tracker as trackers
@@ -129,6 +130,24 @@ def test_a_list_of_nothing_is_refused(given, message, tmp_path, monkeypatch, cap
     assert __main__.main(["--list", *given]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+@pytest.mark.parametrize(
+    "name", ["ablation", "convergence", "learned_loss", "metagradient", "online"]
+)
+def test_quick_is_of_the_first_sequence(name, tmp_path, monkeypatch, capsys):
+    for of in "ab":
+        make_sequence(tmp_path / "data" / of)
+    load, used = accuracy.load_sequences, []
+
+    def loaded(*args):
+        used.extend(sequence.name for sequence in load(*args))
+        raise InputError("that is enough")
+
+    monkeypatch.setattr(accuracy, "load_sequences", loaded)
+    argv = [name, "--quick", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    assert __main__.main(argv) == 2
+    assert "that is enough" in capsys.readouterr().err and used == ["a"]
 
 
 def test_diverged_arms_are_shown_as_such(monkeypatch, tmp_path):

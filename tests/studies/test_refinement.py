@@ -232,6 +232,9 @@ def test_tables_and_report(command, folder, tmp_path, capsys):
     report = json.loads((tmp_path / "other" / "refinement.json").read_text())
     assert report["one_frame"] is None and report["video"] is None
     assert "drift" not in capsys.readouterr().out
+    assert command.main(["--quick", *argv, "--out", str(tmp_path / "quick")]) == 0
+    report = json.loads((tmp_path / "quick" / "refinement.json").read_text())
+    assert list(report["jitter"][0]["sequences"]) == ["a"]
 
 
 def test_quick_and_the_defaults_of_a_config():

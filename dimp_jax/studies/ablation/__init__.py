@@ -56,9 +56,7 @@ def run(args: Arguments, argv, console) -> None:
 
     from dimp_jax.studies import accuracy
 
-    sequences = accuracy.load_sequences(args.data, args.frames)
-    if args.quick:
-        sequences = sequences[:1]
+    sequences = accuracy.load_sequences(args.data, args.frames, args.quick)
 
     from dimp_jax.studies.ablation import report, whole  # jax, from here on
 

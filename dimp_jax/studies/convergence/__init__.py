@@ -50,7 +50,7 @@ def run(args: Arguments, argv, console) -> None:
         studies.config_of(args),
         {"tracker.memory.update": "memory"},  # others store nothing
     )
-    found = accuracy.load_sequences(args.data, args.frames)
+    found = accuracy.load_sequences(args.data, args.frames, args.quick)
     options = {k: v for k, v in dataclasses.asdict(args).items() if k not in ("out", "data")}
     made_from = {
         "config": configs.to_dict(config),

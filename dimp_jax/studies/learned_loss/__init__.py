@@ -49,7 +49,9 @@ def run(args: Arguments, argv, console) -> None:
     config = studies.config_of(args)
     if args.quick and args.frames is None:
         args = dataclasses.replace(args, frames=QUICK_FRAMES)
-    sequences = accuracy.load_sequences(args.data, args.frames) if args.sensitivity else []
+    sequences = []
+    if args.sensitivity:
+        sequences = accuracy.load_sequences(args.data, args.frames, args.quick)
 
     from dimp_jax.studies.learned_loss import functions, report  # jax, from here on
 

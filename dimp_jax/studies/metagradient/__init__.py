@@ -60,7 +60,7 @@ def run(args: Arguments, argv, console) -> None:
     """Runs the study, or what is missing of it; see `study`."""
     args = checked(quick(args) if args.quick else args)
     config = studies.config_of(args)
-    found = accuracy.load_sequences(args.data, args.frames)
+    found = accuracy.load_sequences(args.data, args.frames, args.quick)
     base = settings.base_config(args) if args.train else None
     made_from = {
         "config": configs.to_dict(config),

@@ -52,9 +52,7 @@ def run(args: Arguments, argv, console) -> None:
     studies.check_counts(args, ("seeds", "rounds"))
     config = studies.config_of(args)
     chosen = variants.choose(config.tracker, only=args.only, add=args.add, file=args.variants)
-    found = accuracy.load_sequences(args.data, args.frames)
-    if args.quick:
-        found = found[:1]
+    found = accuracy.load_sequences(args.data, args.frames, args.quick)
     whole = configs.to_dict(config)
     del whole["training"], whole["seed"]
     # All that the figures depend on but the variant and the tracker's seed.

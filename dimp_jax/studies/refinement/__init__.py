@@ -63,6 +63,7 @@ def run(args: Arguments, argv, console) -> None:
         studies.config_of(args), model=args.model, tracker=args.tracker, seed=args.seed
     )
     found = sequences.load_folder(args.data, limit=args.frames)
+    found = found[:1] if args.quick else found
     settings = configs.to_dict(config)
     del settings["training"]
     made_from = {"config": settings, "options": dataclasses.asdict(options)}
