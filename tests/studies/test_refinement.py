@@ -33,6 +33,12 @@ def folder(tmp_path):
     return tmp_path / "data"
 
 
+class Kept(dict):
+    """The units of a study, in memory."""
+
+    unit, record = dict.get, dict.__setitem__
+
+
 def idle(monkeypatch, refined=lambda pose: pose):
     """A tracker that is not run: `refined` takes the place of the network."""
     config = types.SimpleNamespace(
@@ -60,10 +66,10 @@ def test_measured_with_a_network(folder):
     """The seed decides everything, and the report is JSON."""
     small = small_tracker.make(small_tracker.settings("iou"))
     found = sequences.load_folder(folder)
-    report = measure(small, found, FEW, seed=3)
+    report = measure(small, found, FEW, seed=3, opened=Kept())
     text = json.dumps(report, allow_nan=False)
-    assert json.dumps(measure(small, found, FEW, seed=3), allow_nan=False) == text
-    other = measure(small, found, FEW, seed=4)
+    assert json.dumps(measure(small, found, FEW, seed=3, opened=Kept()), allow_nan=False) == text
+    other = measure(small, found, FEW, seed=4, opened=Kept())
     for k, level in enumerate(report["jitter"]):
         assert list(level["sequences"]) == ["a", "b"]
         assert level["mean"]["iou_after"] != other["jitter"][k]["mean"]["iou_after"]
@@ -74,9 +80,8 @@ def test_measured_with_a_network(folder):
 
 
 def test_the_scale_follows_the_area(folder, monkeypatch):
-    (target, _) = refinement_trials.open_targets(
-        idle(monkeypatch), sequences.load_folder(folder), 0
-    )
+    first, _ = sequences.load_folder(folder)
+    target = refinement_trials.open_target(idle(monkeypatch), first, 0)
     first = target.pose(target.boxes_xywh[0])
     for name in ("center_yx", "size_hw", "scale"):
         np.testing.assert_allclose(getattr(first, name), getattr(target.state.pose, name))
@@ -89,7 +94,9 @@ def test_the_scale_follows_the_area(folder, monkeypatch):
 
 
 def test_a_refinement_that_does_nothing(folder, monkeypatch):
-    report = measure(idle(monkeypatch), sequences.load_folder(folder), Options(), seed=0)
+    report = measure(
+        idle(monkeypatch), sequences.load_folder(folder), Options(), seed=0, opened=Kept()
+    )
     for level in report["jitter"]:
         for row in (*level["sequences"].values(), level["mean"]):
             assert row["iou_after"] == row["iou_before"] and row["improved"] == 0
@@ -105,7 +112,7 @@ def test_a_refinement_that_narrows(folder, monkeypatch):
     """Widths go down by 0.9 each time: IoU 0.9^n about the true centre, which the video gives."""
     options = Options(one_frame_steps=(1, 4), video_steps=(2, 5), drift_starts=1)
     found = sequences.load_folder(folder)
-    report = measure(idle(monkeypatch, shrunk), found, options, seed=0)
+    report = measure(idle(monkeypatch, shrunk), found, options, seed=0, opened=Kept())
     exact = report["jitter"][0]["mean"]
     assert exact["iou_after"] == pytest.approx(0.9, rel=1e-5)
     assert exact["log_width"] == pytest.approx(np.log(0.9), rel=1e-4)
@@ -154,25 +161,25 @@ def test_no_iou_network(folder, monkeypatch):
     other = small_tracker.make(small_tracker.settings("scale_search"))
     found = sequences.load_folder(folder)
     with pytest.raises(ValueError, match="method is 'scale_search', which uses no IoU network"):
-        measure(other, found, FEW, seed=0)
+        measure(other, found, FEW, seed=0, opened=Kept())
     params = {k: v for k, v in small.network.params.items() if k != "iou"}
     bare = dataclasses.replace(small, network=small.network._replace(params=params))
     for lacking in (bare, dataclasses.replace(other, notice="untrained heads")):
         with pytest.raises(ValueError, match="no trained IoU network to measure: give --check"):
-            measure(lacking, found, FEW, seed=0)
+            measure(lacking, found, FEW, seed=0, opened=Kept())
 
 
 def test_no_ground_truth(tmp_path, monkeypatch):
     make_sequence(tmp_path / "a")
     (tmp_path / "a" / "groundtruth.txt").write_text("8,10,12,12\n")
     with pytest.raises(InputError, match="no sequence has ground truth after its first frame"):
-        measure(idle(monkeypatch), sequences.load_folder(tmp_path), FEW, seed=0)
+        measure(idle(monkeypatch), sequences.load_folder(tmp_path), FEW, seed=0, opened=Kept())
 
 
 def test_a_frame_of_another_size(folder, monkeypatch):
     write_image(folder / "b" / "img" / "000008.jpg", np.zeros((30, 40, 3), np.uint8))
     with pytest.raises(InputError, match=r"b/img/000008.jpg: image: the first frame was"):
-        measure(idle(monkeypatch), sequences.load_folder(folder), FEW, seed=0)
+        measure(idle(monkeypatch), sequences.load_folder(folder), FEW, seed=0, opened=Kept())
 
 
 @pytest.mark.parametrize(
@@ -189,7 +196,7 @@ def test_a_frame_of_another_size(folder, monkeypatch):
 )
 def test_bad_options(changes, match, monkeypatch):
     with pytest.raises(InputError, match=match):
-        measure(idle(monkeypatch), [], dataclasses.replace(FEW, **changes), seed=0)
+        measure(idle(monkeypatch), [], dataclasses.replace(FEW, **changes), seed=0, opened=Kept())
 
 
 # --------------------------------------------------------------------------- command line
@@ -235,6 +242,25 @@ def test_tables_and_report(command, folder, tmp_path, capsys):
     assert command.main(["--quick", *argv, "--out", str(tmp_path / "quick")]) == 0
     report = json.loads((tmp_path / "quick" / "refinement.json").read_text())
     assert list(report["jitter"][0]["sequences"]) == ["a"]
+
+
+def test_stopped_it_goes_on(command, folder, tmp_path, monkeypatch, capsys):
+    from_jitter, seen = refinement_trials.from_jitter, []
+
+    def stopped(tracker, target, *options):
+        seen.append(target.name)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return from_jitter(tracker, target, *options)
+
+    monkeypatch.setattr(refinement_trials, "from_jitter", stopped)
+    argv = ["--data", str(folder), "--out", str(tmp_path / "out"), "--video-steps", "2"]
+    assert command.main(argv) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    for _ in range(2):
+        assert command.main(argv) == 0 and seen == ["a", "b", "b"]
+    report = json.loads((tmp_path / "out" / "refinement.json").read_text())
+    assert list(report["video"]["sequences"]) == ["a", "b"]
 
 
 def test_quick_and_the_defaults_of_a_config():

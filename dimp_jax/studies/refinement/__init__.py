@@ -51,7 +51,7 @@ def parse(argv, prog) -> Arguments:
 
 
 def run(args: Arguments, argv, console) -> None:
-    """Measures, prints the tables, writes refinement.json and the report.
+    """Measures what is missing, prints the tables, writes refinement.json and the report.
 
     Raises:
       InputError, FileNotFoundError, ValueError: input that cannot be used.
@@ -74,7 +74,7 @@ def run(args: Arguments, argv, console) -> None:
 
     tracker = build(config)
     with terminal.status(console, "refining (the first calls compile)"):
-        measured = measure.measure(tracker, found, options, args.seed)
+        measured = measure.measure(tracker, found, options, args.seed, study)
     written = {"data": str(args.data.resolve()), **made_from, **measured}
     text = json.dumps(written, indent=2, allow_nan=False) + "\n"
     results.write_atomically(study.folder / "refinement.json", text)

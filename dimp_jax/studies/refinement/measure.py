@@ -44,14 +44,15 @@ def check_options(options: Options) -> None:
             raise InputError(f"--levels {level[0]:g} {level[1]:g}: expected two sigmas >= 0")
 
 
-def measure(tracker, found, options: Options, seed: int) -> dict:
-    """Measures the refinement of a tracker's network.
+def measure(tracker, found, options: Options, seed: int, opened) -> dict:
+    """Measures the refinement of a tracker's network, or what is missing of it.
 
     Args:
       tracker: a `Tracker` whose refine.method is "iou" or "iou_relative".
       found: image sequences (`sequences.load_folder`). Those without ground truth after the first
         frame are left out.
       options: what is tried. seed: of all randomness.
+      opened: the `Study`, with a unit for each finished sequence.
 
     Returns:
       JSON types. "jitter": a list, one entry a level, of {"center_sigma", "log_size_sigma",
@@ -66,38 +67,47 @@ def measure(tracker, found, options: Options, seed: int) -> dict:
     from dimp_jax.studies.refinement import trials
 
     check_options(options)
-    targets = trials.open_targets(tracker, found, seed)
-    names = [target.name for target in targets]
-    tried = [
-        trials.from_jitter(tracker, target, options.levels, options.frames_per_sequence, seed)
-        for target in targets
-    ]
-    jitter = []
+    trials.check(tracker)
+    sequences = trials.measurable(found)
+    for sequence in sequences:
+        if opened.unit(sequence.name) is None:
+            target = trials.open_target(tracker, sequence, seed)
+            opened.record(sequence.name, of_target(tracker, target, options, seed))
+    return together({s.name: opened.unit(s.name) for s in sequences}, options)
+
+
+def of_target(tracker, target, options: Options, seed: int) -> dict:
+    """The rows of one sequence: {"jitter": one a level, "one_frame", "video": one a step}."""
+    from dimp_jax.studies.refinement import trials
+
+    arrays = trials.from_jitter(tracker, target, options.levels, options.frames_per_sequence, seed)
+    levels = range(len(options.levels))
+    rows = {"jitter": [jitter_row(*(boxes[:, k] for boxes in arrays)) for k in levels]}
+    walks = {"one_frame": trials.on_one_frame, "video": trials.along_the_video}
+    for key, steps in drifts(options).items():
+        boxes, truth = walks[key](tracker, target, options.drift_starts, max(steps))
+        rows[key] = [drift_row(boxes[step - 1], truth[step - 1]) for step in steps]
+    return rows
+
+
+def drifts(options: Options) -> dict:
+    """{"one_frame", "video": steps} of those that are measured."""
+    steps = {"one_frame": options.one_frame_steps, "video": options.video_steps}
+    return {key: of for key, of in steps.items() if options.drift_starts and of}
+
+
+def together(units: dict, options: Options) -> dict:
+    """What `measure` returns, of {sequence: rows as of `of_target`}."""
+    levels = []
     for k, (center_sigma, log_size_sigma) in enumerate(options.levels):
-        rows = [jitter_row(*(boxes[:, k] for boxes in arrays)) for arrays in tried]
-        jitter.append(
-            {
-                "center_sigma": center_sigma,
-                "log_size_sigma": log_size_sigma,
-                "sequences": dict(zip(names, rows, strict=True)),
-                "mean": mean_row(rows),
-            }
-        )
-    report = {"jitter": jitter}
-    for key, steps, walk in (
-        ("one_frame", options.one_frame_steps, trials.on_one_frame),
-        ("video", options.video_steps, trials.along_the_video),
-    ):
-        report[key] = None
-        if options.drift_starts and steps:
-            boxes, truth = walk(tracker, targets, options.drift_starts, max(steps))
-            at = np.array(steps) - 1
-            rows = [[drift_row(boxes[i, t], truth[i, t]) for i in at] for t in range(len(targets))]
-            report[key] = {
-                "steps": list(steps),
-                "sequences": dict(zip(names, rows, strict=True)),
-                "mean": [mean_row(column) for column in zip(*rows, strict=True)],
-            }
+        level = {"center_sigma": center_sigma, "log_size_sigma": log_size_sigma}
+        rows = {name: of["jitter"][k] for name, of in units.items()}
+        levels.append(level | {"sequences": rows, "mean": mean_row(list(rows.values()))})
+    report = {"jitter": levels, "one_frame": None, "video": None}
+    for key, steps in drifts(options).items():
+        rows = {name: of[key] for name, of in units.items()}
+        means = [mean_row(column) for column in zip(*rows.values(), strict=True)]
+        report[key] = {"steps": list(steps), "sequences": rows, "mean": means}
     return report
 
 

@@ -48,13 +48,8 @@ class Target(NamedTuple):
         return Pose(center, np.array([h, w], np.float32), scale)
 
 
-def open_targets(tracker: Tracker, sequences, seed: int) -> list[Target]:
-    """Shows the tracker the first frame of every sequence that has ground truth later on.
-
-    Raises:
-      ValueError: the tracker does not refine by an IoU network.
-      InputError: no sequence has ground truth after its first frame.
-    """
+def check(tracker: Tracker) -> None:
+    """Raises ValueError for a tracker that does not refine by an IoU network."""
     if tracker.notice is not None or "iou" not in tracker.network.params:
         raise ValueError(
             "the weights have no trained IoU network to measure: give --checkpoint, a converted "
@@ -66,22 +61,35 @@ def open_targets(tracker: Tracker, sequences, seed: int) -> list[Target]:
             f"tracker.refine.method is {method!r}, which uses no IoU network: expected 'iou' or "
             "'iou_relative'"
         )
-    targets = []
-    for sequence in sequences:
-        if sequence.groundtruth is None:
-            continue
-        later = 1 + np.flatnonzero(present(sequence.groundtruth[1:]))
-        if len(later) == 0:
-            continue
-        paths = sequence.frames.paths
-        state = tracker.init(read_image(paths[0]), sequence.init_box, seed)
-        targets.append(Target(sequence.name, paths, sequence.groundtruth, later, state))
-    if not targets:
+
+
+def later_frames(sequence) -> np.ndarray:
+    """Indices of the frames after the first that have ground truth."""
+    if sequence.groundtruth is None:
+        return np.zeros(0, int)
+    return 1 + np.flatnonzero(present(sequence.groundtruth[1:]))
+
+
+def measurable(sequences) -> list:
+    """Those with ground truth after the first frame.
+
+    Raises:
+      InputError: there are none.
+    """
+    found = [sequence for sequence in sequences if len(later_frames(sequence))]
+    if not found:
         raise InputError(
             "no sequence has ground truth after its first frame: expected a groundtruth.txt with "
             "one box a frame"
         )
-    return targets
+    return found
+
+
+def open_target(tracker: Tracker, sequence, seed: int) -> Target:
+    """Shows the tracker the first frame of a sequence, one of `measurable`."""
+    paths = sequence.frames.paths
+    state = tracker.init(read_image(paths[0]), sequence.init_box, seed)
+    return Target(sequence.name, paths, sequence.groundtruth, later_frames(sequence), state)
 
 
 @functools.lru_cache(maxsize=8)
@@ -186,61 +194,56 @@ def from_jitter(tracker: Tracker, target: Target, levels, num_frames: int, seed:
     return boxes([t.pose for t in trials]), boxes(after), np.reshape(truth, (-1, len(levels), 4))
 
 
-def on_one_frame(tracker: Tracker, targets, num_starts: int, num_steps: int):
+def on_one_frame(tracker: Tracker, target: Target, num_starts: int, num_steps: int):
     """Refines the ground truth, then its own output, again and again on the same frame.
 
     Returns:
-      boxes [steps, targets, starts, 4] after each refinement, and the ground truth, alike. A target
-      with fewer frames than starts has NaN for the missing ones.
+      boxes [steps, starts, 4] after each refinement, and the ground truth, alike. There are no more
+      starts than frames.
     """
-    trials, places = [], []
-    truth = np.full((len(targets), num_starts, 4), np.nan)
-    for t, target in enumerate(targets):
-        for s, frame in enumerate(spread(target.later, num_starts)):
-            truth[t, s] = target.boxes_xywh[frame]
-            trials.append(Trial(target, target.image(frame), target.pose(truth[t, s]), 0))
-            places.append((t, s))
-    boxes = np.full((num_steps, *truth.shape), np.nan)
+    frames = spread(target.later, num_starts)
+    truth = target.boxes_xywh[frames]
+    trials = [
+        Trial(target, target.image(frame), target.pose(box), 0)
+        for frame, box in zip(frames, truth, strict=True)
+    ]
+    boxes = np.empty((num_steps, *truth.shape))
     for step in range(num_steps):
         poses = refine_all(tracker, trials)
         trials = [
             trial._replace(pose=pose, draw=step + 1)
             for trial, pose in zip(trials, poses, strict=True)
         ]
-        for place, pose in zip(places, poses, strict=True):
-            boxes[step, *place] = box_of(pose)
+        boxes[step] = [box_of(pose) for pose in poses]
     return boxes, np.broadcast_to(truth, boxes.shape)
 
 
-def along_the_video(tracker: Tracker, targets, num_starts: int, num_steps: int):
+def along_the_video(tracker: Tracker, target: Target, num_starts: int, num_steps: int):
     """Refines its own size at the true position, frame after frame.
 
     The starts are spread from the second frame to the last one that has `num_steps` frames after
     it. A frame without ground truth keeps the size.
 
     Returns:
-      boxes [steps, targets, starts, 4] and the ground truth, alike; NaN where there is none.
+      boxes [steps, starts, 4] and the ground truth, alike; NaN where there is none.
     """
-    boxes = np.full((num_steps, len(targets), num_starts, 4), np.nan)
+    with_room = target.later[target.later + num_steps < len(target.paths)]
+    starts = spread(with_room if len(with_room) else target.later[:1], num_starts)
+    sizes = target.boxes_xywh[starts, 2:]
+    boxes = np.full((num_steps, len(starts), 4), np.nan)
     truth = boxes.copy()
-    sizes, starts = {}, {}
-    for t, target in enumerate(targets):
-        with_room = target.later[target.later + num_steps < len(target.paths)]
-        possible = with_room if len(with_room) else target.later[:1]
-        for s, frame in enumerate(spread(possible, num_starts)):
-            starts[t, s], sizes[t, s] = int(frame), target.boxes_xywh[frame, 2:]
     for step in range(num_steps):
         trials, places = [], []
-        for (t, s), start in starts.items():
-            target, frame = targets[t], start + 1 + step
+        for s, start in enumerate(starts):
+            frame = int(start) + 1 + step
             if frame not in target.later:
                 continue
-            x, y, w, h = truth[step, t, s] = target.boxes_xywh[frame]
-            own = sizes[t, s]
+            x, y, w, h = truth[step, s] = target.boxes_xywh[frame]
+            own = sizes[s]
             pose = target.pose([x + (w - own[0]) / 2, y + (h - own[1]) / 2, *own])
             trials.append(Trial(target, target.image(frame), pose, frame))
-            places.append((t, s))
-        for place, pose in zip(places, refine_all(tracker, trials), strict=True):
-            boxes[step, *place] = box_of(pose)
-            sizes[place] = boxes[step, *place, 2:]
+            places.append(s)
+        for s, pose in zip(places, refine_all(tracker, trials), strict=True):
+            boxes[step, s] = box_of(pose)
+            sizes[s] = boxes[step, s, 2:]
     return boxes, truth
