@@ -181,7 +181,9 @@ def test_numbers_that_cannot_be(tmp_path, changes, message):
 
 
 def test_quick_never_enlarges(tmp_path):
-    quick = lambda **changes: metagradient.quick(metagradient.Arguments(out=tmp_path, **changes))
+    quick = lambda **changes: metagradient.quick(
+        metagradient.Arguments(out=tmp_path, **changes), ()
+    )
     assert quick().iterations == (2, 10) and quick().losses == ("final",)
     assert quick(iterations=(3, 4, 5)).iterations == (3, 4)
     assert quick(samples=1, frames=30).frames == 30

@@ -188,7 +188,8 @@ def test_nothing_yet_is_a_report_too(tmp_path):
 
 
 def test_quick_trains_little(tmp_path):
-    args = metagradient.quick(metagradient.Arguments(out=tmp_path, quick=True))
+    args = metagradient.quick(metagradient.Arguments(out=tmp_path, quick=True), ())
     assert (args.steps, args.score_at, args.seeds, args.frames) == (40, (), 1, 40)
     given = metagradient.Arguments(out=tmp_path, quick=True, seeds=2, steps=30)
-    assert (metagradient.quick(given).seeds, metagradient.quick(given).steps) == (2, 30)
+    quick = metagradient.quick(given, ("--seeds", "2", "--steps", "30"))
+    assert (quick.seeds, quick.steps) == (2, 30)

@@ -41,7 +41,7 @@ def run(args: Arguments, argv, console) -> None:
       InputError, FileNotFoundError, ValueError: input that cannot be used; finished work stays.
     """
     given = args
-    args = options.quickened(args, QUICK)
+    args = options.quickened(args, QUICK, argv)
     options.check(args)
     studies.check_counts(args, ("repeats",), "at least 0", least=0)
 

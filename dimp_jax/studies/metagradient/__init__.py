@@ -58,7 +58,7 @@ class Arguments(options.Options):
 
 def run(args: Arguments, argv, console) -> None:
     """Runs the study, or what is missing of it; see `study`."""
-    args = checked(quick(args) if args.quick else args)
+    args = checked(quick(args, argv) if args.quick else args)
     config = studies.config_of(args)
     found = accuracy.load_sequences(args.data, args.frames, args.quick)
     base = settings.base_config(args) if args.train else None
@@ -101,9 +101,9 @@ def checked(args: Arguments) -> Arguments:
     return args
 
 
-def quick(args: Arguments) -> Arguments:
+def quick(args: Arguments, argv) -> Arguments:
     """Smaller sizes, unless still smaller ones are given."""
-    args = options.quickened(args, QUICK)
+    args = options.quickened(args, QUICK, argv)
     few = tuple(n for n in args.iterations if n in (2, 10)) or args.iterations[:2]
     args = dataclasses.replace(args, iterations=few)
     return studies.smaller(args, samples=2, truncate=2, losses=1, repeats=3)

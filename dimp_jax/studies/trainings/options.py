@@ -61,12 +61,12 @@ class Options(studies.Common):
     """Write the report of what is there so far, for instance while the study runs."""
 
 
-def quickened(args, small: dict):
-    """The arguments with the sizes in `small`, if --quick was given and they were not."""
+def quickened(args, small: dict, argv):
+    """The arguments with those sizes in `small` that `argv` does not give, if it gives --quick."""
     if not args.quick:
         return args
-    defaults = {field.name: field.default for field in dataclasses.fields(args)}
-    own = {name: value for name, value in small.items() if getattr(args, name) == defaults[name]}
+    given = {word.partition("=")[0].lstrip("-").replace("-", "_") for word in argv}
+    own = {name: value for name, value in small.items() if name not in given}
     return dataclasses.replace(args, **own)
 
 
