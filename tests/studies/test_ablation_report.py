@@ -94,8 +94,8 @@ def test_the_report_says_what_was_planted_and_what_is_missing(study):
     assert [row["samples"] for row in rows] == ["200"] * 4 + ["400"] * 5
     assert rows[8]["measure"] == "held-out loss" and float(rows[8]["mean"]) == pytest.approx(0.3)
     assert float(rows[5]["published"]) == pytest.approx(-0.056) and not rows[4]["published"]
-    curve = results.curve_rows(study, chosen())
-    assert [row["step"] for row in curve] == [10, 20, 10, 20] and curve[3]["loss/final"] == 1.5
+    curve = results.curve_rows(study, chosen(), 15)
+    assert [row["step"] for row in curve] == [10, 15, 10, 15] and curve[3]["loss/final"] == 1.5
 
 
 def test_nothing_yet_is_a_report_too(tmp_path):

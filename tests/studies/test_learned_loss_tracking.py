@@ -167,6 +167,15 @@ def test_the_whole_study_and_going_on(faked, tmp_path, monkeypatch):
         learned_loss.run(dataclasses.replace(args, frames=5), [], console)
 
 
+def test_names_of_own_parameters_stay_as_they_are(monkeypatch):
+    label = {"part": "label", "max": 0.2, "max at (cells)": None}
+    limit = {"number": "log_Limit", "value": 0.5, "initial": 1.0}
+    monkeypatch.setattr(report_of_study.functions, "deviation_rows", lambda _: [label])
+    monkeypatch.setattr(report_of_study.functions, "scalar_rows", lambda _: [limit])
+    said = "The label changed by up to 0.2; log_Limit is 0.5 (initially 1)."
+    assert report_of_study.learned(None) == f"**What did it learn?** {said}"
+
+
 def test_functions_alone_track_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(study_figures, "functions", lambda *_, **__: None)
     monkeypatch.setattr(study_figures, "maps", lambda *_: None)

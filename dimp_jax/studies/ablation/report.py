@@ -40,7 +40,7 @@ def write(study, args, arms, configs, sequences) -> None:
     held_out = results.held_out_rows(study, arms, seeds, steps, args.global_batch)
     study.table("arms", results.arm_rows(found, of_paper, args.global_batch) + held_out)
     study.table("runs", results.run_rows(study, arms, seeds, steps, sequences))
-    study.table("curves", results.curve_rows(study, arms))
+    study.table("curves", results.curve_rows(study, arms, args.steps))
     if costs:
         study.table("cost", costs)
     parts = [

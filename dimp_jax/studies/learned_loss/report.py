@@ -223,4 +223,5 @@ def learned(own) -> str:
         f"{row['number']} is {row['value']:.3g} (initially {row['initial']:.3g})"
         for row in last("number", functions.scalar_rows([own]))
     ]
-    return f"**What did it learn?** {'; '.join(moved + numbers).capitalize()}."
+    said = "; ".join(moved + numbers)
+    return f"**What did it learn?** {said[0].upper()}{said[1:]}."

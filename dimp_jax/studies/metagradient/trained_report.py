@@ -48,7 +48,7 @@ def sections(study, args, arms, base, sequences) -> list[str]:
     found = measured(study, args, arms, sequences)
     last = {measure: results.latest(by_step) for measure, by_step in found.items() if by_step}
     study.table("trained", results.arm_rows(found, {}, args.global_batch))
-    study.table("curves", results.curve_rows(study, arms))
+    study.table("curves", results.curve_rows(study, arms, args.steps))
     points = settings.scored_steps(args)
     study.table(
         "runs", results.run_rows(study, arms, settings.seeds_of(args), points[-1:], sequences)

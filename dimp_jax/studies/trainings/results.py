@@ -107,8 +107,11 @@ def run_rows(study, arms, seeds, steps, sequences) -> list[dict]:
     ]
 
 
-def curve_rows(study, arms) -> list[dict]:
-    """One row a point of the training's curves and training: the means over `LOG_EVERY` steps."""
+def curve_rows(study, arms, steps: int) -> list[dict]:
+    """One row a point of the training's curves and training: the means over `LOG_EVERY` steps.
+
+    The last one is of what is left of the `steps`.
+    """
     rows = []
     for wave in sorted({arm.wave for arm in arms}):
         curves = study.unit(f"curves {wave}") or {"members": []}
@@ -116,5 +119,6 @@ def curve_rows(study, arms) -> list[dict]:
             arm, _, seed = name.rpartition("-")
             for point in range(len(next(iter(curves.values())))):
                 values = {metric: of[point][index] for metric, of in curves.items()}
-                rows.append({"step": (point + 1) * LOG_EVERY, "arm": arm, "seed": seed, **values})
+                step = min((point + 1) * LOG_EVERY, steps)
+                rows.append({"step": step, "arm": arm, "seed": seed, **values})
     return rows
