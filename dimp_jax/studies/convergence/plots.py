@@ -138,7 +138,7 @@ def spectrum(path, records_at, at: str) -> None:
     right.set_yscale("log")
     right.set_ylim(3e-4, 1.5)
     right.set_ylabel("share of eigenvalues above")
-    right.legend(fontsize=FONT, loc="lower left")
+    name_ends(right)
     figure.savefig(path, dpi=DPI)
 
 
