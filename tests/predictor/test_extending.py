@@ -14,16 +14,19 @@ import pytest
 from dimp_jax import config as configs
 from dimp_jax.config.training import OptimConfig
 from dimp_jax.evaluation import command as evaluation
+from dimp_jax.media.images import InputError
 from dimp_jax.predictor.objectives import Samples
 from dimp_jax.predictor.predict import adapt_params, init_params, optimize_filter
 from dimp_jax.studies import __main__ as studies
 from dimp_jax.studies import learned_loss
+from dimp_jax.studies.ablation import report, whole
 from dimp_jax.studies.convergence import arms
 from dimp_jax.studies.learned_loss import figures as study_figures
 from dimp_jax.studies.learned_loss import functions, sensitivity
 from dimp_jax.studies.metagradient import measure as metagradient
+from dimp_jax.studies.trainings import data, run
 from dimp_jax.training import command as training
-from dimp_jax.training import steps
+from dimp_jax.training import feature_pool, steps
 from tests.docs import printed
 from tests.predictor.test_predict import C, problem
 from tests.support import ROOT, small_training
@@ -149,6 +152,33 @@ def test_commands_of_the_page(page, tmp_path, monkeypatch):
     monkeypatch.setattr(learned_loss, "run", lambda args, *_: seen.append(args))
     assert study[:2] == ["dimp-jax", "studies"] and studies.main(study[2:]) == 0
     assert configs.load(seen[0].config) == page and seen[0].quick
+
+
+def test_the_ablation_of_the_page_s_config(page, tmp_path, monkeypatch):
+    """What the base's parts have of their own goes where an arm has others."""
+    importlib.import_module("my_parts").CHANNELS = page.model.clf_channels
+    seen = {}
+    take = lambda study, args, arms, configs, *_: seen.update(configs)
+    monkeypatch.setattr(whole, "train_and_score", take)
+    monkeypatch.setattr(report, "write", lambda *_: None)
+    names = "initializer_only gradient_descent no_mask l2 mask_off kl update_none".split()
+    argv = ["ablation", "--config", str(tmp_path / "my_config.py"), "--quick"]
+    assert studies.main([*argv, "--out", str(tmp_path / "out"), "--arms", *names]) == 0
+    assert list(seen) == ["my_parts:mixed_steps", *names]
+    own = {name: of.model.predictor for name, of in seen.items()}
+    base = seen["my_parts:mixed_steps"]
+    assert own["update_none"] == base.model.predictor
+    assert own["no_mask"].learned_own == page.model.predictor.learned_own
+    assert own["l2"].solver_parameters and not own["l2"].objective_options
+    assert not (own["kl"].solver_parameters or own["kl"].objective_parameters)
+    assert base.model.clf_channels == page.model.clf_channels
+    feature_pool.check(data.pool_config(base, 48, tmp_path), 1)  # the page trains the backbone
+    odd = configs.changed(base, {"model.predictor.solver_options": (("odd", 1),)})
+    with pytest.raises(InputError, match="arm odd: predictor.solver_options: my_parts:mixed_step"):
+        run.check({"base": base, "odd": odd})
+    slow = configs.changed(base, {"training.optim.learning_rates": (("predictor", 1e-3),)})
+    with pytest.raises(InputError, match="arm slow: learning_rates has no entry for clf"):
+        run.check({"slow": slow})
 
 
 @pytest.mark.long

@@ -86,6 +86,8 @@ def test_the_report_says_what_was_planted_and_what_is_missing(study):
     assert "`initializer_only` -0.1" in told or "`initializer_only` -0.09" in told
     assert "`gradient_descent`" in told and "`no_label`" in others
     assert "order initializer_only < gradient_descent < steepest_descent is there: 0." in text
+    last = results.latest(measured(study)["AUC"])
+    assert "order" not in report.said("AUC", last, 10, configs.load("ablations/l2"))
     assert "**Partial**: 20 of 24 runs" in text
     assert "trained on (other draws from the same pictures and videos), mean" in text
     assert "200 samples" in text and (study.folder / "differences.png").stat().st_size > 5000

@@ -49,7 +49,7 @@ def run(args: Arguments, argv, console) -> None:
     from dimp_jax.studies.trainings import settings
 
     names = table_of_arms.QUICK if args.quick and not args.arms else args.arms
-    arms = table_of_arms.select(names)
+    arms = table_of_arms.select(names, studies.config_of(args).model.predictor.solver)
     base = settings.base_config(args)
     configs = {arm.name: table_of_arms.config_of(arm, base) for arm in arms}
     settings.check_arms(arms, configs)
@@ -59,7 +59,10 @@ def run(args: Arguments, argv, console) -> None:
     sequences = accuracy.load_sequences(args.data, args.frames, args.quick)
 
     from dimp_jax.studies.ablation import report, whole  # jax, from here on
+    from dimp_jax.studies.trainings import run as trainings
 
+    if not args.report_only:
+        trainings.check(configs)
     made_from = settings.made_from(args, base, sequences)
     argv = [argument for argument in argv if argument != "--report-only"]
     study = studies.open_study("ablation", given, made_from, argv)

@@ -9,7 +9,7 @@ from dimp_jax.config import Config
 from dimp_jax.media.images import InputError
 from dimp_jax.studies.trainings.settings import Arm
 
-BASE = "steepest_descent"  # the reference of every question
+BASE = "steepest_descent"  # the reference of every question is called by its solver, DiMP's
 CONFIG_OF_ARMS = "dimp_lite0"  # what the files in configs/ablations change
 
 
@@ -50,23 +50,26 @@ ARMS = (
 QUICK = ("initializer_only", "no_learned_loss", "update_none")
 
 
-def select(names) -> tuple[Arm, ...]:
+def select(names, base: str = BASE) -> tuple[Arm, ...]:
     """The arms of these names, the base first; none: all that are listed here.
+
+    Args:
+      base: the solver of the config that the arms change. An arm of that name is the base itself.
 
     Raises:
       InputError: a name that is no arm and no config, or one twice.
     """
     listed = {arm.name: arm for arm in ARMS}
-    chosen = [Arm(BASE, "")]
+    chosen = [Arm(base, "")]
     for name in names or listed:
-        if name == BASE:
+        if name == base:
             continue
         if name not in listed:
             try:
                 configs.load(name)
             except FileNotFoundError as error:
                 raise InputError(
-                    f"--arms {name}: expected some of {', '.join([BASE, *listed])}, or a config"
+                    f"--arms {name}: expected some of {', '.join([base, *listed])}, or a config"
                 ) from error
         chosen.append(listed.get(name, Arm(name, "other", wave=2)))
     names = [arm.name for arm in chosen]
@@ -77,10 +80,24 @@ def select(names) -> tuple[Arm, ...]:
 
 
 def config_of(arm: Arm, base: Config) -> Config:
-    """`base`, changed as the arm's config changes dimp_lite0."""
+    """`base`, changed as the arm's config changes dimp_lite0.
+
+    Where an arm has another solver or objective, what the base's learned or was given goes with it.
+    """
+    if not arm.question:
+        return base
     name = arm.name if arm.question == "other" else f"ablations/{arm.name}"
     before, after = (configs.to_dict(configs.load(which)) for which in (CONFIG_OF_ARMS, name))
-    return configs.changed(base, {path: new for path, _, new in configs.differences(before, after)})
+    changes = {path: new for path, _, new in configs.differences(before, after)}
+    for part in ("solver", "objective"):
+        path, own = f"model.predictor.{part}", getattr(base.model.predictor, part)
+        if changes.get(path, own) != own:
+            changes = {f"{path}_parameters": (), f"{path}_options": (), **changes}
+    config = configs.changed(base, changes)
+    predictor = config.model.predictor
+    there = dict((*predictor.solver_parameters, *predictor.objective_parameters))
+    modes = tuple((name, mode) for name, mode in predictor.learned_own if name in there)
+    return configs.changed(config, {"model.predictor.learned_own": modes})
 
 
 def published(arm: Arm) -> float | None:

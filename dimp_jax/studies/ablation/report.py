@@ -35,7 +35,7 @@ def write(study, args, arms, configs, sequences) -> None:
     seeds, steps = settings.seeds_of(args), settings.scored_steps(args)
     found = results.measured(study, arms, seeds, steps, sequences)
     last = {measure: results.latest(by_step) for measure, by_step in found.items()}
-    costs = study.unit("cost") or []
+    costs, base = study.unit("cost") or [], configs[arms[0].name]
     of_paper = {arm.name: published(arm) for arm in arms}
     held_out = results.held_out_rows(study, arms, seeds, steps, args.global_batch)
     study.table("arms", results.arm_rows(found, of_paper, args.global_batch) + held_out)
@@ -44,13 +44,13 @@ def write(study, args, arms, configs, sequences) -> None:
     if costs:
         study.table("cost", costs)
     parts = [
-        *(said(measure, of, args.global_batch) for measure, of in last.items() if of),
+        *(said(measure, of, args.global_batch, base) for measure, of in last.items() if of),
         state(study, args, arms, seeds, steps, sequences),
         *figure(study, last, arms),
         *tables(study, last, arms, args, configs, sequences),
         *along(found, args.global_batch),
         "## How it was made",
-        setup(args, arms, configs[arms[0].name]),
+        setup(args, arms, base),
     ]
     if costs:
         members = sum(not arm.tracks_base for arm in arms if arm.wave == 1) * len(seeds)
@@ -60,9 +60,10 @@ def write(study, args, arms, configs, sequences) -> None:
     study.report(f"Ablations of {args.config}", parts)
 
 
-def said(measure: str, last: dict, samples: int) -> str:
-    """What a measure says, of the paper's orders, too."""
-    return "\n".join([*results.answer(measure, last, samples), *order_lines(last)])
+def said(measure: str, last: dict, samples: int, base) -> str:
+    """What a measure says; of the paper's orders, too, if the base has the paper's objective."""
+    orders = order_lines(last) if base.model.predictor.objective == "hinge" else []
+    return "\n".join([*results.answer(measure, last, samples), *orders])
 
 
 def order_lines(last) -> list[str]:

@@ -14,7 +14,10 @@ ONE_PROCESS = {"process_index": 0, "process_count": 1}
 
 
 def pool_config(config: Config, samples: int, folder) -> Config:
-    """`config` with a pool of its own number of frames, and one box proposal, of no use here."""
+    """`config` with a pool of its own number of frames and one box proposal, of no use here.
+
+    The backbone is frozen, whatever `config` trains.
+    """
     sampler, pool = config.training.data.sampler, "training.feature_pool."
     return configs.changed(
         config,
@@ -25,6 +28,7 @@ def pool_config(config: Config, samples: int, folder) -> Config:
             pool + "test_frames": sampler.test_frames,
             pool + "dir": str(folder),
             "training.data.proposals.count": 1,
+            "training.optim.frozen": ("backbone",),
         },
     )
 

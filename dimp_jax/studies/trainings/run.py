@@ -1,6 +1,7 @@
 """A study's trainings: what they share, their states after a step, and what is recorded of them."""
 
 import dataclasses
+import functools
 import itertools
 from typing import NamedTuple
 
@@ -10,8 +11,11 @@ import numpy as np
 from dimp_jax import config as config_files
 from dimp_jax.config import Config
 from dimp_jax.media.images import InputError
+from dimp_jax.models.dimp import STRIDE_PX, init_variables
+from dimp_jax.predictor.predict import init_params, optimize_filter
 from dimp_jax.studies.trainings import aim, data, fit, settings, train
 from dimp_jax.tracking import weights
+from dimp_jax.training import optim
 from dimp_jax.training.feature_pool import FeaturePool
 
 
@@ -25,6 +29,33 @@ class Shared(NamedTuple):
     pool: FeaturePool
     held_out: FeaturePool
     clips: dict  # as from `aim.clips`
+
+
+def check(configs) -> None:
+    """Traces the solve of every arm and makes its optimiser, before anything takes long.
+
+    Args:
+      configs: {arm: `Config`}, the base first.
+
+    Raises:
+      InputError: parts, their parameters or rates that do not fit.
+    """
+    network = next(iter(configs.values())).model
+    key = jax.random.key(0)
+    params = jax.eval_shape(functools.partial(init_variables, network), key)["params"]
+    for arm, config in configs.items():
+        predictor, cells = config.model.predictor, config.model.filter_size_cells
+        side = config.training.data.crop.size_px // STRIDE_PX
+        shapes = [(cells, cells, config.model.clf_channels)]
+        shapes += [(1, side, side, config.model.clf_channels), (1, 4), (1,)]
+        samples = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
+        solve = functools.partial(optimize_filter, config=predictor, num_iter=predictor.num_iter)
+        try:
+            own = jax.eval_shape(functools.partial(init_params, predictor))
+            optim.build(train.trainable(config).training.optim, params | {"predictor": own})
+            jax.eval_shape(solve, own, *samples)
+        except ValueError as error:
+            raise InputError(f"arm {arm}: {error}") from error
 
 
 def share(study, args, base, sequences, console) -> Shared:
