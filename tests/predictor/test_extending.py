@@ -19,6 +19,7 @@ from dimp_jax.predictor.objectives import Samples
 from dimp_jax.predictor.predict import adapt_params, init_params, optimize_filter
 from dimp_jax.studies import __main__ as studies
 from dimp_jax.studies import learned_loss
+from dimp_jax.studies.ablation import arms as arms_of_ablation
 from dimp_jax.studies.ablation import report, whole
 from dimp_jax.studies.convergence import arms
 from dimp_jax.studies.learned_loss import figures as study_figures
@@ -176,6 +177,10 @@ def test_the_ablation_of_the_page_s_config(page, tmp_path, monkeypatch):
     odd = configs.changed(base, {"model.predictor.solver_options": (("odd", 1),)})
     with pytest.raises(InputError, match="arm odd: predictor.solver_options: my_parts:mixed_step"):
         run.check({"base": base, "odd": odd})
+    rates = (("default", 1e-3), ("predictor/mixing", 1e-2), ("predictor/log_limit_map", 1e-2))
+    slower = configs.changed(base, {"training.optim.learning_rates": rates})
+    l2 = arms_of_ablation.config_of(arms_of_ablation.select(("l2",))[1], slower)
+    assert l2.training.optim.learning_rates == rates[:2]
     slow = configs.changed(base, {"training.optim.learning_rates": (("predictor", 1e-3),)})
     with pytest.raises(InputError, match="arm slow: learning_rates has no entry for clf"):
         run.check({"slow": slow})

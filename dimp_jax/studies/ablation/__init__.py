@@ -25,7 +25,8 @@ class Arguments(options.Options):
     """
 
     arms: tuple[str, ...] = ()
-    """Names in configs/ablations, or further configs. Default: all. The base is always there."""
+    """Names in configs/ablations, or further configs, of which model, tracker and training.loss are
+    compared. Default: all of configs/ablations. The base is always there."""
 
     score_at: tuple[int, ...] = (640, 1280)
     """Further steps after which the arms are scored, multiples of 10."""

@@ -7,10 +7,12 @@ Published: success AUC in percent, OTB-100, NFS and UAV123 pooled, ResNet-18. Bh
 from dimp_jax import config as configs
 from dimp_jax.config import Config
 from dimp_jax.media.images import InputError
+from dimp_jax.studies.trainings import settings
 from dimp_jax.studies.trainings.settings import Arm
 
 BASE = "steepest_descent"  # the reference of every question is called by its solver, DiMP's
 CONFIG_OF_ARMS = "dimp_lite0"  # what the files in configs/ablations change
+COMPARED = ("model.", "tracker.", "training.loss.")  # of further configs
 
 
 QUESTIONS = {
@@ -83,21 +85,41 @@ def config_of(arm: Arm, base: Config) -> Config:
     """`base`, changed as the arm's config changes dimp_lite0.
 
     Where an arm has another solver or objective, what the base's learned or was given goes with it.
+    Of a further config, which may be one to train with by itself, only `COMPARED` is taken, and the
+    rates of parameters that it alone has.
+
+    Raises:
+      InputError: a further config in which nothing of that differs from dimp_lite0.
     """
     if not arm.question:
         return base
     name = arm.name if arm.question == "other" else f"ablations/{arm.name}"
-    before, after = (configs.to_dict(configs.load(which)) for which in (CONFIG_OF_ARMS, name))
+    further = configs.load(name)
+    before, after = (configs.to_dict(each) for each in (configs.load(CONFIG_OF_ARMS), further))
     changes = {path: new for path, _, new in configs.differences(before, after)}
+    if arm.question == "other":
+        changes = {path: new for path, new in changes.items() if path.startswith(COMPARED)}
+        if not changes:
+            raise InputError(
+                f"--arms {name}: its model, tracker and training.loss are those of "
+                f"{CONFIG_OF_ARMS}, and all else is the base's in every arm: nothing to compare"
+            )
     for part in ("solver", "objective"):
         path, own = f"model.predictor.{part}", getattr(base.model.predictor, part)
         if changes.get(path, own) != own:
             changes = {f"{path}_parameters": (), f"{path}_options": (), **changes}
     config = configs.changed(base, changes)
-    predictor = config.model.predictor
-    there = dict((*predictor.solver_parameters, *predictor.objective_parameters))
-    modes = tuple((name, mode) for name, mode in predictor.learned_own if name in there)
-    return configs.changed(config, {"model.predictor.learned_own": modes})
+    there = settings.own_parameters(config)
+    of_own = {f"predictor/{name}" for name in there}
+    gone = {f"predictor/{name}" for name in settings.own_parameters(base)} - of_own
+    rates = dict(config.training.optim.learning_rates)
+    rates |= {name: r for name, r in further.training.optim.learning_rates if name in of_own}
+    modes = [entry for entry in config.model.predictor.learned_own if entry[0] in there]
+    changes = {
+        "model.predictor.learned_own": tuple(modes),
+        "training.optim.learning_rates": tuple(r for r in rates.items() if r[0] not in gone),
+    }
+    return configs.changed(config, changes)
 
 
 def published(arm: Arm) -> float | None:

@@ -59,11 +59,10 @@ def base_config(args) -> Config:
     """
     config = studies.config_of(args)
     if args.quick:
-        own = config.model.predictor
-        initial = dict((*own.solver_parameters, *own.objective_parameters)).values()
-        # Arrays of one's own are made for so many channels.
-        kept = {"model.clf_channels"} if any(isinstance(v, str) for v in initial) else set()
-        config = configs.changed(config, {n: v for n, v in SMALL.items() if n not in kept})
+        small = dict(SMALL)
+        if any(isinstance(initial, str) for initial in own_parameters(config).values()):
+            del small["model.clf_channels"]  # arrays of one's own may be made for so many
+        config = configs.changed(config, small)
     training = config.training
     share = args.steps / training.total_steps
     changes = {
@@ -86,6 +85,12 @@ def base_config(args) -> Config:
             f"sets as --data-dir, or set {sources.DATA_DIR_VARIABLE}"
         )
     return config
+
+
+def own_parameters(config: Config) -> dict:
+    """`predict.own_parameters`, without jax."""
+    predictor = config.model.predictor
+    return dict((*predictor.solver_parameters, *predictor.objective_parameters))
 
 
 def check_arms(arms, arm_configs) -> None:
