@@ -57,9 +57,17 @@ def test_results_are_paired_with_the_base(study):
 
 def test_hits_are_compared_alike(study):
     of = lambda share: {sequence.name: share for sequence in SEQUENCES}
-    study.record("hits 1 20", {f"{arms.BASE}-0": of(0.75), "initializer_only-0": of(0.5)})
-    found = measured(study)["hits"]
+    further = settings.Arm("mine/loss.py", "other")  # whose members' names have no slash
+    mine, other = (train.Member(name, 0, None).name for name in (further.name, "not_asked_for"))
+    hits = {f"{arms.BASE}-0": of(0.75), "initializer_only-0": of(0.5), mine: of(0.25), other: of(0)}
+    study.record("hits 1 20", hits)
+    found = measured(study, (*chosen(), further))["hits"]
     assert list(found) == [20] and found[20]["initializer_only"].difference.mean == -0.25
+    assert list(found[20])[2:] == [further.name] and found[20][further.name].mean == 0.25
+    study.record("held out 1 20", {mine: 0.5})
+    assert results.held_out(study, (further,), 20) == {further.name: 0.5}
+    study.record("curves 1", {"members": [mine], "loss/final": [[1.0]]})
+    assert results.curve_rows(study, (further,))[0]["arm"] == further.name
 
 
 def test_an_arm_is_shown_after_its_most_samples(study):

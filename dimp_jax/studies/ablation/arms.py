@@ -74,7 +74,7 @@ def select(names, base: str = BASE) -> tuple[Arm, ...]:
                     f"--arms {name}: expected some of {', '.join([base, *listed])}, or a config"
                 ) from error
         chosen.append(listed.get(name, Arm(name, "other", wave=2)))
-    names = [arm.name for arm in chosen]
+    names = [settings.file_name(arm.name) for arm in chosen]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise InputError(f"--arms: {twice[0]} is given twice")

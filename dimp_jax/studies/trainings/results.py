@@ -3,7 +3,7 @@
 import numpy as np
 
 from dimp_jax.studies import answers, paired
-from dimp_jax.studies.trainings import score
+from dimp_jax.studies.trainings import score, settings
 from dimp_jax.studies.trainings.fit import LOG_EVERY
 
 MEASURES = ("AUC", "hits")
@@ -31,8 +31,7 @@ def by_arm(of_runs, arms) -> dict:
     """{arm: {seed: value}} of {(arm, seed): value}, in the order of the arms."""
     found = {arm.name: {} for arm in arms}
     for (arm, seed), value in of_runs.items():
-        if arm in found:
-            found[arm][seed] = value
+        found[arm][seed] = value
     return {arm: of for arm, of in found.items() if of}
 
 
@@ -59,12 +58,16 @@ def held_out(study, arms, step: int) -> dict:
 
 
 def of_members(study, arms, key: str) -> dict:
-    """{(arm, seed): value} of a unit {member: value} a wave; `key` has a place for the wave."""
-    found = {}
+    """{(arm, seed): value} of a unit {member: value} a wave; `key` has a place for the wave.
+
+    The folder may also hold members of arms that are not asked for.
+    """
+    names, found = {settings.file_name(arm.name): arm.name for arm in arms}, {}
     for wave in sorted({arm.wave for arm in arms}):
-        for name, value in (study.unit(key.format(wave=wave)) or {}).items():
-            arm, _, seed = name.rpartition("-")
-            found[arm, int(seed)] = value
+        for member, value in (study.unit(key.format(wave=wave)) or {}).items():
+            name, _, seed = member.rpartition("-")
+            if name in names:
+                found[names[name], int(seed)] = value
     return found
 
 
@@ -112,11 +115,12 @@ def curve_rows(study, arms, steps: int) -> list[dict]:
 
     The last one is of what is left of the `steps`.
     """
-    rows = []
+    names, rows = {settings.file_name(arm.name): arm.name for arm in arms}, []
     for wave in sorted({arm.wave for arm in arms}):
         curves = study.unit(f"curves {wave}") or {"members": []}
-        for index, name in enumerate(curves.pop("members")):
-            arm, _, seed = name.rpartition("-")
+        for index, member in enumerate(curves.pop("members")):
+            name, _, seed = member.rpartition("-")
+            arm = names.get(name, name)
             for point in range(len(next(iter(curves.values())))):
                 values = {metric: of[point][index] for metric, of in curves.items()}
                 step = min((point + 1) * LOG_EVERY, steps)

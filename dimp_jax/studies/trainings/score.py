@@ -6,7 +6,7 @@ from concurrent import futures
 
 from dimp_jax.config import Config, TrainingConfig
 from dimp_jax.studies import accuracy
-from dimp_jax.studies.trainings import train
+from dimp_jax.studies.trainings import settings, train
 from dimp_jax.tracking import tracker
 from dimp_jax.training.log import counted
 
@@ -87,4 +87,4 @@ def tracker_config(config: Config) -> Config:
 
 def key(arm: str, seed: int, step: int, sequence) -> str:
     """Of a unit in the study's folder."""
-    return f"auc {arm.replace('/', '_')}-{seed} {step} {sequence.name}"
+    return f"auc {settings.file_name(arm)}-{seed} {step} {sequence.name}"

@@ -35,6 +35,11 @@ class Arm:
     wave: int = 1  # arms of the first wave are trained and scored before those of the next
 
 
+def file_name(arm: str) -> str:
+    """Of an arm, which may be the path of a config, in the names of members and units."""
+    return arm.replace("/", "_")
+
+
 def seeds_of(args) -> range:
     """Of the study."""
     return range(args.seed, args.seed + args.seeds)

@@ -17,6 +17,7 @@ from dimp_jax import config as configs
 from dimp_jax.config import Config
 from dimp_jax.config.predictor import LearnedParts
 from dimp_jax.predictor.predict import LEARNED_PARTS, init_params
+from dimp_jax.studies.trainings import settings
 from dimp_jax.training import optim, start, steps
 
 SHARED = ("backbone", "iou")  # frozen, the same in all arms
@@ -36,7 +37,7 @@ class Member(NamedTuple):
     @property
     def name(self) -> str:
         """Of files and rows."""
-        return f"{self.arm.replace('/', '_')}-{self.seed}"
+        return f"{settings.file_name(self.arm)}-{self.seed}"
 
 
 @dataclasses.dataclass(frozen=True)
