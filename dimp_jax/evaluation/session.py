@@ -195,16 +195,16 @@ def _who_tracks(args, found, out, options, console) -> jobs.TrackJobs:
         if found.objects:
             from dimp_jax.tracking.many.objects import Objects
 
-            Objects(tracker, len(found.sequences)).warmup()
+            _warmup(Objects(tracker, len(found.sequences)))
             return lambda todo: objects.targets_of_one_video(tracker, todo, out, **shown)
         if args.batch > 1:
             from dimp_jax.evaluation.runners.lanes import at_once
             from dimp_jax.tracking.many.lanes import Lanes
 
             lanes = Lanes(tracker, args.batch)
-            lanes.warmup()
+            _warmup(lanes)
             return lambda todo: at_once(lanes, todo, **shown)
-        tracker.warmup()
+        _warmup(tracker)
         return lambda todo: one_by_one.one_by_one(tracker, todo, out, **shown)
 
 
@@ -212,7 +212,7 @@ def _compiled_tracker(settings):
     """The tracker of a worker process."""
     compilation.enable_cache()
     tracker = _tracker(settings)
-    tracker.warmup()
+    _warmup(tracker)
     return tracker
 
 
@@ -222,4 +222,14 @@ def _tracker(settings):
     try:
         return build(settings)
     except (ValueError, FileNotFoundError) as error:
+        raise InputError(str(error)) from error
+
+
+def _warmup(tracks):
+    """Compiles; parts of the predictor that do not fit the config are told of."""
+    from dimp_jax.predictor.parts import PartError
+
+    try:
+        tracks.warmup()
+    except PartError as error:
         raise InputError(str(error)) from error

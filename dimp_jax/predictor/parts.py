@@ -32,11 +32,15 @@ FIELDS: dict[str, dict] = {"solver": SOLVERS, "objective": OBJECTIVES, "adjoint"
 PARAMETERS = ("solver_parameters", "objective_parameters")
 
 
+class PartError(ValueError):
+    """A part does not exist or does not fit what the config gives; the message is one line."""
+
+
 def find(field: str, name: str, ours: dict):
     """The function that `name` stands for: one of `ours`, or "module:function" of any package.
 
     Raises:
-      ValueError: no such function; says what was expected.
+      PartError: no such function; says what was expected.
     """
     if name in ours:
         return ours[name]
@@ -45,9 +49,9 @@ def find(field: str, name: str, ours: dict):
     try:
         found = getattr(importlib.import_module(module), function, None)
     except ImportError as error:
-        raise ValueError(f"predictor.{field}={name!r}: {error}; {_expected(ours)}") from error
+        raise PartError(f"predictor.{field}={name!r}: {error}; {_expected(ours)}") from error
     if not callable(found):
-        raise ValueError(
+        raise PartError(
             f"predictor.{field}={name!r}: {module} has no function {function!r}; {_expected(ours)}"
         )
     return found
@@ -57,7 +61,7 @@ def check_names(config) -> None:
     """Refuses a `PredictorConfig` with a part of ours that does not exist; imports nothing.
 
     Raises:
-      ValueError: as `find`.
+      PartError: as `find`.
     """
     for field, ours in FIELDS.items():
         name = getattr(config, field)
@@ -70,13 +74,13 @@ def check_names(config) -> None:
 
 
 def _check_form(field, name, ours):
-    """Raises ValueError unless `name`, which is none of `ours`, looks like "module:function"."""
+    """Raises PartError unless `name`, which is none of `ours`, looks like "module:function"."""
     module, colon, function = name.partition(":")
     if colon and module and function:
         return
     near = difflib.get_close_matches(name, ours, n=1)
     meant = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"predictor.{field}={name!r}: {meant}{_expected(ours)}")
+    raise PartError(f"predictor.{field}={name!r}: {meant}{_expected(ours)}")
 
 
 def _expected(ours):

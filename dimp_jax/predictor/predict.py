@@ -17,6 +17,7 @@ from dimp_jax.predictor.solve import Solve, at_iteration
 LEARNED_PARTS = ("label", "mask", "weight", "filter_reg", "log_step_length")
 WITHOUT_MAPS = ("l2", "kl")  # their labels are not learned
 SOLVER_ARGUMENTS = ("step_length", "damping", "adjoint")  # what every solver takes by name
+IN_ORDER = {"solver": 3, "objective": 3, "adjoint": 4}  # arguments that a part takes by their place
 
 
 def init_params(config):
@@ -81,9 +82,14 @@ def initial_values(config):
 
 
 def _check_own(config):
-    """Raises ValueError for a name among `own_parameters` and options that stands for two things,
-    and for a mode of `learned_own` that is none, or of no parameter."""
+    """Raises ValueError for a name among `own_parameters` and options that stands for two things
+    or is given twice, and for a mode of `learned_own` that is none, or of no parameter."""
     own, modes = own_parameters(config), typing.get_args(PartMode)
+    for field in ("objective_options", "adjoint_options", "learned_own"):
+        names = [name for name, _ in getattr(config, field)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"predictor.{field}: {name!r} is given twice: leave one out")
     named = (*config.objective_parameters, *config.solver_parameters, *config.solver_options)
     names = [name for name, _ in named]
     for name in names:
@@ -159,9 +165,16 @@ def objective_of(params, samples: Samples, config):
       params: as from `effective_params`.
 
     Raises:
-      ValueError: there is no such objective.
+      PartError (a ValueError): there is no such objective, or it does not read what the config
+        gives, or reads what that does not give.
     """
-    make = _with_options("objective", config)
+    unread = ", ".join(name for name, _ in config.objective_parameters)
+    if unread and config.objective in parts.OBJECTIVES:
+        raise parts.PartError(
+            f"predictor.objective_parameters: {config.objective} does not read {unread}: leave "
+            "that out, or name the objective that does"
+        )
+    make = _reading(params, config, _with_options("objective", config))
     used = ("label", "mask", "weight", "filter_reg", *dict(config.objective_parameters))
     each = {
         name: params[name]
@@ -169,13 +182,29 @@ def objective_of(params, samples: Samples, config):
         if name in params and mode_of(config, name) == "per_iteration"
     }
     if not each:
-        return make(params, samples, config)  # the maps are made once, outside the loop
+        # The maps are made once, outside the loop.
+        return _reading(params, config, make(params, samples, config))
 
     def objective(filt, iteration):
         now = {name: at_iteration(values, iteration) for name, values in each.items()}
         return make(params | now, samples, config)(filt, iteration)
 
-    return objective
+    return _reading(params, config, objective)
+
+
+def _reading(params, config, function):
+    """`function`, which reads parameters by their names; those that are not there are told of."""
+
+    def reading(*args):
+        try:
+            return function(*args)
+        except KeyError as error:
+            raise parts.PartError(
+                f"predictor.objective={config.objective!r} reads the parameter {error}, there are "
+                f"{', '.join(params)}: name it and its initial value in objective_parameters"
+            ) from error
+
+    return reading
 
 
 def optimize_filter(
@@ -197,14 +226,14 @@ def optimize_filter(
       `Solve`: iterates [I + 1, K, K, C], losses [I + 1], step lengths [I].
 
     Raises:
-      ValueError: at trace time, a part that does not exist or does not take what the config gives.
+      PartError (a ValueError): at trace time, a part that does not exist, or that the config gives
+        what it does not take, or not all that it takes.
     """
     samples = Samples(feat, box_xywh, sample_weight, stride_px, filt.shape[0])
-    solver = _with_options("solver", config)
     params = effective_params(params, config)
     own = {name: params[name] for name, _ in config.solver_parameters}
-    _check_arguments(config.solver, solver, dict.fromkeys(SOLVER_ARGUMENTS, "solver"))
-    _check_arguments(config.solver, solver, dict.fromkeys(own, "solver_parameters"))
+    later = dict.fromkeys(SOLVER_ARGUMENTS, "solver") | dict.fromkeys(own, "solver_parameters")
+    solver = _with_options("solver", config, later)
     # Ours name their precision; this is for parts of other packages.
     with jax.default_matmul_precision("highest"):
         return solver(
@@ -232,22 +261,33 @@ def _adjoint(config):
     return _with_options("adjoint", config)
 
 
-def _with_options(field, config, **ours):
-    """The function that a field of the config names, with `ours` and its options as arguments."""
+def _with_options(field, config, later=None, **ours):
+    """The function that a field of the config names, with `ours` and its options as arguments;
+    `later`: further ones that it will be given, {name: field of the config it is from}."""
     name, options = getattr(config, field), dict(getattr(config, f"{field}_options"))
     function = parts.find(field, name, parts.FIELDS[field])
-    _check_arguments(name, function, dict.fromkeys(options, f"{field}_options"))
+    given = dict.fromkeys(ours, field) | (later or {}) | dict.fromkeys(options, f"{field}_options")
+    _check_arguments(field, name, function, given)
     return functools.partial(function, **(ours | options))
 
 
-def _check_arguments(name, function, given):
-    """Raises ValueError unless `function` takes the arguments `given`: {name: field it is from}."""
-    taken = inspect.signature(function).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
-        return
+def _check_arguments(part, name, function, given):
+    """Raises PartError unless `function` can be called as a solver, objective or adjoint is, with
+    the further arguments `given`: {name: field it is from}."""
+    signature = inspect.signature(function)
+    taken = signature.parameters
+    any_name = any(p.kind is p.VAR_KEYWORD for p in taken.values())
     for argument, field in given.items():
-        if argument not in taken:
-            raise ValueError(
+        if argument not in taken and not any_name:
+            raise parts.PartError(
                 f"predictor.{field}: {name} has no argument {argument!r}, which it is given; "
                 f"it takes {', '.join(taken)}"
             )
+    try:
+        signature.bind(*range(IN_ORDER[part]), **given)
+    except TypeError as error:
+        fields = "solver_parameters or solver_options" if part == "solver" else f"{part}_options"
+        first = ", ".join(list(taken)[: IN_ORDER[part]])
+        raise parts.PartError(
+            f"predictor.{part}={name!r}: {error}; name in {fields} what it takes beside {first}"
+        ) from error

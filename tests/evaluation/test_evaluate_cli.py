@@ -12,6 +12,7 @@ import pytest
 
 from dimp_jax.evaluation import command, inputs
 from dimp_jax.host import compilation
+from dimp_jax.predictor.parts import PartError
 from tests.evaluation.test_runner import FakeTracker
 from tests.media.test_sequences import make_sequence, make_video, target_box, truncate, write_image
 from tests.support import ROOT
@@ -92,6 +93,15 @@ def test_video_with_a_box(evaluate, tmp_path):
     np.testing.assert_allclose(boxes, [target_box(i) for i in range(12)])
     assert (out / "clip.mp4").stat().st_size > 1000
     assert json.loads((out / "summary.json").read_text())["mean"]["auc"] is None
+
+
+def test_parts_that_do_not_fit_are_one_line(evaluate, tmp_path, capsys, monkeypatch):
+    def warmup(tracker):
+        raise PartError("predictor.solver='mine:steps': missing a required argument: 'mixing'")
+
+    make_sequence(tmp_path / "s")
+    monkeypatch.setattr(FakeTracker, "warmup", warmup)
+    assert "'mixing'" in error_line(evaluate, capsys, "--data", "s")
 
 
 @pytest.mark.skipif(

@@ -14,6 +14,7 @@ from dimp_jax import config as configs
 from dimp_jax.checkpoints import store
 from dimp_jax.config.predictor import LearnedParts, PredictorConfig
 from dimp_jax.predictor import parts
+from dimp_jax.predictor.objectives import least_squares
 from dimp_jax.predictor.predict import effective_params, init_params, optimize_filter
 from dimp_jax.predictor.solvers.steepest_descent import steepest_descent
 from dimp_jax.studies.learned_loss import functions as learned_loss
@@ -42,7 +43,7 @@ ONE_OF = "expected one of steepest_descent, gradient_descent, .*, or module:func
     ],
 )
 def test_unknown_parts(name, text):
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(parts.PartError, match=text):
         parts.find("solver", name, parts.SOLVERS)
 
 
@@ -78,6 +79,12 @@ def test_parameters_must_fit_the_parts():
             {"solver_parameters": (("a", 1.0),), "learned_own": (("a", "fxied"),)},
             "'fxied': expected one of a and one of shared, per_iteration, fixed, initial",
         ),
+        ({"objective_options": (("a", 1), ("a", 2))}, "objective_options: 'a' is given twice"),
+        ({"adjoint_options": (("every", 1),) * 2}, "adjoint_options: 'every' is given twice"),
+        (
+            {"solver_parameters": (("a", 1.0),), "learned_own": (("a", "fixed"),) * 2},
+            "learned_own: 'a' is given twice",
+        ),
         (
             {"solver_parameters": (("a", "ones"),)},
             "solver_parameters='ones': expected a number or module:function",
@@ -99,6 +106,35 @@ def test_options_must_fit_the_parts(part):
     name = getattr(CONFIG, part)
     text = f"predictor.{part}_options: {name} has no argument 'odd', which it is given; it takes "
     with pytest.raises(ValueError, match=text):
+        optimize_filter(init_params(config), *problem(), config, num_iter=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"solver_options": (("num_iter", 3),)},
+            "multiple values for argument 'num_iter'; name in",
+        ),
+        ({"objective_options": (("config", 3),)}, "multiple values for argument 'config'"),
+        ({"adjoint_options": (("carry", 3),)}, "multiple values for argument 'carry'"),
+        (
+            {"solver": f"{__name__}:own_solver"},
+            "own_solver': missing a required .*'push'; name in solver_parameters or solver_options "
+            "what it takes beside objective, init, num_iter",
+        ),
+        ({"objective_parameters": (("limit", 1.0),)}, "hinge does not read limit: leave that out"),
+        (
+            {"objective": f"{__name__}:limited"},
+            "limited' reads the parameter 'limit', there are label, .*: name it and its initial "
+            "value in objective_parameters",
+        ),
+        ({"objective": f"{__name__}:limited_at_once"}, "at_once' reads the parameter 'limit'"),
+    ],
+)
+def test_parts_get_all_that_they_take_and_nothing_twice(changes, text):
+    config = dataclasses.replace(CONFIG, **changes)
+    with pytest.raises(parts.PartError, match=text):
         optimize_filter(init_params(config), *problem(), config, num_iter=1)
 
 
@@ -136,6 +172,14 @@ def own_solver(objective, init, num_iter, *, step_length, damping, adjoint, push
 
 def too_narrow(objective, init, num_iter, *, step_length, adjoint):
     raise AssertionError("never called")
+
+
+def limited(params, samples, config):
+    return least_squares(lambda filt: params["limit"] * filt)
+
+
+def limited_at_once(params, samples, config):
+    raise KeyError("limit")
 
 
 def test_parts_of_other_modules(monkeypatch):
