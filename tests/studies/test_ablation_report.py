@@ -67,7 +67,7 @@ def test_hits_are_compared_alike(study):
     study.record("held out 1 20", {mine: 0.5})
     assert results.held_out(study, (further,), 20) == {further.name: 0.5}
     study.record("curves 1", {"members": [mine], "loss/final": [[1.0]]})
-    assert results.curve_rows(study, (further,))[0]["arm"] == further.name
+    assert results.curve_rows(study, (further,), 20)[0]["arm"] == further.name
 
 
 def test_an_arm_is_shown_after_its_most_samples(study):
