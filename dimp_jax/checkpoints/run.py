@@ -2,7 +2,8 @@
 
 WORKDIR/checkpoints/STEP/variables/   Orbax: {"params": ..., "batch_stats": ...}
 WORKDIR/checkpoints/STEP/optimizer/   Orbax: the leaves of the optimiser state, numbered
-WORKDIR/checkpoints/STEP/meta/        JSON: step, position in the data, score, digests of both
+WORKDIR/checkpoints/STEP/meta/        JSON: step, position in the data, score and what it is of,
+                                      digests of both
 
 A step directory gets its name when it is complete, so that a run that was killed while saving is
 resumed from the checkpoint before. The digests show what Orbax does not notice: changed bytes.
@@ -26,26 +27,24 @@ log = logging.getLogger(__name__)
 
 
 class RunCheckpoints:
-    """Saves asynchronously; keeps the last `keep_last` and the one of the best score.
+    """Saves asynchronously; keeps the last `keep_last` and the best of each thing measured.
 
     Every process of a run calls the same methods with the same (replicated) state, as numpy.
     """
 
     def __init__(self, workdir, *, keep_last: int):
         import orbax.checkpoint as ocp  # takes long: not before it is needed
-        from orbax.checkpoint import checkpoint_managers as policies
 
-        self.folder = Path(workdir).absolute() / FOLDER
-        best = policies.BestN(
-            get_metric_fn=lambda metrics: metrics["score"],
-            n=1,
-            keep_checkpoints_without_metrics=False,
-        )
+        self.folder, self.keep_last = Path(workdir).absolute() / FOLDER, keep_last
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep_last), best]),
+            preservation_policy=self,
             cleanup_tmp_directories=True,  # what a killed run was writing
         )
         self.manager = ocp.CheckpointManager(self.folder, options=options)
+        self.scores = {}  # step -> (what was measured, value)
+        for step in self.manager.all_steps():
+            with contextlib.suppress(CheckpointError):  # damaged: a matter of `restore`
+                self.scores[step] = _score(self.folder / str(step))
 
     def __enter__(self):
         return self
@@ -53,13 +52,19 @@ class RunCheckpoints:
     def __exit__(self, *_):
         self.manager.close()  # waits for the save under way
 
-    def save(self, state, *, position: dict, score: float | None = None) -> None:
+    def should_preserve(self, checkpoints, *, context) -> list[bool]:
+        """Which ones Orbax keeps: its own `BestN` knows no score from before a resume."""
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        best = _best({step: self.scores.get(step) for step in steps}).values()
+        return [step in best or step in steps[-self.keep_last :] for step in steps]
+
+    def save(self, state, *, position: dict, score: tuple[str, float] | None = None) -> None:
         """Starts to save `state`; returns before it is written.
 
         Args:
           state: `steps.TrainState` of numpy arrays.
           position: JSON types, where in the data the next step begins.
-          score: larger is better; None if it was not measured at this step.
+          score: (what was measured, value), larger is better; None if nothing was at this step.
         """
         import orbax.checkpoint as ocp
 
@@ -71,9 +76,11 @@ class RunCheckpoints:
         meta = {
             "step": step,
             "position": position,
-            "score": score,
+            "score_of": score and score[0],
+            "score": score and score[1],
             "digests": {"variables": digest(variables), "optimizer": digest(optimizer)},
         }
+        self.scores[step] = score
         self.manager.save(
             step,
             args=ocp.args.Composite(
@@ -81,7 +88,6 @@ class RunCheckpoints:
                 optimizer=ocp.args.StandardSave(optimizer),
                 meta=ocp.args.JsonSave(meta),
             ),
-            metrics=None if score is None else {"score": score},
         )
 
     def restore(self, template):
@@ -155,20 +161,35 @@ def is_run(path) -> bool:
 
 
 def step_folder(path) -> Path | None:
-    """The step directory that stands for `path`: itself, or the best (else latest) of a run."""
+    """The step directory that stands for `path`: itself, or the best (else latest) of a run.
+
+    The best by what the run measured last: an AUC and a loss cannot be compared.
+    """
     path = Path(path)
     if path.parent.name == FOLDER and path.name.isdecimal():
         return path if path.is_dir() else None
     steps = [p for p in (path / FOLDER).glob("*") if p.name.isdecimal()]
     if not steps:
         return None
-    # Steps without a score lose to any with one; among equals the latest counts.
-    return max(steps, key=lambda folder: (_score(folder), int(folder.name)))
+    scores = {int(folder.name): _score(folder) for folder in steps}
+    measured = [step for step in scores if scores[step]]
+    step = _best(scores)[scores[max(measured)][0]] if measured else max(scores)
+    return path / FOLDER / str(step)
 
 
-def _score(folder):
-    score = read_meta(folder).get("score")
-    return -np.inf if score is None else score
+def _best(scores: dict) -> dict[str, int]:
+    """What was measured -> the step of its largest value; among equals the latest."""
+    found = sorted((score, step) for step, score in scores.items() if score)
+    return {score[0]: step for score, step in found}
+
+
+def _score(folder) -> tuple[str, float] | None:
+    meta = read_meta(folder)
+    score = meta.get("score")
+    if score is None:
+        return None
+    # An earlier version did not say of what: there an AUC is positive, a loss turned negative.
+    return meta.get("score_of", "validation/auc" if score >= 0 else "validation/loss"), score
 
 
 def load_variables(folder) -> dict:

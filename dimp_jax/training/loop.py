@@ -186,12 +186,11 @@ def _place_ahead(batches, placement, count: int):
         yield ahead.popleft()
 
 
-def _score(config, values) -> float | None:
+def _score(config, values) -> tuple[str, float] | None:
     """What the best checkpoint is chosen by: tracking, else the held-out loss. Larger is better."""
-    if config.training.tracking.sequences_dir is not None:
-        return values.get("validation/auc")
-    loss = values.get("validation/loss")
-    return None if loss is None else -loss
+    tracked = config.training.tracking.sequences_dir is not None
+    name, sign = ("validation/auc", 1) if tracked else ("validation/loss", -1)
+    return (name, sign * values[name]) if name in values else None
 
 
 def _signals():

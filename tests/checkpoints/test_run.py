@@ -45,10 +45,10 @@ def assert_same(a, b):
         np.testing.assert_array_equal(x, y)
 
 
-def save(workdir, steps, scores=None, keep_last=2):
+def save(workdir, steps, scores=None, keep_last=2, of="validation/auc"):
     with run.RunCheckpoints(workdir, keep_last=keep_last) as checkpoints:
         for step in steps:
-            score = (scores or {}).get(step)
+            score = (of, scores[step]) if step in (scores or {}) else None
             checkpoints.save(state(step), position={"next_batch": step}, score=score)
 
 
@@ -73,10 +73,27 @@ def test_nothing_there(tmp_path):
 
 
 def test_keeps_the_last_two_and_the_best(tmp_path):
-    save(tmp_path, range(1, 8), scores={2: 0.4, 3: 0.6, 5: 0.5})
+    scores = {2: 0.4, 3: 0.6, 5: 0.5}
+    save(tmp_path, range(1, 5), scores)
+    save(tmp_path, range(5, 8), scores)  # resumed
     assert steps_in(tmp_path) == [3, 6, 7]
     assert run.step_folder(tmp_path).name == "3"  # for evaluation
     assert int(restore(tmp_path)[0].step) == 7  # for going on
+
+
+def test_only_scores_of_the_same_are_compared(tmp_path):
+    save(tmp_path, [1, 2, 3], {1: 0.3, 2: 0.2}, keep_last=1)
+    save(tmp_path, [4, 5, 6], {4: -24.0, 5: -25.0}, keep_last=1, of="validation/loss")
+    assert steps_in(tmp_path) == [1, 4, 6]
+    assert run.step_folder(tmp_path).name == "4"
+    for step in (1, 4):  # as an earlier version wrote it
+        meta = tmp_path / run.FOLDER / str(step) / "meta" / "metadata"
+        values = json.loads(meta.read_text())
+        del values["score_of"]
+        meta.write_text(json.dumps(values))
+    save(tmp_path, [7], {7: 0.1}, keep_last=1)
+    assert steps_in(tmp_path) == [1, 4, 7]
+    assert run.step_folder(tmp_path).name == "1"
 
 
 def test_without_scores_the_latest_counts(tmp_path):
