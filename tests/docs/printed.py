@@ -13,6 +13,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Blocks of other names, and indented lines, would not be found.
 UNMARKED = re.compile(r"^```(?:bash|shell|console)$|^(?:    |\t)(?:python|dimp-jax|pip) ", re.M)
+# The published networks' configs name no weights to start from. In YAML, too.
+WITHOUT_WEIGHTS = re.compile(r"train(?:\.py|,)? (?:(?:pr)?dimp\d\d|super_dimp),? (?!--checkpoint)")
 # Of two commands of one module the first is the module's own.
 MODULES = {
     module.removesuffix(".__main__"): name for name, (module, _) in reversed(COMMANDS.items())

@@ -95,6 +95,11 @@ def test_no_command_is_printed_where_it_is_not_found(page):
     assert not printed.UNMARKED.search(page.read_text(encoding="utf-8"))
 
 
+def test_a_training_names_the_weights_that_it_starts_from():
+    for page in printed.PAGES:
+        assert not printed.WITHOUT_WEIGHTS.search(page.read_text(encoding="utf-8")), page
+
+
 @pytest.mark.parametrize("page", printed.PAGES, ids=IDS)
 def test_commands_are_understood(page, parsing, capsys):
     for command in (*printed.commands(page), *printed.mentioned(page)):
