@@ -60,7 +60,7 @@ def train(config: Config, directory, console) -> Outcome:
     """
     training, directory = config.training, Path(directory)
     main = jax.process_index() == 0
-    _check_schedule(training)
+    _check(training)
     workdir.check(directory, config)
     data_parallel.check_global_batch(training.global_batch, training.optim.accumulate)
     feature_pool.check(config, jax.process_count())
@@ -204,9 +204,15 @@ def _stopped(stop, checkpoints, step) -> bool:
     return bool(stop)
 
 
-def _check_schedule(training):
-    """Raises ValueError for counts that cannot be: each names its option."""
+def _check(training):
+    """Raises ValueError for counts that cannot be, and for a loss that the proposals do not fit."""
     for name in COUNTS:
         value = operator.attrgetter(name)(training)
         if value < 1:
             raise ValueError(f"training.{name}={value}: expected 1 or more")
+    loss, kind = training.loss.box_regression, training.data.proposals.kind
+    if (loss == "kl") != (kind == "gaussian_mixture"):
+        raise ValueError(
+            f"training.loss.box_regression={loss!r} and training.data.proposals.kind={kind!r}: "
+            "expected 'iou' with 'perturb', or 'kl' with 'gaussian_mixture'"
+        )

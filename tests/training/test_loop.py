@@ -230,6 +230,14 @@ def test_bad_input_is_one_line_and_nothing_is_written(environment, tmp_path):
     "options, message",
     [
         (["--training.total-steps", "0"], "training.total_steps=0: expected 1 or more"),
+        (
+            ["--training.loss.box-regression", "kl"],
+            "box_regression='kl' and training.data.proposals.kind='perturb': expected 'iou' with",
+        ),
+        (
+            ["--training.data.proposals.kind", "gaussian_mixture"],
+            "box_regression='iou' and training.data.proposals.kind='gaussian_mixture': expected",
+        ),
         (["--training.data.sources", "nowhere", "1"], "TFDS_DATA_DIR"),
         (["--checkpoint", "nowhere"], "--checkpoint nowhere and --training.start random: which"),
         (
