@@ -168,13 +168,17 @@ def step_folder(path) -> Path | None:
     path = Path(path)
     if path.parent.name == FOLDER and path.name.isdecimal():
         return path if path.is_dir() else None
-    steps = [p for p in (path / FOLDER).glob("*") if p.name.isdecimal()]
-    if not steps:
+    scores = {int(folder.name): _score(folder) for folder in step_folders(path)}
+    if not scores:
         return None
-    scores = {int(folder.name): _score(folder) for folder in steps}
     measured = [step for step in scores if scores[step]]
     step = _best(scores)[scores[max(measured)][0]] if measured else max(scores)
     return path / FOLDER / str(step)
+
+
+def step_folders(workdir) -> list[Path]:
+    """The step directories of a run, in any order."""
+    return [p for p in (Path(workdir) / FOLDER).glob("*") if p.name.isdecimal()]
 
 
 def _best(scores: dict) -> dict[str, int]:

@@ -12,7 +12,7 @@ import jax
 
 from dimp_jax.checkpoints.run import RunCheckpoints
 from dimp_jax.config import Config
-from dimp_jax.data import loader
+from dimp_jax.data import loader, samples
 from dimp_jax.host import terminal
 from dimp_jax.training import (
     data_parallel,
@@ -66,7 +66,7 @@ def train(config: Config, directory, console) -> Outcome:
     feature_pool.check(config, jax.process_count())
     if training.tensorboard:
         writers.check_tensorboard()
-    # Everything is opened, and refused, before anything is written.
+    # What can be is refused before anything is written.
     placement = data_parallel.placement(training.parallel.backend)
     sampler = loader.open_sampler(training.data, seed=config.seed, training=True)
     measure_loss = validation.held_out_loss(config, placement)
@@ -205,7 +205,8 @@ def _stopped(stop, checkpoints, step) -> bool:
 
 
 def _check(training):
-    """Raises ValueError for counts that cannot be, and for a loss that the proposals do not fit."""
+    """Raises ValueError for options that cannot be or do not fit each other, and names them."""
+    samples.check_config(training.data)
     for name in COUNTS:
         value = operator.attrgetter(name)(training)
         if value < 1:

@@ -58,6 +58,8 @@ class WorkdirError(ValueError):
 def check(workdir, config: Config) -> None:
     """Refuses a directory that holds something else than a run of `config`; writes nothing.
 
+    A run that has no checkpoint yet begins anew, with any config.
+
     Raises:
       WorkdirError: another run, named by the first field that differs, or no run at all.
     """
@@ -79,6 +81,8 @@ def check(workdir, config: Config) -> None:
         before = configs.from_dict(Config, json.loads(path.read_text()))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise WorkdirError(f"{path}: cannot be read ({error}); choose another --workdir") from error
+    if not run.step_folders(workdir):
+        return
     plain = lambda config: json.loads(json.dumps(configs.to_dict(config)))
     for name, old, new in configs.differences(plain(before), plain(config)):
         if not any(name == field or name.startswith(f"{field}.") for field in MAY_CHANGE):
@@ -100,7 +104,7 @@ def prepare(workdir, config: Config, start_name: str) -> None:
     """
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    if not (workdir / "card.json").exists():
+    if not (run.step_folders(workdir) and (workdir / "card.json").exists()):
         # Only a directory can hold tensors that the network does not use.
         start = config.checkpoint if config.training.start == "checkpoint" else None
         start = start if start is not None and Path(start).is_dir() else None

@@ -238,6 +238,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(environment, tmp_path):
             ["--training.data.proposals.kind", "gaussian_mixture"],
             "box_regression='iou' and training.data.proposals.kind='gaussian_mixture': expected",
         ),
+        (["--training.data.proposals.count", "0"], "proposals.count=0: expected 1 or more"),
         (["--training.data.sources", "nowhere", "1"], "TFDS_DATA_DIR"),
         (["--checkpoint", "nowhere"], "--checkpoint nowhere and --training.start random: which"),
         (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dimp_jax import config as configs
-from dimp_jax.checkpoints import store
+from dimp_jax.checkpoints import run, store
 from dimp_jax.training import workdir
 from dimp_jax.training.workdir import WorkdirError
 from tests.support import tiny_config
@@ -24,7 +24,9 @@ def changed(**fields):
 
 @pytest.fixture
 def made(tmp_path):
+    """A run with a checkpoint."""
     workdir.prepare(tmp_path / "run", CONFIG, "random numbers")
+    (tmp_path / "run" / run.FOLDER / "5").mkdir(parents=True)
     return tmp_path / "run"
 
 
@@ -46,6 +48,7 @@ def test_a_work_directory_of_other_modules_goes_on(tmp_path):
     former = json.loads(text)
     (tmp_path / "card.json").write_text(text)
     (tmp_path / "config.json").write_text(json.dumps(former["config"]))
+    (tmp_path / run.FOLDER / "5").mkdir(parents=True)
     assert store.read_card(tmp_path) == former
     config = configs.from_dict(configs.Config, former["config"])
     assert config.model == CONFIG.model and config.training.optim == CONFIG.training.optim
@@ -81,6 +84,17 @@ def test_longer_and_faster_is_the_same_run(made):
 def test_another_run_is_refused(made, other, message):
     with pytest.raises(WorkdirError, match=message + ".*another --workdir"):
         workdir.check(made, other)
+
+
+def test_a_run_without_a_checkpoint_begins_anew(made):
+    """One that was ended by a mistake in its command, say."""
+    (made / run.FOLDER / "5").rmdir()
+    (made / "extras").mkdir()  # of weights that it was to start from
+    workdir.check(made, changed(global_batch=8))
+    workdir.prepare(made, changed(global_batch=8), "imagenet")
+    card = store.read_card(made)
+    assert card["source"]["start"] == "imagenet" and not (made / "extras").exists()
+    assert card["config"]["training"]["global_batch"] == 8
 
 
 def test_a_file_and_a_damaged_config_are_refused(made, tmp_path):
