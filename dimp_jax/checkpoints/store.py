@@ -219,8 +219,8 @@ def _escape(name):
 
 
 def write_json(path, value) -> None:
-    """Writes JSON types for people, too."""
-    path.write_text(json.dumps(value, indent=2) + "\n")
+    """Writes JSON types for people, too: all of the file, or what was there stays."""
+    files.write_atomically(path, json.dumps(value, indent=2) + "\n")
 
 
 def _read_json(path):

@@ -10,6 +10,7 @@ from dimp_jax import config as configs
 from dimp_jax.checkpoints import run, store
 from dimp_jax.training import workdir
 from dimp_jax.training.workdir import WorkdirError
+from tests.media.test_video_writer import files_of_at_most
 from tests.support import tiny_config
 
 CONFIG = tiny_config.get_config()
@@ -95,6 +96,13 @@ def test_a_run_without_a_checkpoint_begins_anew(made):
     card = store.read_card(made)
     assert card["source"]["start"] == "imagenet" and not (made / "extras").exists()
     assert card["config"]["training"]["global_batch"] == 8
+
+
+def test_a_full_disk_leaves_what_is_there(made):
+    before = {p.name: p.read_text() for p in made.iterdir() if p.is_file()}
+    with files_of_at_most(1000), pytest.raises(OSError, match="config.json|card.json"):
+        workdir.prepare(made, CONFIG, "random numbers")
+    assert {p.name: p.read_text() for p in made.iterdir() if p.is_file()} == before
 
 
 def test_a_file_and_a_damaged_config_are_refused(made, tmp_path):
