@@ -183,7 +183,8 @@ class FeaturePoolConfig:
     train_frames: int = 3  #: Crops of a pooled sample, at least `SamplerConfig.train_frames`.
     test_frames: int = 3  #: The same for its test frames.
     dtype: Literal["float16", "float32"] = "float16"  #: Of the features on disk.
-    #: May be shared by runs of the same data, backbone and seed; None: WORKDIR/feature_pool.
+    #: May be shared by runs of the same data, backbone and seed, by one at a time while features
+    #: are made; None: WORKDIR/feature_pool.
     dir: str | None = None
 
 

@@ -1,10 +1,43 @@
-"""Files and folders that appear whole, or not at all."""
+"""Files and folders that appear whole, or not at all; locks."""
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
 from pathlib import Path
+
+_NO_LOCKS = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK)  # of some network file systems
+
+
+@contextlib.contextmanager
+def alone(path, busy: Exception):
+    """Holds the file `path` as a lock while the block runs; makes missing folders.
+
+    A process that ends, in whatever way, lets go of it. Where the system has no locks nothing is
+    held.
+
+    Args:
+      busy: raised if the lock is held already.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            import fcntl  # Windows has none, and no such locks
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise busy from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        except ImportError:
+            pass
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

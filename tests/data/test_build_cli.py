@@ -17,6 +17,7 @@ from dimp_jax.data import records, records_index
 from dimp_jax.data.build import __main__ as build
 from dimp_jax.data.build import parts, workers
 from dimp_jax.data.builders.tracking import Request
+from dimp_jax.host import files
 from dimp_jax.media.images import InputError
 from tests.support import ROOT
 from tests.support import data_trees as trees
@@ -217,7 +218,7 @@ def test_a_part_without_a_usable_sequence(tmp_path):
 
 def test_one_build_at_a_time(tmp_path, capsys):
     folder, out = trees.sequence_folder(tmp_path / "in", {"a": 2}), tmp_path / "out"
-    with build.alone(plan_of(folder, out, 4)):
+    with files.alone(plan_of(folder, out, 4).work.with_suffix(".lock"), InputError("held")):
         assert build.main(command(folder, out)) == 2
     assert "another build of it is running" in capsys.readouterr().err
 

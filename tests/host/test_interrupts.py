@@ -1,5 +1,7 @@
 """Ctrl-C, missing devices and homes, full disks: one line each, and an end."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -140,3 +142,23 @@ def test_a_full_disk_names_the_file(tmp_path, capsys):
         (tmp_path / "read").read_text()
     assert caught.value.filename == str(tmp_path / "read")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_is_held_by_one_and_by_nobody_where_there_are_none(tmp_path, monkeypatch):
+    path = tmp_path / "new" / ".lock"
+    with files.alone(path, KeyError("held")):
+        with pytest.raises(KeyError, match="held"), files.alone(path, KeyError("held")):
+            pass
+        assert path.exists()
+
+        def refused(*_):
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(fcntl, "flock", refused)
+        code = errno.ENOLCK
+        with files.alone(path, KeyError("held")):
+            pass
+        code = errno.EIO
+        with pytest.raises(OSError, match="Input/output"), files.alone(path, KeyError("held")):
+            pass
+    assert not path.exists()

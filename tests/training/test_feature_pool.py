@@ -184,6 +184,8 @@ def test_a_rolling_pool_replaces_its_oldest_samples(tmp_path):
     whole = build(settings(dataclasses.replace(POOL, samples=64)), tmp_path / "whole")
     names = {tuple(box): n for n, boxes in enumerate(whole.box_xywh) for box in boxes}
     with opened(ROLLING, tmp_path / "rolling") as pool:
+        with pytest.raises(ValueError, match="another training makes features there"):
+            build(ROLLING, tmp_path / "rolling")
         assert len(pool.box_xywh) == 80  # in use, two chunks ahead and two behind
         stream = feature_pool.batches(pool, ROLLING, start_step=0, **PROCESS)
         for step in range(24):
@@ -226,6 +228,7 @@ def test_what_has_to_be_made_is_said_before(pool_dir, tmp_path):
     more = {"first_step": 0, "progress": lambda done, total: None, "tell": told.append, **PROCESS}
     with feature_pool.opened(settings(), variables, pool_dir, **more):
         assert told == []  # all of it is there
+        build(settings(), pool_dir)  # and so another run may use it
     with feature_pool.opened(settings(), variables, tmp_path, **more) as pool:
         (line,) = told
     size = sum(array.nbytes for array in pool.maps.values()) / 1e9

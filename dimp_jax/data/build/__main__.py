@@ -4,9 +4,7 @@ python -m dimp_jax.data.build got10k --source /data/GOT-10k --out $TFDS_DATA_DIR
 python -m dimp_jax.data.build sequence_folder --source videos --out $TFDS_DATA_DIR --name mine
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import os
 import re
 import shutil
@@ -17,7 +15,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dimp_jax.host import command_line, terminal
+from dimp_jax.host import command_line, files, terminal
 from dimp_jax.media.images import InputError
 
 Builder = Literal[
@@ -95,7 +93,9 @@ def build(args, console):
         shutil.rmtree(plan.work, ignore_errors=True)  # left if stopped at the very end
         terminal.print_line(console, f"{directory}: built already, nothing to do")
         return
-    with alone(plan):
+    # Two builds of the same split at once would undo each other's parts.
+    busy = InputError(f"{plan.directory}: another build of it is running")
+    with files.alone(plan.work.with_suffix(".lock"), busy):
         parts.start(plan)
         build_workers.build_missing(plan, args.workers, console)
         index, problems = parts.finish(plan)
@@ -139,20 +139,6 @@ def builder_class(name: Builder):
         image_folder.ImageFolder,
     )
     return next(candidate for candidate in classes if candidate.name == name)
-
-
-@contextlib.contextmanager
-def alone(plan):
-    """Two builds of the same split at once would undo each other's parts."""
-    plan.directory.parent.mkdir(parents=True, exist_ok=True)
-    path = plan.work.with_suffix(".lock")
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{plan.directory}: another build of it is running") from error
-        yield
-    path.unlink(missing_ok=True)
 
 
 def _sum_up(plan, index, problems, console):

@@ -21,10 +21,11 @@ from dimp_jax.config import Config
 from dimp_jax.data.draws import sample_draws
 from dimp_jax.data.samples import propose
 from dimp_jax.data.source import Sample
+from dimp_jax.host import files
 from dimp_jax.models.dimp import backbone_parts
 from dimp_jax.models.feature_maps import FeatureMaps, frozen_parts
 from dimp_jax.training.feature_pool import maker
-from dimp_jax.training.feature_pool.ring import CHUNK
+from dimp_jax.training.feature_pool.ring import CHUNK, is_whole
 
 FOLDER = "feature_pool"
 # Of the samples in use: so many are made ahead, and so many old ones kept for a run that goes on
@@ -96,8 +97,8 @@ def opened(
       tell: called with what has to be made before the first step, if anything.
 
     Raises:
-      ValueError: there is a pool made from something else, the disk is too small, or a feature is
-        not finite.
+      ValueError: there is a pool made from something else or one that another run is making, the
+        disk is too small, or a feature is not finite.
     """
     pool = config.training.feature_pool
     samples = pool.samples // process_count
@@ -106,9 +107,14 @@ def opened(
     folder = Path(pool.dir) if pool.dir else Path(workdir) / FOLDER
     folder = folder / f"{process_index}-of-{process_count}"
     extract = maker.extractor(config, variables)
-    ring = maker.open_ring(config, variables, extract, folder, slots)
     shares = {"process_index": process_index, "process_count": process_count}
-    with maker.Maker(ring, config, extract, kept=kept, **shares) as made:
+    with contextlib.ExitStack() as stack:
+        if kept is not None or not is_whole(folder, slots):
+            busy = f"{folder}: another training makes features there: wait until it has made them"
+            busy += ", or choose another training.feature_pool.dir"
+            stack.enter_context(files.alone(folder / ".lock", ValueError(busy)))
+        ring = maker.open_ring(config, variables, extract, folder, slots)
+        made = stack.enter_context(maker.Maker(ring, config, extract, kept=kept, **shares))
         first = _first_in_use(config.training, first_step, process_count)
         there = ring.done - first if kept is None or ring.holds(first) else 0
         missing = samples - there

@@ -57,6 +57,12 @@ class Ring:
         partial.replace(self.folder / "pool.json")
 
 
+def is_whole(folder: Path, slots: int) -> bool:
+    """Whether a ring that keeps its samples has all of them: nobody writes to it any more."""
+    path = folder / "pool.json"
+    return path.exists() and json.loads(path.read_text())["done"] >= slots
+
+
 def _recorded(folder, made_from) -> tuple[int, int]:
     """(first, done) of a ring that is there already."""
     path = folder / "pool.json"
