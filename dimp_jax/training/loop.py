@@ -76,6 +76,7 @@ def train(config: Config, directory, console) -> Outcome:
 
     with contextlib.ExitStack() as stack:
         if main:
+            stack.enter_context(workdir.alone(directory))
             workdir.prepare(directory, config, start_name)
         workdir.check_shared(directory)
         checkpoints = stack.enter_context(RunCheckpoints(directory, keep_last=training.keep_last))

@@ -21,6 +21,7 @@ from jax.experimental import multihost_utils
 from dimp_jax import config as configs
 from dimp_jax.checkpoints import card_config, run, store
 from dimp_jax.config import Config
+from dimp_jax.host import files
 
 # What may change between a run and its continuation: how long, how often, how fast, where the
 # files are, how it is watched. Everything else changes the result, and belongs elsewhere.
@@ -90,6 +91,16 @@ def check(workdir, config: Config) -> None:
                 f"--workdir {workdir} holds a run with {name}={old!r}, now it is {new!r}: choose "
                 "another --workdir, or the old value to go on"
             )
+
+
+def alone(workdir):
+    """Context in which no other training writes in `workdir`, where the file system has locks.
+
+    Raises:
+      WorkdirError: on entry: another one does.
+    """
+    busy = WorkdirError(f"--workdir {workdir}: another training is running in it")
+    return files.alone(Path(workdir) / ".lock", busy)
 
 
 def prepare(workdir, config: Config, start_name: str) -> None:

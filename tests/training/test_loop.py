@@ -15,7 +15,7 @@ import pytest
 
 import dimp_jax
 from dimp_jax.checkpoints import run
-from dimp_jax.training import steps
+from dimp_jax.training import steps, workdir
 from dimp_jax.training.command import main
 from dimp_jax.training.start import start_variables
 from tests.support import LITTLE_OPTIMISATION, ROOT, tiny_config
@@ -258,11 +258,14 @@ def test_what_cannot_be_used_is_named(tmp_path, monkeypatch, capsys, options, me
 
 
 @pytest.mark.slow
-def test_another_config_is_refused(straight, capsys):
+def test_another_config_and_a_second_run_are_refused(straight, capsys):
     before = sorted(straight.rglob("*"))
-    argv = [str(CONFIG), "--workdir", str(straight), "--training.global-batch", "8"]
-    assert main(argv) == 2
+    argv = [str(CONFIG), "--workdir", str(straight)]
+    assert main([*argv, "--training.global-batch", "8"]) == 2
     assert "holds a run with training.global_batch=4, now it is 8" in capsys.readouterr().err
+    with workdir.alone(straight):
+        assert main(argv) == 2
+    assert "another training is running in it" in capsys.readouterr().err
     assert sorted(straight.rglob("*")) == before
 
 
