@@ -6,6 +6,7 @@ workers, hosts and devices changes nothing, and a run resumes at any step withou
 
 import functools
 import os
+import re
 import signal
 import weakref
 from contextlib import nullcontext
@@ -46,7 +47,7 @@ class Batches:
         return self
 
     def __next__(self) -> Sample:
-        """The next batch; raises what a worker has raised."""
+        """The next batch; raises what a worker has raised, ChildProcessError if one was ended."""
         if not self._end.alive:
             raise ValueError("the batches have been closed")
         return self._reader.read()
@@ -84,8 +85,14 @@ class _Reader:
             starts = processes.held(*PARENTS_SIGNALS) if self.unseen_workers else nullcontext()
             with starts:
                 batch = next(self.iterator)
-        except BaseException:
+        except BaseException as error:
             self.unseen_workers = 0  # none is waited for in `close`
+            ended = re.search(r"Worker process was .* exit code -?\d+", str(error))
+            if isinstance(error, RuntimeError) and ended:
+                raise ChildProcessError(
+                    f"loader: {ended[0]}, for want of memory perhaps: fewer "
+                    "training.data.num_workers need less"
+                ) from error
             raise
         self.unseen_workers = max(self.unseen_workers - 1, 0)
         return batch if self.slots is None else self.slots.read(batch)

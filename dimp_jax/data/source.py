@@ -47,7 +47,7 @@ class Source(Protocol):
         """
 
 
-class BrokenFrame(Exception):
+class BrokenFrame(ValueError):
     """An image of a source that cannot be decoded, named for the person who can mend it."""
 
 

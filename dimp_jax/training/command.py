@@ -75,6 +75,9 @@ def run(args: Arguments, prog) -> int:
             file=sys.stderr,
         )
         return FAILED
+    except ChildProcessError as error:
+        print(f"{prog}: error: {error}; the same command goes on", file=sys.stderr)
+        return FAILED
     if outcome.signal is not None:
         name = signal.Signals(outcome.signal).name
         terminal.print_line(
@@ -88,8 +91,8 @@ def run(args: Arguments, prog) -> int:
 
 
 def main(argv=None, prog="train.py") -> int:
-    """Exit status: 0, also after SIGTERM; 1 when the loss is not finite; 2 if the input cannot be
-    used, after a line on stderr; 130 after Ctrl-C."""
+    """Exit status: 0, also after SIGTERM; 1 when the loss is not finite or a worker was killed; 2
+    if the input cannot be used, after a line on stderr; 130 after Ctrl-C."""
     # Ctrl-C before the first step, or a second one: after it the loop ends in good order.
     answered = command_line.command(
         prog, ValueError, OSError, ImportError, stopped="the same command goes on"

@@ -56,6 +56,7 @@ def train(config: Config, directory, console) -> Outcome:
 
     Raises:
       NonFiniteLoss: names the step and the term; the checkpoints before it stay.
+      ChildProcessError: a worker of the loader was killed.
       ValueError, FileNotFoundError: what the config names does not exist or does not fit.
     """
     training, directory = config.training, Path(directory)
@@ -212,6 +213,9 @@ def _check(training):
         value = operator.attrgetter(name)(training)
         if value < 1:
             raise ValueError(f"training.{name}={value}: expected 1 or more")
+    frames = training.tracking.frames
+    if frames is not None and frames < 1:
+        raise ValueError(f"training.tracking.frames={frames}: expected 1 or more, or None")
     loss, kind = training.loss.box_regression, training.data.proposals.kind
     if (loss == "kl") != (kind == "gaussian_mixture"):
         raise ValueError(

@@ -178,7 +178,7 @@ def test_an_error_in_a_worker_is_raised_here():
 
 def test_a_dead_worker_is_reported():
     with open_batches(Noise(deadly=range(40)), with_workers(1)) as batches:
-        with pytest.raises(RuntimeError, match="[Ww]orker .*exit code 3"):
+        with pytest.raises(ChildProcessError, match="[Ww]orker .*exit code 3, .*fewer"):
             next(batches)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,7 +16,8 @@ import pytest
 
 import dimp_jax
 from dimp_jax.checkpoints import run
-from dimp_jax.training import steps, workdir
+from dimp_jax.data.source import BrokenFrame
+from dimp_jax.training import loop, steps, workdir
 from dimp_jax.training.command import main
 from dimp_jax.training.start import start_variables
 from tests.support import LITTLE_OPTIMISATION, ROOT, tiny_config
@@ -245,6 +247,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(environment, tmp_path):
             ["--checkpoint", "nowhere", "--training.start", "checkpoint"],
             "nowhere: expected a checkpoint directory",
         ),
+        (["--training.tracking.frames", "0"], "tracking.frames=0: expected 1 or more, or None"),
         (["--training.tracking.sequences-dir", "nowhere"], "nowhere: no such folder"),
         (["--training.optim.frozen", "backbon"], "backbon"),
     ],
@@ -255,6 +258,18 @@ def test_what_cannot_be_used_is_named(tmp_path, monkeypatch, capsys, options, me
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("train.py: error: ") and message in line
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "error, status", [(BrokenFrame("no image"), 2), (ChildProcessError("no worker"), 1)]
+)
+def test_trouble_with_the_data_is_one_line(error, status, tmp_path, monkeypatch, capsys):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(loop, "train", fails)
+    assert main([str(CONFIG), "--workdir", str(tmp_path)]) == status
+    assert re.fullmatch(rf"train.py: error: {error}.*\n", capsys.readouterr().err)
 
 
 @pytest.mark.slow
