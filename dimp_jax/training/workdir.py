@@ -107,19 +107,23 @@ def prepare(workdir, config: Config, start_name: str) -> None:
     """Makes the directory and writes `config.json` and `card.json`, after `check`.
 
     Args:
-      start_name: what the training starts from, for the card.
+      start_name: what the training starts from, for the card; a resumed run's has it already.
 
     Raises:
-      CheckpointError: the checkpoint that it starts from is damaged.
+      CheckpointError: the checkpoint that it starts from is damaged, or the card.
       OSError: it cannot be written.
     """
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    if not (run.step_folders(workdir) and (workdir / "card.json").exists()):
+    path, now = workdir / "card.json", card(config, start_name)
+    if run.step_folders(workdir) and path.exists():
+        # As config.json it follows what may change, such as the tracker.
+        store.write_json(path, now | {"source": store.read_card(workdir)["source"]})
+    else:
         # Only a directory can hold tensors that the network does not use.
         start = config.checkpoint if config.training.start == "checkpoint" else None
         start = start if start is not None and Path(start).is_dir() else None
-        store.start_run(workdir, card(config, start_name), start=start)
+        store.start_run(workdir, now, start=start)
     store.write_json(workdir / "config.json", configs.to_dict(config))
 
 

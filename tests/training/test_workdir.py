@@ -61,6 +61,16 @@ def test_a_work_directory_of_other_modules_goes_on(tmp_path):
         workdir.check(tmp_path, dataclasses.replace(config, model=exact))
 
 
+def test_the_card_follows_a_resumed_run(made):
+    tracker = dataclasses.replace(CONFIG.tracker, search_area_scale=4.0)
+    resumed = dataclasses.replace(CONFIG, tracker=tracker)
+    workdir.check(made, resumed)
+    workdir.prepare(made, resumed, "another name")
+    card = store.read_card(made)
+    assert configs.from_dict(configs.Config, card["config"]) == resumed
+    assert card["source"]["start"] == "random numbers"
+
+
 def test_longer_and_faster_is_the_same_run(made):
     data = dataclasses.replace(CONFIG.training.data, num_workers=3)
     parallel = dataclasses.replace(CONFIG.training.parallel, backend="shard_map")
