@@ -134,5 +134,11 @@ def _check_fields(config: OptimConfig):
     for field, low in (("decay_every_steps", 1), ("warmup_steps", 0), ("accumulate", 1)):
         if getattr(config, field) < low:
             raise ValueError(f"{field}={getattr(config, field)}: expected {low} or more")
+    for field in ("decay_factor", "adam_eps"):
+        if not 0 <= getattr(config, field) < math.inf:
+            raise ValueError(f"{field}={getattr(config, field)}: expected a number >= 0")
+    for field in ("adam_b1", "adam_b2"):
+        if not 0 <= getattr(config, field) < 1:
+            raise ValueError(f"{field}={getattr(config, field)}: expected a number >= 0 and < 1")
     if config.clip_norm is not None and not config.clip_norm > 0:
         raise ValueError(f"clip_norm={config.clip_norm}: expected a positive number or None")

@@ -149,6 +149,11 @@ def test_frozen_parameters_have_no_state():
         ({"decay_every_steps": 0}, "decay_every_steps=0: expected 1 or more"),
         ({"warmup_steps": -1}, "warmup_steps=-1: expected 0 or more"),
         ({"accumulate": 0}, "accumulate=0: expected 1 or more"),
+        ({"decay_factor": -0.2}, "decay_factor=-0.2: expected a number >= 0"),
+        ({"decay_factor": float("nan")}, "decay_factor=nan: expected a number >= 0"),
+        ({"adam_b1": 2.0}, "adam_b1=2.0: expected a number >= 0 and < 1"),
+        ({"adam_b2": 1.0}, "adam_b2=1.0: expected a number >= 0 and < 1"),
+        ({"adam_eps": -1.0}, "adam_eps=-1.0: expected a number >= 0"),
         ({"clip_norm": 0.0}, "clip_norm=0.0: expected a positive number or None"),
     ],
 )
