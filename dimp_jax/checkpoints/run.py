@@ -2,8 +2,7 @@
 
 WORKDIR/checkpoints/STEP/variables/   Orbax: {"params": ..., "batch_stats": ...}
 WORKDIR/checkpoints/STEP/optimizer/   Orbax: the leaves of the optimiser state, numbered
-WORKDIR/checkpoints/STEP/meta/        JSON: step, position in the data, score and what it is of,
-                                      digests of both
+WORKDIR/checkpoints/STEP/meta/        JSON: step, score and what it is of, digests of both
 
 A step directory gets its name when it is complete, so that a run that was killed while saving is
 resumed from the checkpoint before. The digests show what Orbax does not notice: changed bytes.
@@ -58,12 +57,11 @@ class RunCheckpoints:
         best = _best({step: self.scores.get(step) for step in steps}).values()
         return [step in best or step in steps[-self.keep_last :] for step in steps]
 
-    def save(self, state, *, position: dict, score: tuple[str, float] | None = None) -> None:
+    def save(self, state, *, score: tuple[str, float] | None = None) -> None:
         """Starts to save `state`; returns before it is written.
 
         Args:
           state: `steps.TrainState` of numpy arrays.
-          position: JSON types, where in the data the next step begins.
           score: (what was measured, value), larger is better; None if nothing was at this step.
         """
         import orbax.checkpoint as ocp
@@ -75,7 +73,6 @@ class RunCheckpoints:
         optimizer = _numbered(state.opt_state)
         meta = {
             "step": step,
-            "position": position,
             "score_of": score and score[0],
             "score": score and score[1],
             "digests": {"variables": digest(variables), "optimizer": digest(optimizer)},
@@ -91,7 +88,7 @@ class RunCheckpoints:
         )
 
     def restore(self, template):
-        """The latest undamaged checkpoint: (state as numpy, position), or None if there is none.
+        """The state in the latest undamaged checkpoint, as numpy, or None if there is none.
 
         A damaged one is set aside in WORKDIR/damaged, with a warning, and the one before is used.
 
@@ -128,12 +125,11 @@ class RunCheckpoints:
             parts[name] = _read_group(folder, name, meta, part)
         leaves = [parts["optimizer"][key] for key in sorted(parts["optimizer"])]
         structure = jax.tree.structure(template.opt_state)
-        state = template.replace(
+        return template.replace(
             step=np.asarray(meta["step"], np.int32),
             opt_state=jax.tree.unflatten(structure, leaves),
             **parts["variables"],
         )
-        return state, meta["position"]
 
     def _set_aside(self, step):
         if jax.process_index() == 0:
@@ -216,7 +212,7 @@ def read_meta(folder) -> dict:
         meta = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder}: damaged checkpoint: {path.name}: {error}") from error
-    wanted = {"step": int, "position": dict, "digests": dict}
+    wanted = {"step": int, "digests": dict}
     if not isinstance(meta, dict) or any(type(meta.get(k)) is not t for k, t in wanted.items()):
         raise CheckpointError(f"{folder}: damaged checkpoint: {path} is not a checkpoint's")
     return meta

@@ -82,7 +82,7 @@ def train(config: Config, directory, console) -> Outcome:
         workdir.check_shared(directory)
         checkpoints = stack.enter_context(RunCheckpoints(directory, keep_last=training.keep_last))
         restored = checkpoints.restore(template)
-        host_state = template if restored is None else restored[0]
+        host_state = template if restored is None else restored
         first = int(host_state.step)
         if main:
             origin = start_name if restored is None else f"step {first}"
@@ -145,8 +145,7 @@ def train(config: Config, directory, console) -> Outcome:
                         v["predictor"] for v in (host_state.params, variables["params"])
                     )
                     log.draw(step, learned, initial)
-                position = {"next_batch": step, "seed": config.seed}
-                checkpoints.save(host_state, position=position, score=_score(config, values))
+                checkpoints.save(host_state, score=_score(config, values))
                 window = Window()
             elif step % training.log_every == 0:
                 due, window = window, Window()

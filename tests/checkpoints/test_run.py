@@ -49,7 +49,7 @@ def save(workdir, steps, scores=None, keep_last=2, of="validation/auc"):
     with run.RunCheckpoints(workdir, keep_last=keep_last) as checkpoints:
         for step in steps:
             score = (of, scores[step]) if step in (scores or {}) else None
-            checkpoints.save(state(step), position={"next_batch": step}, score=score)
+            checkpoints.save(state(step), score=score)
 
 
 def restore(workdir):
@@ -63,9 +63,7 @@ def steps_in(workdir):
 
 def test_round_trip(tmp_path):
     save(tmp_path, [7])
-    restored, position = restore(tmp_path)
-    assert_same(restored, state(7))
-    assert position == {"next_batch": 7}
+    assert_same(restore(tmp_path), state(7))
 
 
 def test_nothing_there(tmp_path):
@@ -78,7 +76,7 @@ def test_keeps_the_last_two_and_the_best(tmp_path):
     save(tmp_path, range(5, 8), scores)  # resumed
     assert steps_in(tmp_path) == [3, 6, 7]
     assert run.step_folder(tmp_path).name == "3"  # for evaluation
-    assert int(restore(tmp_path)[0].step) == 7  # for going on
+    assert int(restore(tmp_path).step) == 7  # for going on
 
 
 def test_only_scores_of_the_same_are_compared(tmp_path):
@@ -138,15 +136,14 @@ def test_a_damaged_latest_falls_back_with_a_warning(tmp_path, caplog, damage, pa
     save(tmp_path, [4, 8])
     damage(tmp_path / run.FOLDER / "8" / part)
     with caplog.at_level(logging.WARNING, logger="dimp_jax"):
-        restored, position = restore(tmp_path)
-    assert int(restored.step) == 4 and position == {"next_batch": 4}
+        restored = restore(tmp_path)
     assert_same(restored, state(4))
     (warning,) = [r.getMessage() for r in caplog.records if r.name.startswith("dimp_jax")]
     assert "damaged" in warning and str(tmp_path / run.FOLDER / "8") in warning
     # The step can be reached, and saved, again; the damaged one is kept to be looked at.
     assert steps_in(tmp_path) == [4] and (tmp_path / run.SET_ASIDE / "8").is_dir()
     save(tmp_path, [8])
-    assert int(restore(tmp_path)[0].step) == 8
+    assert int(restore(tmp_path).step) == 8
 
 
 def test_all_damaged(tmp_path):
@@ -162,7 +159,7 @@ def test_a_save_that_was_cut_short_is_not_seen(tmp_path):
     cut = tmp_path / run.FOLDER / "8.orbax-checkpoint-tmp"
     (cut / "variables").mkdir(parents=True)
     assert run.step_folder(tmp_path).name == "4"
-    assert int(restore(tmp_path)[0].step) == 4
+    assert int(restore(tmp_path).step) == 4
 
 
 def test_another_network_is_no_damage(tmp_path):

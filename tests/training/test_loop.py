@@ -85,7 +85,7 @@ def straight(environment, tmp_path_factory):
 
 
 def restored(workdir):
-    """The latest state of a run, and its position in the data."""
+    """The latest state of a run."""
     config = tiny_config.get_config()
     template = steps.init_state(start_variables(config)[0], config)
     with run.RunCheckpoints(workdir, keep_last=2) as checkpoints:
@@ -191,11 +191,11 @@ def test_two_processes_end_together_and_one_goes_on(environment, straight, tmp_p
 @pytest.mark.long
 def test_a_bad_loss_stops_the_run_and_keeps_the_checkpoint_before(environment, straight, tmp_path):
     shutil.copytree(straight, tmp_path / "run")
-    poisoned, _ = restored(tmp_path / "run")
+    poisoned = restored(tmp_path / "run")
     poisoned.params["iou"]["iou_predictor"]["bias"][0] = np.nan
     with run.RunCheckpoints(tmp_path / "run", keep_last=2) as checkpoints:
         poisoned = poisoned.replace(step=np.asarray(21, np.int32))
-        checkpoints.save(poisoned, position={"next_batch": 21})
+        checkpoints.save(poisoned)
     done = train(environment, tmp_path / "run", "--training.total-steps", "30", status=1)
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("train.py: error: step 22: loss/iou is nan; ")

@@ -31,7 +31,7 @@ def save_run(directory, config, name, variables, step=5):
     with run.RunCheckpoints(directory, keep_last=1) as checkpoints:
         import jax
 
-        checkpoints.save(jax.tree.map(np.asarray, state), position={"next_batch": step})
+        checkpoints.save(jax.tree.map(np.asarray, state))
 
 
 def write_checkpoint(path, name, architecture, variables, extras=None):
