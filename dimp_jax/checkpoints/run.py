@@ -167,8 +167,8 @@ def step_folder(path) -> Path | None:
     scores = {int(folder.name): _score(folder) for folder in step_folders(path)}
     if not scores:
         return None
-    measured = [step for step in scores if scores[step]]
-    step = _best(scores)[scores[max(measured)][0]] if measured else max(scores)
+    measured = [(step, score[0]) for step, score in scores.items() if score]
+    step = _best(scores)[max(measured)[1]] if measured else max(scores)
     return path / FOLDER / str(step)
 
 
