@@ -29,6 +29,9 @@ WARM_UP_FRAMES = 2  # tracked frames that are not timed: they compile
 SUFFIXES = ("", "_time", "_decode_time", "_score", "_error")
 NOT_FOUND = "NOT_FOUND"  # name of the verdict
 GIVEN_SCORE = (1.0, 1.0)  # of the first frame: its box is known
+# What the results come from. The input is written first: it tells a folder of ours.
+NOTES = ("input.json", "config.json", "sequences.json")
+DESCRIBED = {"data", "video", "dataset"}  # always in input.json
 
 
 def check_names(sequences):
@@ -52,12 +55,20 @@ def check_folder(out, *, config: dict, inputs: dict, sequences=(), redo_changed=
       redo_changed: delete the results of those that have changed instead of refusing them.
 
     Raises:
-      InputError: `out` holds results of another or an unknown configuration or input.
+      InputError: `out` holds results of another or an unknown configuration or input, or files of
+        somebody else that notes of ours would replace.
     """
     out = Path(out)
     if not (
         any(out.glob("*.txt")) or any(out.glob("run*/*.txt")) or (out / "summary.json").exists()
     ):
+        notes = [out / name for name in NOTES if (out / name).exists()]
+        described = read_json(out / "input.json")
+        if notes and not (isinstance(described, dict) and described.keys() >= DESCRIBED):
+            raise InputError(
+                f"{notes[0]}: is not of an evaluation, and would be replaced: choose another "
+                "--out, or move the file"
+            )
         return
     for name, values, what in (
         ("config.json", config, "configuration"),
@@ -114,7 +125,7 @@ def make_folder(out, *, config: dict, inputs: dict, sequences=()):
       InputError: it cannot be written.
     """
     out = Path(out)
-    notes = {"config.json": config, "input.json": inputs}
+    notes = {"input.json": inputs, "config.json": config}
     if sequences:
         notes["sequences.json"] = {s.name: identity.of(s) for s in sequences}
     try:

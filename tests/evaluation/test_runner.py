@@ -192,10 +192,14 @@ def test_incomplete_results_are_made_again(tmp_path, name, content):
 
 def test_folder_of_another_run_is_refused(tmp_path):
     out = tmp_path / "out"
-    made = {"config": {"a": (1, 2)}, "inputs": {"data": "x"}}
+    inputs = {"data": "x", "video": None, "dataset": None}
+    made = {"config": {"a": (1, 2)}, "inputs": inputs}
     results.check_folder(out, **made)
     results.make_folder(out, **made)
     results.check_folder(out, config={"a": 5}, inputs={})  # nothing was finished in it
+    (out / "config.json").unlink()  # killed at once
+    results.check_folder(out, **made)
+    results.make_folder(out, **made)
     (out / "s.txt").write_text("1,2,3,4\n")
     results.check_folder(out, **made)
     with pytest.raises(InputError, match="results of another configuration .*another --out"):
@@ -208,6 +212,14 @@ def test_folder_of_another_run_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file: cannot be written"):
         results.make_folder(tmp_path / "file", **made)
+
+
+@pytest.mark.parametrize("name", ["config.json", "input.json", "sequences.json"])
+def test_a_file_of_somebody_else_is_not_replaced(tmp_path, name):
+    for text in ('{"data": "mine"}', "[1]", "3", "no JSON"):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=f"{name}: is not of an evaluation.*another --out"):
+            results.check_folder(tmp_path, config={}, inputs={})
 
 
 def test_writing_is_atomic(tmp_path, monkeypatch):
