@@ -171,8 +171,8 @@ def step_with(network: Network, config: TrackerConfig, state: TrackerState, imag
         numbers,
     )
     report = np.asarray(seen.report)  # the one synchronisation of a frame
-    pose, result = read_report(report, state)
-    state = dataclasses.replace(state, pose=pose, box_xywh=result.box_xywh, frame=frame)
+    pose, box, result = read_report(report, state)
+    state = dataclasses.replace(state, pose=pose, box_xywh=box, frame=frame)
 
     insert, num_iter, rate = plan_learning(config.memory, frame, result.verdict, result.score)
     losses = None
@@ -191,8 +191,10 @@ def step_with(network: Network, config: TrackerConfig, state: TrackerState, imag
     return state, result, Details(seen, coords, patches, losses)
 
 
-def read_report(report, state) -> tuple[Pose, TrackResult]:
-    """What the seven numbers of `programs.Look.report` say.
+def read_report(report, state) -> tuple[Pose, np.ndarray, TrackResult]:
+    """What the seven numbers of `programs.Look.report` say: pose, box [4] and result.
+
+    The box is for the next state; the result has a copy, which its user may change.
 
     Args:
       state: of before the frame: its `size_factor` and its `box_xywh`, which stays if the target
@@ -201,7 +203,7 @@ def read_report(report, state) -> tuple[Pose, TrackResult]:
     pose, verdict = Pose(report[:2], report[2:4], report[4]), Verdict(int(report[5]))
     lost = verdict == Verdict.NOT_FOUND
     box = state.box_xywh if lost else box_of(pose, state.size_factor)
-    return pose, TrackResult(box, float(report[6]), verdict)
+    return pose, box, TrackResult(box.copy(), float(report[6]), verdict)
 
 
 def sample_crops(config: TrackerConfig, pose: Pose, image, network: Network):

@@ -117,6 +117,8 @@ def test_a_state_can_be_replayed(method):
     two, _ = tracker.step(one, FRAMES[2])
     again, again_result = tracker.step(state, FRAMES[1])
     np.testing.assert_array_equal(result.box_xywh, again_result.box_xywh)
+    result.box_xywh[:] = 0
+    np.testing.assert_array_equal(one.box_xywh, again.box_xywh)
     assert result.score == again_result.score and result.verdict == again_result.verdict
     assert (state.frame, one.frame, two.frame) == (1, 2, 3)
     np.testing.assert_array_equal(one.filt, again.filt)
@@ -155,6 +157,9 @@ def test_a_lost_target_changes_nothing():
     after, result = tracker.step(state, FRAMES[1])
     assert result.verdict == Verdict.NOT_FOUND and result.score == 0
     np.testing.assert_allclose(result.box_xywh, BOX, atol=1e-4)
+    result.box_xywh[2:] += result.box_xywh[:2]  # its user wants corners
+    for saved in (state, after):
+        np.testing.assert_allclose(tracker.step(saved, FRAMES[1])[1].box_xywh, BOX, atol=1e-4)
     np.testing.assert_array_equal(after.filt, state.filt)
     assert_same_bits(after.memory, state.memory)
 

@@ -186,9 +186,8 @@ class Lanes:
         results: list[TrackResult | Exception | None] = [None] * self.size
         plans = {}
         for lane in active:
-            pose, result = online.read_report(reports[lane], known[lane])
-            frame, box = known[lane].frame + 1, result.box_xywh
-            results[lane] = result
+            pose, box, result = online.read_report(reports[lane], known[lane])
+            results[lane], frame = result, known[lane].frame + 1
             targets[lane] = known[lane]._replace(pose=pose, box_xywh=box, frame=frame)
             plans[lane] = online.plan_learning(settings.memory, frame, result.verdict, result.score)
         stack = self._learn(stack, seen.feat, seen.box_xywh, plans)
