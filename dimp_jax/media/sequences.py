@@ -181,12 +181,17 @@ def frame_paths(folder) -> list[Path]:
     """`image_paths` of the frames of a sequence.
 
     Raises:
-      InputError: two images of one number, or of two kinds: masks, depth or copies among them.
+      InputError: two images of the same numbers, also where one has more of them at its end, or
+        images of two kinds: masks, depth or copies among them.
     """
     paths = image_paths(folder)
     kinds = {path.suffix.lower().replace("jpeg", "jpg"): path for path in paths}
-    pairs = itertools.pairwise(paths)
-    same = (pair for pair in pairs if natural_key(pair[0].stem) == natural_key(pair[1].stem))
+    numbered = sorted((_frame_numbers(path), path) for path in paths)
+    same = (
+        (path, other)
+        for (one, path), (two, other) in itertools.pairwise(numbered)
+        if two[: len(one)] == one  # `1`, `1_mask` and `1 copy`, and with more behind `1 (2)`
+    )
     clash = next(same, list(kinds.values()) if len(kinds) > 1 else None)
     if clash:
         raise InputError(
@@ -194,6 +199,12 @@ def frame_paths(folder) -> list[Path]:
             ".jpg or all .png: move masks, depth and copies to another folder"
         )
     return paths
+
+
+def _frame_numbers(path):
+    """The numbers in the name of a frame, or the name itself where there are none."""
+    parts = natural_key(path.stem)
+    return [part for part in parts if part[0] >= 0] or parts
 
 
 def is_sequence(directory) -> bool:

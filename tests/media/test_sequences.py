@@ -123,7 +123,13 @@ def test_hidden_files_are_passed_over(tmp_path):
     assert [len(all_frames(s)) for s in sequences.load_folder(tmp_path)] == [3, 2]
 
 
-@pytest.mark.parametrize("other", ["000002.png", "2.jpg", "000002.jpeg", "000002_mask.png"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        *("000002.png", "2.jpg", "000002.jpeg", "000002_mask.png", "000002_mask.jpg"),
+        *("mask2.jpg", "000002 copy.jpg", "000002 - Copy (2).jpg", "000002 (1).jpg"),
+    ],
+)
 def test_two_images_of_one_frame_are_refused(tmp_path, other):
     folder = make_sequence(tmp_path / "s", count=3)
     write_image(folder / "img" / other, target_frame(0))
@@ -132,6 +138,24 @@ def test_two_images_of_one_frame_are_refused(tmp_path, other):
     ) as said:
         sequences.load_sequence(folder)
     assert other in str(said.value) and ".jpg" in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a", "b", "c"),
+        ("frame (1)", "frame (2)", "frame (10)"),
+        ("12-30-59.1", "12-30-59.2", "12-31-00.0"),
+        ("take2_9", "take2_10", "take2_11"),
+        ("1700000000000000001", "1700000000000000002", "1700000000000000003"),
+    ],
+)
+def test_names_of_frames(tmp_path, names):
+    folder = make_sequence(tmp_path / "s", count=3)
+    for path, name in zip(sorted((folder / "img").iterdir()), names, strict=True):
+        path.rename(path.with_name(f"{name}.jpg"))
+    (sequence,) = sequences.load_folder(folder)
+    assert [path.stem for path in sequence.frames.paths] == list(names)
 
 
 def test_no_folder_and_no_frames(tmp_path):
