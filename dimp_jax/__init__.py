@@ -37,7 +37,8 @@ def load(name_or_path, changes: "dict | None" = None) -> "Tracker":
     Raises:
       FileNotFoundError: no such config or checkpoint, or its weights are not installed.
       ValueError: a damaged checkpoint, one that does not fit its config, or a torch file (the
-        message says how to convert it); or `changes` has a field that does not exist.
+        message says how to convert it); or `changes` has a field that does not exist, or a value
+        of another type.
     """
     import dataclasses
     from pathlib import Path

@@ -86,7 +86,7 @@ def changed(config, values: dict):
     """The config tree with other values of some fields: {"model.predictor.num_iter": 5, ...}.
 
     Raises:
-      ValueError: no such field.
+      ValueError: no such field, or a value of another type.
     """
     for name, value in values.items():
         field, _, inside = name.partition(".")
@@ -98,8 +98,22 @@ def changed(config, values: dict):
             )
         if inside:
             value = changed(getattr(config, field), {inside: value})
+        value = _tuples(value)
+        _check_type(
+            f"{type(config).__name__}.{field}", value, typing.get_type_hints(type(config))[field]
+        )
         config = dataclasses.replace(config, **{field: value})
     return config
+
+
+def _check_type(name, value, hint):
+    from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
+
+    try:
+        check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+    except TypeCheckError as error:
+        wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+        raise ValueError(f"{name}: {value!r:.80}: expected {wanted}") from error
 
 
 def differences(old, new, prefix=""):

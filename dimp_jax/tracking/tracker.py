@@ -29,18 +29,20 @@ class Tracker:
             f"notice={self.notice!r})"
         )
 
-    def init(self, image, box_xywh, seed: int = 0) -> TrackerState:
+    def init(self, image, box_xywh, seed: int | None = None) -> TrackerState:
         """Learns the target from one box.
 
         Args:
           image: uint8 RGB [H, W, 3].
           box_xywh: x, y, w, h in pixels, 0-based.
-          seed: the only source of randomness: the same one gives the same boxes, bit for bit.
+          seed: the only source of randomness: the same one gives the same boxes, bit for bit. None:
+            `config.seed`.
 
         Raises:
           ValueError: another kind of image, or a box that cannot be tracked.
         """
-        return online.init(self.network, self.config.tracker, image, box_xywh, jax.random.key(seed))
+        key = jax.random.key(self.config.seed if seed is None else seed)
+        return online.init(self.network, self.config.tracker, image, box_xywh, key)
 
     def step(self, state: TrackerState, image) -> tuple[TrackerState, TrackResult]:
         """Tracks one frame.

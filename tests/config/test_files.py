@@ -99,6 +99,28 @@ def test_changes_of_fields():
     assert (changed.model.predictor.num_iter, changed.seed) == (3, 1)
     with pytest.raises(ValueError, match="PredictorConfig has no field 'num_iters': .*num_iter"):
         config.changed(config.load("dimp18"), {"model.predictor.num_iters": 3})
+    changed = config.changed(changed, {"tracker.augment.rotations_deg": [5, -5.0]})
+    assert changed.tracker.augment.rotations_deg == (5, -5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("seed", "x", "Config.seed: 'x': expected int"),
+        ("tracker.search_area_scale", "big", "TrackerConfig.search_area_scale: 'big': .* float"),
+        ("tracker.refine.method", "scale-search", r"expected Literal\['iou', .*'scale_search'\]"),
+        ("tracker.max_scale_change", "1", r"expected float \| None"),
+        (
+            "tracker.augment.shifts",
+            ((0.6, 0.6), (0.6, "x")),
+            r"expected tuple\[tuple\[float, float",
+        ),
+        ("tracker.memory", None, "TrackerConfig.memory: None: expected MemoryConfig"),
+    ],
+)
+def test_changes_to_values_of_another_type(name, value, said):
+    with pytest.raises(ValueError, match=said):
+        config.changed(config.load("dimp18"), {name: value})
 
 
 def test_missing_fields_are_the_defaults():

@@ -115,6 +115,12 @@ def test_own_windows_are_single_trackers_with_following_seeds():
         for t in range(1, 5):
             state, result = small().step(state, CLIP.frames[t])
             np.testing.assert_allclose(boxes[k, t], result.box_xywh, atol=0.05)
+    seeded = dataclasses.replace(small(), config=dataclasses.replace(small().config, seed=3))
+    keys = [
+        jax.random.key_data(Objects(used, 2).init(CLIP.frames[0], boxes_at(0), seed).stack.key)
+        for used, seed in ((small(), 3), (seeded, None))
+    ]
+    np.testing.assert_array_equal(*keys)
 
 
 def flops(program, *args) -> int:

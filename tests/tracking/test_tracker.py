@@ -99,6 +99,15 @@ def test_the_seed_decides_everything(method):
         assert (boxes != other).any()
 
 
+def test_the_seed_of_the_config_is_the_default():
+    whole = dataclasses.replace(make().config, seed=5)
+    states = (
+        dataclasses.replace(make(), config=whole).init(FRAMES[0], BOX),
+        make().init(FRAMES[0], BOX, 5),
+    )
+    assert_same_bits(*(jax.random.key_data(state.key) for state in states))
+
+
 def test_draws_differ_between_frames_and_seeds():
     """Two frames of equal content: the boxes that are tried are others."""
     tracker = make("iou")

@@ -92,8 +92,10 @@ class Lanes:
         sharding = jax.tree.leaves(network.params)[0].sharding
         return LaneStates(jax.device_put(stack, sharding), (None,) * self.size)
 
-    def init(self, states: LaneStates, lane: int, image, box_xywh, seed: int = 0) -> LaneStates:
-        """Starts a lane on its first frame.
+    def init(
+        self, states: LaneStates, lane: int, image, box_xywh, seed: int | None = None
+    ) -> LaneStates:
+        """Starts a lane on its first frame, as `Tracker.init`.
 
         Raises:
           ValueError: as `online.init`, or no such lane; `states` can then still be used.

@@ -37,8 +37,8 @@ def shared_window(poses, crop_px: int) -> Pose:
 class Objects:
     """`size` objects in one video: `states = init(image, boxes)`, then `step(states, image)`.
 
-    Object k has the seed `seed + k`. With `shared_crop` the first frame's random shifts are those
-    of object 0: the samples are shared.
+    Object k has the seed `seed + k`, by default `config.seed + k`. With `shared_crop` the first
+    frame's random shifts are those of object 0: the samples are shared.
     """
 
     tracker: Tracker  #: whose weights and configuration all objects have
@@ -52,7 +52,7 @@ class Objects:
     def lanes(self) -> Lanes:
         return Lanes(self.tracker, self.size, "shared" if self._shared else None)
 
-    def init(self, image, boxes_xywh, seed: int = 0) -> LaneStates:
+    def init(self, image, boxes_xywh, seed: int | None = None) -> LaneStates:
         """Learns all objects from their boxes in one frame.
 
         Args:
@@ -65,6 +65,7 @@ class Objects:
         if len(boxes_xywh) != self.size:
             raise ValueError(f"{len(boxes_xywh)} boxes for {self.size} objects")
         online.check_image(image)
+        seed = self.tracker.config.seed if seed is None else seed
         boxes = []
         for number, box in enumerate(boxes_xywh, 1):
             try:
