@@ -27,6 +27,8 @@ from dimp_jax.media.text import numbers, rows_of
 WARM_UP_FRAMES = 2  # tracked frames that are not timed: they compile
 # What may follow a sequence's name in the name of a file.
 SUFFIXES = ("", "_time", "_decode_time", "_score", "_error")
+# A file has 255; the longest is .NAME_decode_time.txt.xxxxxxxx.part, while it is written.
+MOST_NAME_BYTES = 255 - len("._decode_time.txt.xxxxxxxx.part")
 NOT_FOUND = "NOT_FOUND"  # name of the verdict
 GIVEN_SCORE = (1.0, 1.0)  # of the first frame: its box is known
 # What the results come from. The input is written first: it tells a folder of ours.
@@ -35,9 +37,19 @@ DESCRIBED = {"data", "video", "dataset"}  # always in input.json
 
 
 def check_names(sequences):
-    """Raises InputError if two sequences would have a file of one name."""
+    """Raises InputError: results cannot be called so, or two sequences would have files of one
+    name."""
     owners = {}
     for sequence in sequences:
+        for name in (sequence.name, *(path.name for path in getattr(sequence.frames, "paths", ()))):
+            if name.encode(errors="replace").decode() != name:
+                raise InputError(f"{sequence.name!r}: {name!r} is not UTF-8: rename it")
+        size = len(sequence.name.encode())
+        if size > MOST_NAME_BYTES:
+            raise InputError(
+                f"{sequence.name}: a name of {size} bytes: its results would have longer ones than "
+                f"file systems take: expected at most {MOST_NAME_BYTES}: rename it"
+            )
         for suffix in SUFFIXES:
             other = owners.setdefault(sequence.name + suffix, sequence.name)
             if other != sequence.name:

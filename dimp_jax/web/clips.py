@@ -13,7 +13,7 @@ from dimp_jax.media.images import InputError
 from dimp_jax.media.opencv import cv2
 from dimp_jax.media.sequences import Sequence
 
-LONGEST_NAME = 80  # characters of an uploaded file's name that are kept
+LONGEST_NAME = 160  # bytes of an uploaded file's name that are kept
 
 
 class Clip(NamedTuple):
@@ -76,7 +76,8 @@ def told(error, folder: Path | None) -> str:
 def file_name(given: str) -> str:
     """A name for an uploaded file: that of its owner, without what could leave its folder."""
     name = re.sub(r"[^\w. +()-]+", "_", Path(given.replace("\\", "/")).name).lstrip(". ")
-    stem, suffix = Path(name).stem[:LONGEST_NAME], Path(name).suffix[:10]
+    stem = Path(name).stem.encode()[:LONGEST_NAME].decode(errors="ignore")
+    suffix = Path(name).suffix[:10]
     return f"{stem or 'video'}{suffix}"
 
 

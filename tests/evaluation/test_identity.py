@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from dimp_jax.evaluation import command, identity, inputs, results, session
 from dimp_jax.evaluation.report import collect
 from dimp_jax.media import sequences, video
-from dimp_jax.media.images import InputError
+from dimp_jax.media.images import ImageFrames, InputError
 from tests.evaluation import test_evaluate_cli as cli
 from tests.evaluation.test_runner import FakeTracker
 from tests.media.test_sequences import make_sequence, make_video, target_frame, write_image
@@ -134,6 +135,27 @@ def test_names_whose_files_would_be_the_same(evaluate, tmp_path, capsys, end):
     line = cli.error_line(evaluate, capsys, "--data", "data", "--out", "o")
     assert f"'a' and 'a{end}' would have the same file names" in line
     assert not evaluate.built and not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "frame", "said"),
+    [
+        ("長" * 75, "1.jpg", "長: a name of 225 bytes: .* at most 224: rename it"),
+        ("caf\udce9", "1.jpg", r"^'caf\\udce9': 'caf\\udce9' is not UTF-8: rename it"),
+        ("s", "caf\udce9.jpg", r"^'s': 'caf\\udce9.jpg' is not UTF-8"),
+    ],
+)
+def test_names_that_results_cannot_have(name, frame, said):
+    frames = ImageFrames((Path(frame),))
+    with pytest.raises(InputError, match=said):
+        results.check_names([sequences.Sequence(name, frames, None, None)])
+
+
+def test_the_longest_name(evaluate, tmp_path):
+    make_sequence(tmp_path / ("長" * 74 + "ab"), count=3)  # 224 bytes
+    command = ["--data", str(tmp_path), "--out", "o", "--save-video"]
+    assert evaluate.main(command) == 0
+    assert len(list((tmp_path / "o").glob("長*"))) == 5
 
 
 def test_two_processes_in_one_folder(evaluate, tmp_path, capsys, monkeypatch):

@@ -257,7 +257,8 @@ def test_pages_of_elsewhere_are_refused(client):
         ("", "video"),
         ("猫.mp4", "猫.mp4"),
         ("a\0b<c>.mp4", "a_b_c_.mp4"),
-        ("x" * 300 + ".mp4", "x" * 80 + ".mp4"),
+        ("x" * 300 + ".mp4", "x" * 160 + ".mp4"),
+        ("猫" * 80 + ".mp4", "猫" * 53 + ".mp4"),
         (".hidden.mp4", "hidden.mp4"),
     ],
 )
