@@ -67,8 +67,8 @@ def check_folder(out, *, config: dict, inputs: dict, sequences=(), redo_changed=
       redo_changed: delete the results of those that have changed instead of refusing them.
 
     Raises:
-      InputError: `out` holds results of another or an unknown configuration or input, or files of
-        somebody else that notes of ours would replace.
+      InputError: `out` holds results of another or an unknown configuration or input, or of a
+        camera, or files of somebody else that notes of ours would replace.
     """
     out = Path(out)
     if not (
@@ -91,6 +91,12 @@ def check_folder(out, *, config: dict, inputs: dict, sequences=(), redo_changed=
             raise InputError(
                 f"{out}: holds results of another {what} ({_difference(then, now)}; compare "
                 f"{out / name}): choose another --out, or delete it"
+            )
+    for name in [s.name for s in sequences if s.frames.live]:
+        if (out / f"{name}.txt").exists():
+            raise InputError(
+                f"{out / name}.txt: what a camera showed cannot be tracked again: choose another "
+                "--out"
             )
     changed = changed_sequences(out, sequences)
     if changed and not redo_changed:

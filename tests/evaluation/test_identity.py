@@ -108,6 +108,23 @@ def test_only_the_files_of_what_has_changed_are_deleted(tmp_path):
     assert all(file.is_file() for file in kept) and not any(file.exists() for file in stale)
 
 
+def test_what_a_camera_showed_is_not_replaced(evaluate, tmp_path, capsys, monkeypatch):
+    opened = []
+
+    def read(number, start, stop):
+        opened.append(number)
+        return ((i, target_frame(i)) for i in range(start, stop))
+
+    monkeypatch.setattr(video, "_read_camera", read)
+    command = ["--video", "0", "--box", "8,10,12,12", "--frames", "3"]
+    assert evaluate.main(command) == 0
+    out = tmp_path / "results" / "dimp_lite0-camera0"
+    assert len((out / "camera0.txt").read_text().splitlines()) == 3
+    line = cli.error_line(evaluate, capsys, *command)
+    assert "camera0.txt: what a camera showed cannot be tracked again" in line
+    assert "choose another --out" in line and opened == [0]
+
+
 def test_nobody_is_built_for_what_is_done(evaluate, tmp_path, capsys):
     make_sequence(tmp_path / "s")
     for _ in range(2):
