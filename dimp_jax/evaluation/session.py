@@ -72,6 +72,11 @@ def evaluate(args) -> bool:
     )
 
     share = _join_hosts(args.distributed)
+    if found.objects and share.count > 1:
+        raise InputError(
+            f"--box several times, on {share.count} hosts: its targets are tracked together: start "
+            "it on one host, with --distributed.no-auto"
+        )
     console = terminal.console(quiet=share.index > 0)
     options = jobs.Options(
         seed=args.settings.seed,

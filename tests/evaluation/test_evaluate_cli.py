@@ -10,7 +10,7 @@ import types
 import numpy as np
 import pytest
 
-from dimp_jax.evaluation import command, inputs
+from dimp_jax.evaluation import command, inputs, jobs, session
 from dimp_jax.host import compilation
 from dimp_jax.predictor.parts import PartError
 from tests.evaluation.test_runner import FakeTracker
@@ -167,6 +167,15 @@ def test_refused_commands(evaluate, tmp_path, capsys, argv, message):
     assert message in error_line(evaluate, capsys, *argv)
     assert sorted(tmp_path.rglob("*")) == before  # no folder, no half-written file
     assert not evaluate.built
+
+
+def test_several_targets_are_tracked_on_one_host(evaluate, tmp_path, capsys, monkeypatch):
+    make_video(tmp_path / "clip.avi")
+    monkeypatch.setattr(session, "_join_hosts", lambda _: jobs.Share(1, 2))
+    boxes = ["--box", "8,10,12,12", "--box", "30,10,9,9"]
+    line = error_line(evaluate, capsys, "--video", "clip.avi", *boxes, "--out", "o")
+    assert "--box several times, on 2 hosts" in line and "on one host" in line
+    assert not evaluate.built and not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "size"])
