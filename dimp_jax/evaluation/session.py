@@ -1,5 +1,6 @@
 """One command of `evaluate.py`, from checked input to the table: who tracks what, and where to."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -197,16 +198,28 @@ def _join_hosts(distributed: command_line.Distributed) -> jobs.Share:
     return jobs.Share(jax.process_index(), jax.process_count(), meet)
 
 
+@contextlib.contextmanager
+def _refusals():
+    """Of weights, and of options that do not go together: errors for people."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise InputError(str(error)) from error
+
+
+@_refusals()
 def _who_tracks(args, found, out, options, console) -> jobs.TrackJobs:
     compilation.enable_cache()  # importing jax takes seconds: not before all input is checked
     if args.workers > 1:
         from dimp_jax.evaluation.runners import workers
 
-        build = functools.partial(_compiled_tracker, args.settings)
+        compiled = functools.partial(_compiled_tracker, args.settings)
         return lambda todo: workers.in_processes(
-            build, todo, workers=args.workers, options=options, console=console
+            compiled, todo, workers=args.workers, options=options, console=console
         )
-    tracker = _tracker(args.settings)
+    from dimp_jax.tracking.tracker import build
+
+    tracker = build(args.settings)
     if tracker.notice:
         terminal.print_line(console, tracker.notice)
     shown = {"options": options, "console": console}
@@ -214,41 +227,25 @@ def _who_tracks(args, found, out, options, console) -> jobs.TrackJobs:
         if found.objects:
             from dimp_jax.tracking.many.objects import Objects
 
-            _warmup(Objects(tracker, len(found.sequences)))
+            Objects(tracker, len(found.sequences)).warmup()
             return lambda todo: objects.targets_of_one_video(tracker, todo, out, **shown)
         if args.batch > 1:
             from dimp_jax.evaluation.runners.lanes import at_once
             from dimp_jax.tracking.many.lanes import Lanes
 
             lanes = Lanes(tracker, args.batch)
-            _warmup(lanes)
+            lanes.warmup()
             return lambda todo: at_once(lanes, todo, **shown)
-        _warmup(tracker)
+        tracker.warmup()
         return lambda todo: one_by_one.one_by_one(tracker, todo, out, **shown)
 
 
+@_refusals()
 def _compiled_tracker(settings):
     """The tracker of a worker process."""
-    compilation.enable_cache()
-    tracker = _tracker(settings)
-    _warmup(tracker)
-    return tracker
-
-
-def _tracker(settings):
     from dimp_jax.tracking.tracker import build
 
-    try:
-        return build(settings)
-    except (ValueError, FileNotFoundError) as error:
-        raise InputError(str(error)) from error
-
-
-def _warmup(tracks):
-    """Compiles; parts of the predictor that do not fit the config are told of."""
-    from dimp_jax.predictor.parts import PartError
-
-    try:
-        tracks.warmup()
-    except PartError as error:
-        raise InputError(str(error)) from error
+    compilation.enable_cache()
+    tracker = build(settings)
+    tracker.warmup()
+    return tracker

@@ -26,8 +26,8 @@ def init(image, box_xywh, seed=META["seed"]):
     """The state after the first frame: uint8 RGB [H, W, 3], and a box in 0-based pixels."""
     x, y, w, h = (float(v) for v in box_xywh)
     rows, columns = image.shape[:2]
-    if not (np.isfinite([x, y]).all() and 0 < w < np.inf and 0 < h < np.inf):
-        raise ValueError(f"box {x}, {y}, {w}, {h}: expected finite x, y and positive w, h")
+    if not (np.isfinite([x, y]).all() and 1e-3 <= w <= 1e6 and 1e-3 <= h <= 1e6):
+        raise ValueError(f"box {x}, {y}, {w}, {h}: expected finite x, y and w, h in 1e-3 .. 1e6")
     if x >= columns or y >= rows or x + w <= 0 or y + h <= 0:
         raise ValueError(f"box {x}, {y}, {w}, {h}: outside the {columns} x {rows} px image")
     center_yx = np.float32([y + (h - 1) / 2, x + (w - 1) / 2])
@@ -55,15 +55,15 @@ def step(state, image):
 if __name__ == "__main__":
     _, path, box, *seed = sys.argv if len(sys.argv) in (3, 4) else sys.exit(__doc__)
     try:
-        frames = np.load(path, mmap_mode="r")
+        frames = np.lib.format.open_memmap(path, mode="r")
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not len(frames):
-            raise ValueError(f"{frames.dtype} {list(frames.shape)}: expected uint8 [N, H, W, 3]")
-    except (OSError, ValueError, EOFError) as error:
-        sys.exit(f"run.py: error: {path}: {getattr(error, 'strerror', None) or error}")
+            raise ValueError(f"{frames.dtype} {list(frames.shape)}")
+    except (OSError, ValueError) as error:
+        sys.exit(f"run.py: error: {path}: expected uint8 [N, H, W, 3] of np.save ({error})")
     try:
         first = [float(v) for v in box.split(",")]
         state = init(frames[0], first, *map(int, seed))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         sys.exit(f"run.py: error: {' '.join(sys.argv[2:])}: expected X,Y,W,H [SEED] ({error})")
     print(*first, sep=",")
     for frame in frames[1:]:

@@ -4,17 +4,19 @@ import numpy as np
 
 from dimp_jax.media.images import InputError
 
+SIDES_PX = (1e-3, 1e6)  # others are a mistake, and float32 has no room for much more
+
 
 def checked_box(box, image_size_hw, what="box") -> np.ndarray:
     """The box (x, y, w, h in pixels) as [4] float64.
 
     Raises:
-      InputError: `what` is no four finite numbers, is empty or outside the image, or is of another
-        convention: corner pairs, or shares of the image in 0..1.
+      InputError: `what` is no four finite numbers, is empty, outside the image or no size that a
+        target can have, or is of another convention: corner pairs, or shares of the image in 0..1.
     """
     try:
         values = np.asarray(box, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{what}: expected four numbers x, y, w, h, got {box!r:.80}") from error
     if values.shape == (2, 2):
         raise InputError(
@@ -38,7 +40,17 @@ def checked_box(box, image_size_hw, what="box") -> np.ndarray:
         )
     if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
         raise InputError(f"{what} {given}: outside the image of {columns} x {rows} pixels")
+    if min(width, height) < SIDES_PX[0] or max(width, height) > SIDES_PX[1]:
+        least, most = SIDES_PX
+        raise InputError(f"{what} {given}: expected sides of {least:g} to {most:,.0f} pixels")
     return values
+
+
+def share_inside(box, image_size_hw) -> float:
+    """The share of a box [4] that lies in the image."""
+    low, high = box[:2], box[:2] + box[2:]
+    shown = np.clip(high, 0, image_size_hw[::-1]) - np.clip(low, 0, image_size_hw[::-1])
+    return float(np.prod(shown / box[2:]))
 
 
 def is_share(box) -> bool:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.media.first_box import checked_box
+from dimp_jax.media.first_box import checked_box, share_inside
 from dimp_jax.media.folders import listed
-from dimp_jax.media.images import ImageFrames, InputError
+from dimp_jax.media.images import ImageFrames, InputError, tell_once
 from dimp_jax.media.text import numbers, read_rows
 from dimp_jax.media.video import VideoFrames
 
@@ -124,7 +124,13 @@ def checked(sequence: Sequence) -> Sequence:
     if not sequence.frames.live:
         _, image = next(sequence.images())
         if sequence.init_box is not None:
-            checked_box(sequence.init_box, image.shape[:2], f"{sequence.name}: first box")
+            what = f"{sequence.name}: first box"
+            box = checked_box(sequence.init_box, image.shape[:2], what)
+            inside = share_inside(box, image.shape[:2])
+            if inside < 0.5:
+                given = ",".join(f"{value:g}" for value in box)
+                size = f"{image.shape[1]} x {image.shape[0]} pixels"
+                tell_once(f"{what} {given}: only {inside:.0%} of it are in the image of {size}")
     return sequence
 
 

@@ -40,9 +40,12 @@ class Details(NamedTuple):
 
 
 def check_image(image, image_hw=None):
-    """Raises ValueError unless `image` is uint8 RGB [H, W, 3] of the size of the first frame."""
-    if getattr(image, "dtype", None) != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        got = f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}"
+    """Raises ValueError unless `image` is a numpy array, uint8 RGB [H, W, 3] of the size of the
+    first frame."""
+    is_array = isinstance(image, np.ndarray)
+    if not is_array or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        kind = type(image).__name__
+        got = f"{image.dtype} {image.shape}" if is_array else f"{kind}, which is no numpy array"
         raise ValueError(f"image: expected uint8 RGB [H, W, 3], got {got}")
     if image_hw is not None and tuple(image.shape[:2]) != tuple(image_hw):
         raise ValueError(

@@ -12,7 +12,8 @@ import pytest
 
 from dimp_jax.evaluation import command, inputs, jobs, session
 from dimp_jax.host import compilation
-from dimp_jax.predictor.parts import PartError
+from dimp_jax.media import images
+from dimp_jax.media.images import InputError
 from tests.evaluation.test_runner import FakeTracker
 from tests.media.test_sequences import make_sequence, make_video, target_box, truncate, write_image
 from tests.support import ROOT
@@ -95,15 +96,6 @@ def test_video_with_a_box(evaluate, tmp_path):
     assert json.loads((out / "summary.json").read_text())["mean"]["auc"] is None
 
 
-def test_parts_that_do_not_fit_are_one_line(evaluate, tmp_path, capsys, monkeypatch):
-    def warmup(tracker):
-        raise PartError("predictor.solver='mine:steps': missing a required argument: 'mixing'")
-
-    make_sequence(tmp_path / "s")
-    monkeypatch.setattr(FakeTracker, "warmup", warmup)
-    assert "'mixing'" in error_line(evaluate, capsys, "--data", "s")
-
-
 @pytest.mark.parametrize("folder", [".", "run1"])
 def test_the_video_that_is_tracked_is_not_written_over(evaluate, tmp_path, capsys, folder):
     (tmp_path / "run1").mkdir(exist_ok=True)
@@ -176,6 +168,28 @@ def test_several_targets_are_tracked_on_one_host(evaluate, tmp_path, capsys, mon
     line = error_line(evaluate, capsys, "--video", "clip.avi", *boxes, "--out", "o")
     assert "--box several times, on 2 hosts" in line and "on one host" in line
     assert not evaluate.built and not (tmp_path / "o").exists()
+
+
+def test_what_the_programs_refuse_is_one_line(evaluate, tmp_path, capsys, monkeypatch):
+    def refuse(self):
+        raise ValueError("a memory of 3 samples\nhas no room")
+
+    monkeypatch.setattr(FakeTracker, "warmup", refuse)
+    make_sequence(tmp_path / "s")
+    assert "a memory of 3 samples has no room" in error_line(evaluate, capsys, "--data", "s")
+    with pytest.raises(InputError, match="a memory of 3 samples"):
+        session._compiled_tracker(command.parse([], "evaluate.py").settings)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_box_that_is_mostly_outside_is_told(evaluate, tmp_path, caplog):
+    images.tell_once.cache_clear()
+    make_video(tmp_path / "clip.avi")
+    for number, box in enumerate(("60,10,20,20", "56,10,16,20")):
+        argv = ["--video", "clip.avi", f"--box={box}", "--out", str(number)]
+        assert evaluate.main(argv) == 0
+    told = "clip: first box 60,10,20,20: only 20% of it are in the image of 64 x 48 pixels"
+    assert caplog.messages == [told]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "size"])

@@ -110,7 +110,7 @@ def import_runner(out):
 
 def test_the_runner_refuses_what_it_cannot_track(exported):
     run = import_runner(exported[1])
-    with pytest.raises(ValueError, match="positive w, h"):
+    with pytest.raises(ValueError, match="w, h in 1e-3"):
         run.init(FRAMES[0], (1, 2, 0, 4))
     with pytest.raises(ValueError, match="finite x, y"):
         run.init(FRAMES[0], (np.nan, 2, 3, 4))
@@ -126,16 +126,24 @@ def test_the_runner_answers_wrong_input_in_one_line(tmp_path, monkeypatch):
     for name, frames in files.items():
         np.save(tmp_path / name, frames)
     (tmp_path / "text.npy").write_text("no array")
+    np.savez(tmp_path / "frames.npz", FRAMES[:2])
     monkeypatch.chdir(tmp_path)
     for argv, said in (
-        (["none.npy", "1,2,3,4"], "none.npy: No such file or directory"),
-        (["text.npy", "1,2,3,4"], "text.npy: "),
-        (["gray.npy", "1,2,3,4"], r"gray.npy: uint8 .*expected uint8 \[N, H, W, 3\]"),
-        (["float.npy", "1,2,3,4"], "float.npy: float64 .*expected uint8"),
+        (["none.npy", "1,2,3,4"], "none.npy: expected .*No such file or directory"),
+        (["text.npy", "1,2,3,4"], "text.npy: expected uint8"),
+        (
+            ["gray.npy", "1,2,3,4"],
+            r"gray.npy: expected uint8 \[N, H, W, 3\] .*\(uint8 \[2, 240, 320\]\)",
+        ),
+        (["float.npy", "1,2,3,4"], r"float.npy: expected uint8 .*\(float64 \["),
         (["frames.npy", "1,2,3"], r"1,2,3: expected X,Y,W,H \[SEED\]"),
         (["frames.npy", "1,2,3,x"], r"1,2,3,x: expected X,Y,W,H \[SEED\]"),
-        (["frames.npy", "1,2,3,-4"], "1,2,3,-4: expected X,Y,W,H .*positive w, h"),
+        (["frames.npy", "1,2,3,-4"], "1,2,3,-4: expected X,Y,W,H .*w, h in 1e-3"),
         (["frames.npy", "1,2,3,4", "x"], "1,2,3,4 x: expected X,Y,W,H"),
+        (["frames.npy", "1,2,3,4", "-1"], "1,2,3,4 -1: expected X,Y,W,H"),
+        (["frames.npy", "1,2,3,4", "4294967296"], "1,2,3,4 4294967296: expected X,Y,W,H"),
+        (["frames.npy", "1,2,1e20,4"], "1,2,1e20,4: expected X,Y,W,H .*w, h in 1e-3 .. 1e6"),
+        (["frames.npz", "1,2,3,4"], r"frames.npz: expected uint8 \[N, H, W, 3\] of np.save \("),
     ):
         monkeypatch.setattr(sys, "argv", ["run.py", *argv])
         with pytest.raises(SystemExit, match=f"^run.py: error: {said}") as caught:

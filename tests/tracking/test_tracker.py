@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -181,7 +182,8 @@ BAD_IMAGES = [
     (GOOD[..., 0], r"expected uint8 RGB \[H, W, 3\], got uint8 \(240, 320\)"),
     (np.dstack([GOOD, GOOD[..., :1]]), r"got uint8 \(240, 320, 4\)"),
     (GOOD[None], r"got uint8 \(1, 240, 320, 3\)"),
-    (GOOD.tolist(), "got list"),
+    (GOOD.tolist(), "got list, which is no numpy array"),
+    (jnp.asarray(GOOD), "got ArrayImpl, which is no numpy array"),
     (None, "got NoneType"),
 ]
 
@@ -218,6 +220,9 @@ BAD_BOXES = [
     ({"x": 1}, "expected four numbers"),
     ((10, 10, 20), "expected four numbers x, y, w, h, got 10, 10, 20"),
     ((1, 2, 3, 4, 5), "expected four numbers"),
+    ((0, 0, 1e20, 1e20), "expected sides of 0.001 to 1,000,000 pixels"),
+    ((40, 30, 1e-30, 20), "expected sides of 0.001 to 1,000,000 pixels"),
+    ((10**400, 1, 2, 3), "expected four numbers"),
     ((), "expected four numbers x, y, w, h, got none"),
 ]
 
