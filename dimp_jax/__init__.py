@@ -35,12 +35,13 @@ def load(name_or_path, changes: "dict | None" = None) -> "Tracker":
       `dimp_jax.tracking.tracker.Tracker`.
 
     Raises:
-      FileNotFoundError: no such config or checkpoint, or its weights are not installed.
-      ValueError: a damaged checkpoint, one that does not fit its config, or a torch file (the
-        message says how to convert it); or `changes` has a field that does not exist, or a value
-        of another type.
+      FileNotFoundError: no such config, or its weights are not installed.
+      ValueError: no such checkpoint, a damaged one, one that does not fit its config, or a torch
+        file (the message says how to convert it); or `changes` has a field that does not exist, or
+        a value of another type.
     """
     import dataclasses
+    import os
     from pathlib import Path
 
     # Imported here so that `import dimp_jax` costs nothing.
@@ -49,8 +50,8 @@ def load(name_or_path, changes: "dict | None" = None) -> "Tracker":
     from dimp_jax.predictor import parts
     from dimp_jax.tracking import tracker
 
-    path = Path(name_or_path)
-    is_checkpoint = path.is_dir() or path.suffix in (weights_file.SUFFIX, *torch_file.SUFFIXES)
+    path, files = Path(name_or_path), (weights_file.SUFFIX, *torch_file.SUFFIXES)
+    is_checkpoint = os.path.isdir(name_or_path) or path.suffix in files  # "" is no directory
     if is_checkpoint and not shipped.is_shipped(name_or_path):
         config = configs.from_dict(configs.Config, store.read_card(path)["config"])
         parts.check_imported(config.model.predictor, path)

@@ -61,10 +61,9 @@ def load(name_or_path: str) -> Config:
         path = config_dir().joinpath(*path.parts[last + 1 :])
     if not path.is_file():
         names = shipped_names()
-        wanted = Path(name_or_path).with_suffix("")
         near = [
-            *difflib.get_close_matches(wanted.as_posix(), names, n=3),
-            *difflib.get_close_matches(wanted.name, names, n=3),
+            *difflib.get_close_matches(name_or_path, names, n=3),
+            *difflib.get_close_matches(Path(name_or_path).stem, names, n=3),
         ]
         near = list(dict.fromkeys(near)) or names
         raise FileNotFoundError(

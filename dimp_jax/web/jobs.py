@@ -73,6 +73,7 @@ class Job:
     def run(self, tracker, seed: int) -> None:
         """Tracks; what goes wrong is told on the page."""
         self.state, self.began_s = TRACKING, time.monotonic()
+        images.tell_once.cache_clear()  # once a job
         notes = _Notes(self)
         logging.getLogger(images.__name__).addHandler(notes)
         try:

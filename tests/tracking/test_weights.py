@@ -129,6 +129,8 @@ def test_a_directory_does_not_hide_shipped_weights(tmp_path, monkeypatch):
     for path in ("./dimp_lite0", tmp_path / "dimp_lite0", Path("dimp_lite0")):
         loaded = dimp_jax.load(path)
         assert (loaded.seed, loaded.checkpoint) == (9, str(tmp_path / "dimp_lite0"))
+    with pytest.raises(FileNotFoundError, match="no config ''"):
+        dimp_jax.load("")
 
 
 @pytest.mark.usefixtures("small_backbone")

@@ -146,9 +146,11 @@ def test_cancelling_keeps_what_was_tracked_and_makes_room(client, clip):
 def test_what_the_reader_says_of_a_video_is_on_the_page(client, tmp_path):
     path = make_video(tmp_path / "damaged.avi")
     spoil(path, [3, 7])
-    done = wait(client, start(client, upload(client, path).json()))
-    assert (done["frames"], len(done["notes"])) == (10, 1)
-    assert done["notes"][0].startswith("damaged.avi: cannot be decoded, and left out of what is")
+    clip = upload(client, path).json()
+    for _ in range(2):
+        done = wait(client, start(client, clip))
+        assert (done["frames"], len(done["notes"])) == (10, 1)
+        assert done["notes"][0].startswith("damaged.avi: cannot be decoded, and left out of what")
 
 
 @pytest.mark.parametrize(
