@@ -185,13 +185,18 @@ def _short(value) -> str:
 def _forget(out, name, *, one_of_several):
     for run in range(count_runs(out)):
         folder = run_folder(out, run)
-        video = video_of_targets(folder, name) if one_of_several else folder / f"{name}.mp4"
+        video = (video_of_targets if one_of_several else video_of)(folder, name)
         stale = [*(folder / f"{name}{suffix}.txt" for suffix in SUFFIXES), video]
         # What `--format` made of them; it writes the files of all sequences again.
         stale += [folder / "otb" / f"{name}.txt", folder / "mot" / f"{video.stem}.txt"]
         stale += [folder / "coco" / "boxes.json", folder / "csv" / "boxes.csv"]
         for path in stale:
             path.unlink(missing_ok=True)
+
+
+def video_of(folder, name) -> Path:
+    """Where the annotated video of a sequence is."""
+    return Path(folder) / f"{name}.mp4"
 
 
 def video_of_targets(folder, name) -> Path:
@@ -276,7 +281,7 @@ def is_done(out, sequence, *, with_video):
         return False
     if sequence.frames.exact and len(read[0]) != sequence.frames.count:
         return False
-    return not with_video or (Path(out) / f"{sequence.name}.mp4").is_file()
+    return not with_video or video_of(out, sequence.name).is_file()
 
 
 def check_finite(where, box_xywh, score) -> None:

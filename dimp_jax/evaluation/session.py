@@ -172,9 +172,10 @@ def _check_options(args):
 
 def _check_videos(found, out, runs):
     """Refuses an `out` where an annotated video has the name of the one that is tracked."""
-    path_of = objects.video_of_targets if found.objects else one_by_one.video_of
+    path_of = results.video_of_targets if found.objects else results.video_of
     for job in jobs.all_jobs(found.sequences, runs):
-        path, source = path_of(out, job), getattr(job.sequence.frames, "source", None)
+        path = path_of(results.run_folder(out, job.run), job.sequence.name)
+        source = getattr(job.sequence.frames, "source", None)
         if isinstance(source, str) and path.exists() and path.samefile(source):
             raise InputError(
                 f"{path}: is the video to be tracked, and would be that of the results, too: "

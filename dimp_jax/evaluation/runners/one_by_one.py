@@ -143,7 +143,8 @@ def one_by_one(tracker: Tracker, todo, out, *, options: Options, console: Consol
 
 
 def _track_and_draw(tracker, job, out, options, progress, task):
-    with drawn_frames(options, video_of(out, job), job.sequence.frames.frame_rate) as show:
+    path = results.video_of(results.run_folder(out, job.run), job.sequence.name)
+    with drawn_frames(options, path, job.sequence.frames.frame_rate) as show:
 
         def observe(frame):
             fps = "-" if frame.fps is None else f"{frame.fps:.1f}"
@@ -153,11 +154,6 @@ def _track_and_draw(tracker, job, out, options, progress, task):
         tracked = track_job(tracker, job.sequence, options.seed + job.run, observe)
     progress.update(task, total=len(tracked.boxes))  # a video's header may count otherwise
     return tracked
-
-
-def video_of(out, job) -> Path:
-    """Where a job's annotated video is."""
-    return results.run_folder(out, job.run) / f"{job.sequence.name}.mp4"
 
 
 def track_job(tracker, sequence, seed, observe=lambda frame: None) -> Tracked:
