@@ -18,7 +18,7 @@ import tyro
 
 from benchmarks import comparison, opencv_env
 from dimp_jax import config as configs
-from dimp_jax.evaluation import inputs, jobs, results
+from dimp_jax.evaluation import identity, inputs, jobs, results
 from dimp_jax.evaluation.runners import one_by_one
 from dimp_jax.host import command_line, compilation, files, terminal
 from dimp_jax.host.machine import busy_notice, machine
@@ -147,7 +147,7 @@ def network(paths) -> dict:
 
 
 def provenance(entrant: Entrant, opencv: dict | None) -> dict:
-    """What `results.check_folder` compares before results are taken up again."""
+    """What `identity.check_folder` compares before results are taken up again."""
     if entrant.config is None:
         # Files of a network are known by their digests, wherever they lie.
         config = {k: v for k, v in entrant.job.items() if k != "network"}
@@ -223,13 +223,13 @@ def compare(args: Arguments, console) -> dict:
     if wanted:
         opencv = opencv_env.ensure(args.env, wanted, console=console)
     for entrant in listed:  # all, before hours are spent on the first
-        results.check_folder(entrant.folder, **provenance(entrant, opencv), sequences=found)
+        identity.check_folder(entrant.folder, **provenance(entrant, opencv), sequences=found)
     notice = busy_notice(here)
     if notice:
         console.print(notice, markup=False)
     entries = {}
     for entrant in listed:
-        results.make_folder(entrant.folder, **provenance(entrant, opencv), sequences=found)
+        identity.make_folder(entrant.folder, **provenance(entrant, opencv), sequences=found)
         scores = run(entrant, found, args.env, console)
         entries[entrant.name] = comparison.entry(entrant.folder, found, scores)
     figures = {"machine": here, "opencv": opencv, "trackers": entries}

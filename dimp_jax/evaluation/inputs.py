@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dimp_jax.checkpoints import shipped
-from dimp_jax.evaluation import datasets, demo, results
+from dimp_jax.evaluation import datasets, demo, identity
 from dimp_jax.media import sequences, window
 from dimp_jax.media.images import InputError
 
@@ -92,7 +92,7 @@ def reload(out) -> Inputs:
     Raises:
       InputError: it cannot be read, or what it names is gone.
     """
-    described = results.read_input(out)
+    described = identity.read_input(out)
     names = {field.name for field in dataclasses.fields(Source)}
     values = {name: value for name, value in described.items() if name in names}
     for name, value in values.items():

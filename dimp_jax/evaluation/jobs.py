@@ -88,7 +88,7 @@ def run_jobs(
     Args:
       track_jobs: jobs -> (job, outcome), in any order.
       sequences: of different names.
-      out: made by `results.make_folder`; shared by the hosts.
+      out: made by `identity.make_folder`; shared by the hosts.
       is_done: whether a job needs no tracking; None: its own files say so.
 
     Returns:

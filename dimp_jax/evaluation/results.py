@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.evaluation import identity
 from dimp_jax.host.files import write_atomically
 from dimp_jax.media.images import InputError
 from dimp_jax.media.text import numbers, rows_of
@@ -31,9 +30,6 @@ SUFFIXES = ("", "_time", "_decode_time", "_score", "_error")
 MOST_NAME_BYTES = 255 - len("._decode_time.txt.xxxxxxxx.part")
 NOT_FOUND = "NOT_FOUND"  # name of the verdict
 GIVEN_SCORE = (1.0, 1.0)  # of the first frame: its box is known
-# What the results come from. The input is written first: it tells a folder of ours.
-NOTES = ("input.json", "config.json", "sequences.json")
-DESCRIBED = {"data", "video", "dataset"}  # always in input.json
 
 
 def check_names(sequences):
@@ -57,141 +53,6 @@ def check_names(sequences):
                     f"the results of {other!r} and {sequence.name!r} would have the same file "
                     f"names ({sequence.name + suffix}.txt): rename one of them"
                 )
-
-
-def check_folder(out, *, config: dict, inputs: dict, sequences=(), redo_changed=False):
-    """Refuses a folder whose results are not of `config` and `inputs` (JSON types).
-
-    Args:
-      sequences: those to be tracked; what they are known by must not have changed, either.
-      redo_changed: delete the results of those that have changed instead of refusing them.
-
-    Raises:
-      InputError: `out` holds results of another or an unknown configuration or input, or of a
-        camera, or files of somebody else that notes of ours would replace.
-    """
-    out = Path(out)
-    if not (
-        any(out.glob("*.txt")) or any(out.glob("run*/*.txt")) or (out / "summary.json").exists()
-    ):
-        notes = [out / name for name in NOTES if (out / name).exists()]
-        described = read_json(out / "input.json")
-        if notes and not (isinstance(described, dict) and described.keys() >= DESCRIBED):
-            raise InputError(
-                f"{notes[0]}: is not of an evaluation, and would be replaced: choose another "
-                "--out, or move the file"
-            )
-        return
-    for name, values, what in (
-        ("config.json", config, "configuration"),
-        ("input.json", inputs, "input"),
-    ):
-        then, now = read_json(out / name), json.loads(json.dumps(values))
-        if then != now:
-            raise InputError(
-                f"{out}: holds results of another {what} ({_difference(then, now)}; compare "
-                f"{out / name}): choose another --out, or delete it"
-            )
-    for name in [s.name for s in sequences if s.frames.live]:
-        if (out / f"{name}.txt").exists():
-            raise InputError(
-                f"{out / name}.txt: what a camera showed cannot be tracked again: choose another "
-                "--out"
-            )
-    changed = changed_sequences(out, sequences)
-    if changed and not redo_changed:
-        name, what = next(iter(changed.items()))
-        more = f"; {len(changed) - 1} more have changed" if len(changed) > 1 else ""
-        raise InputError(
-            f"{out}: holds results of another input ({name}: {what}{more}): give --redo-changed to "
-            "track what has changed again, or choose another --out"
-        )
-    for name in changed:  # before the new identity is noted
-        _forget(out, name, one_of_several=len(inputs.get("boxes") or ()) > 1)
-
-
-def changed_sequences(out, sequences) -> dict[str, str]:
-    """What has changed since the results in `out` were made, by name of the sequence."""
-    then = read_json(Path(out) / "sequences.json") or {}
-    mine = [s for s in sequences if s.name in then or _begun(out, s.name)]
-    changes = {s.name: identity.change(then.get(s.name), identity.of(s)) for s in mine}
-    return {name: what for name, what in changes.items() if what is not None}
-
-
-def _begun(out, name) -> bool:
-    """Whether there are results of a sequence, whole or not."""
-    files = [f"{name}{suffix}.txt" for suffix in SUFFIXES]
-    return any(
-        (run_folder(out, run) / file).exists() for run in range(count_runs(out)) for file in files
-    )
-
-
-def check_unchanged(out, sequences):
-    """Raises InputError if results in `out` are of another input than its sequences are now.
-
-    Sequences that it has no record of are passed: imported results have none.
-    """
-    known = read_json(Path(out) / "sequences.json") or {}
-    for name, what in changed_sequences(out, [s for s in sequences if s.name in known]).items():
-        raise InputError(f"{out}: {name} has changed since it was tracked: {what}")
-
-
-def make_folder(out, *, config: dict, inputs: dict, sequences=()):
-    """Makes `out` and notes in it what its results come from.
-
-    Raises:
-      InputError: it cannot be written.
-    """
-    out = Path(out)
-    notes = {"input.json": inputs, "config.json": config}
-    if sequences:
-        notes["sequences.json"] = {s.name: identity.of(s) for s in sequences}
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, values in notes.items():
-            write_atomically(out / name, json.dumps(values, indent=2) + "\n")
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
-
-
-def check_ours(out, *, config: dict, inputs: dict):
-    """Raises InputError if another process has begun something else in `out`."""
-    for name, values in (("config.json", config), ("input.json", inputs)):
-        if read_json(Path(out) / name) != json.loads(json.dumps(values)):
-            raise InputError(
-                f"{out}: another process has begun other results in it: choose another --out"
-            )
-
-
-def _difference(then, now) -> str:
-    """The first option that differs between two trees of JSON, for people."""
-    if not (isinstance(then, dict) and isinstance(now, dict)):
-        return f"{_short(then)}, now {_short(now)}"
-    # A field of another version is in one of them only.
-    key = next(k for k in {**then, **now} if (k in then, then.get(k)) != (k in now, now.get(k)))
-    if key not in then:
-        return f"{key}: not recorded, now {_short(now[key])}"
-    if key not in now:
-        return f"{key}: {_short(then[key])}, now no such option"
-    inner = _difference(then[key], now[key])
-    return f"{key}.{inner}" if isinstance(then[key], dict) else f"{key}: {inner}"
-
-
-def _short(value) -> str:
-    text = "none" if value is None else json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _forget(out, name, *, one_of_several):
-    for run in range(count_runs(out)):
-        folder = run_folder(out, run)
-        video = (video_of_targets if one_of_several else video_of)(folder, name)
-        stale = [*(folder / f"{name}{suffix}.txt" for suffix in SUFFIXES), video]
-        # What `--format` made of them; it writes the files of all sequences again.
-        stale += [folder / "otb" / f"{name}.txt", folder / "mot" / f"{video.stem}.txt"]
-        stale += [folder / "coco" / "boxes.json", folder / "csv" / "boxes.csv"]
-        for path in stale:
-            path.unlink(missing_ok=True)
 
 
 def video_of(folder, name) -> Path:
@@ -317,15 +178,6 @@ def _read_rows(path, width):
     if not text.endswith("\n") or any(len(row) != width for row in rows):
         return None
     return np.array(rows) if np.isfinite(rows).all() else None
-
-
-def read_input(out) -> dict:
-    """What the results in `out` are of. Raises InputError: `out` has no readable input.json."""
-    path = Path(out) / "input.json"
-    described = read_json(path)
-    if not isinstance(described, dict):
-        raise InputError(f"{path}: cannot be read: expected a results folder of evaluate.py")
-    return described
 
 
 def read_json(path):

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from dimp_jax import config as configs
-from dimp_jax.evaluation import datasets, inputs, jobs, results, summary
+from dimp_jax.evaluation import datasets, identity, inputs, jobs, results, summary
 from dimp_jax.evaluation.exchange import formats
 from dimp_jax.evaluation.metrics import rules
 from dimp_jax.evaluation.runners import objects, one_by_one
@@ -68,7 +68,7 @@ def evaluate(args) -> bool:
     del config["training"]
     described = inputs.describe(source(args), checkpoint=args.settings.checkpoint)
     made_from = {"config": config, "inputs": described}
-    results.check_folder(
+    identity.check_folder(
         out, **made_from, sequences=found.sequences, redo_changed=args.redo_changed
     )
 
@@ -94,12 +94,12 @@ def evaluate(args) -> bool:
     track_jobs = lambda todo: ()  # nobody has to be built for what is done already
     if not all(is_done(job) for job in jobs.all_jobs(found.sequences, options.runs)):
         track_jobs = _who_tracks(args, found, out, options, console)
-    results.check_folder(out, **made_from)  # by now another process may have begun something else
-    results.make_folder(out, **made_from, sequences=found.sequences)
+    identity.check_folder(out, **made_from)  # by now another process may have begun something else
+    identity.make_folder(out, **made_from, sequences=found.sequences)
 
     def tracked(todo):
         for job, outcome in track_jobs(todo):
-            results.check_ours(out, **made_from)
+            identity.check_ours(out, **made_from)
             yield job, outcome
 
     scores = jobs.run_jobs(

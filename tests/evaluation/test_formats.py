@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dimp_jax.evaluation import inputs, results
+from dimp_jax.evaluation import identity, inputs, results
 from dimp_jax.evaluation.exchange import format_readers, formats, imported
 from dimp_jax.evaluation.report import collect
 from dimp_jax.media import video
@@ -256,7 +256,7 @@ def test_targets_of_one_video_have_numbers(tmp_path, capsys):
         (out / "otb" / f"clip-{number}.txt").write_text(f"{number},5,6,7\n" * count)
     argv = [str(out / "otb"), "--layout", "otb", "--video", str(path), "--out", str(tmp_path / "n")]
     assert imported.main(argv) == 0 and "first box is not" not in capsys.readouterr().out
-    assert results.read_input(tmp_path / "n")["boxes"][9] == "9.0000,4.0000,6.0000,7.0000"
+    assert identity.read_input(tmp_path / "n")["boxes"][9] == "9.0000,4.0000,6.0000,7.0000"
     argv = [str(out / "mot"), "--layout", "mot", "--video", str(path), "--out"]
     text = (out / "mot" / "clip.txt").read_text()
     (out / "mot" / "clip.txt").write_text("".join(text.splitlines(keepends=True)[:10]))

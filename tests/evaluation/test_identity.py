@@ -96,7 +96,7 @@ def test_only_the_files_of_what_has_changed_are_deleted(tmp_path):
     source = inputs.Source(video=str(path), boxes=("8,10,12,12", "30,10,9,9"))
     then = inputs.load(source).sequences
     notes, out = {"config": {}, "inputs": {"boxes": list(source.boxes)}}, tmp_path / "out"
-    results.make_folder(out, **notes, sequences=then)
+    identity.make_folder(out, **notes, sequences=then)
     kept = [out / "otb" / "Deer" / "groundtruth_rect.txt", out / "clip-2.txt", out / "other.mp4"]
     stale = [out / "clip-1.txt", out / "clip.mp4", out / "otb" / "clip-1.txt"]
     stale += [out / "mot" / "clip.txt", out / "coco" / "boxes.json", out / "csv" / "boxes.csv"]
@@ -104,7 +104,7 @@ def test_only_the_files_of_what_has_changed_are_deleted(tmp_path):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("8,10,12,12\n")
     now = [dataclasses.replace(then[0], init_box=then[0].init_box + 1), then[1]]
-    results.check_folder(out, **notes, sequences=now, redo_changed=True)
+    identity.check_folder(out, **notes, sequences=now, redo_changed=True)
     assert all(file.is_file() for file in kept) and not any(file.exists() for file in stale)
 
 
@@ -137,9 +137,9 @@ def test_a_report_refuses_results_of_another_input(tmp_path):
     out = make_results(tmp_path / "out", data)
     other = make_results(tmp_path / "other", data)
     found = sequences.load_folder(data)
-    results.check_unchanged(out, found)  # nothing is known of them
-    notes = {"config": {}, "inputs": results.read_input(other)}
-    results.make_folder(other, **notes, sequences=found)
+    identity.check_unchanged(out, found)  # nothing is known of them
+    notes = {"config": {}, "inputs": identity.read_input(other)}
+    identity.make_folder(other, **notes, sequences=found)
     (data / "d" / "groundtruth.txt").write_text("9,9,12,12\n")
     with pytest.raises(InputError, match="other: d has changed since .* first box 8,10"):
         collect.collect([out, other])
@@ -224,15 +224,15 @@ def test_default_folders_say_what_differs(evaluate, tmp_path):
 def test_another_configuration_is_named(tmp_path):
     made = {"config": {"tracker": {"a": 1, "b": [1, 2]}}, "inputs": {"frames": 3}}
     out = tmp_path / "out"
-    results.make_folder(out, **made)
+    identity.make_folder(out, **made)
     (out / "s.txt").write_text("1,2,3,4\n")
     with pytest.raises(InputError, match=r"configuration \(tracker.b: \[1, 2\], now \[1, 3\]; "):
-        results.check_folder(out, config={"tracker": {"a": 1, "b": (1, 3)}}, inputs=made["inputs"])
+        identity.check_folder(out, config={"tracker": {"a": 1, "b": (1, 3)}}, inputs=made["inputs"])
     with pytest.raises(InputError, match=r"input \(frames: 3, now none; compare "):
-        results.check_folder(out, config=made["config"], inputs={"frames": None})
+        identity.check_folder(out, config=made["config"], inputs={"frames": None})
     later = {"tracker": {"a": 1, "b": [1, 2], "c": None}}  # a field of a later version
     with pytest.raises(InputError, match=r"configuration \(tracker.c: not recorded, now none; "):
-        results.check_folder(out, config=later, inputs=made["inputs"])
-    results.make_folder(out, config=later, inputs=made["inputs"])
+        identity.check_folder(out, config=later, inputs=made["inputs"])
+    identity.make_folder(out, config=later, inputs=made["inputs"])
     with pytest.raises(InputError, match=r"\(tracker.c: none, now no such option; "):
-        results.check_folder(out, **made)
+        identity.check_folder(out, **made)

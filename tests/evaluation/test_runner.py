@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dimp_jax.evaluation import jobs, results, summary
+from dimp_jax.evaluation import identity, jobs, results, summary
 from dimp_jax.evaluation.runners import one_by_one
 from dimp_jax.media import draw, sequences, video
 from dimp_jax.media.images import InputError
@@ -194,24 +194,24 @@ def test_folder_of_another_run_is_refused(tmp_path):
     out = tmp_path / "out"
     inputs = {"data": "x", "video": None, "dataset": None}
     made = {"config": {"a": (1, 2)}, "inputs": inputs}
-    results.check_folder(out, **made)
-    results.make_folder(out, **made)
-    results.check_folder(out, config={"a": 5}, inputs={})  # nothing was finished in it
+    identity.check_folder(out, **made)
+    identity.make_folder(out, **made)
+    identity.check_folder(out, config={"a": 5}, inputs={})  # nothing was finished in it
     (out / "config.json").unlink()  # killed at once
-    results.check_folder(out, **made)
-    results.make_folder(out, **made)
+    identity.check_folder(out, **made)
+    identity.make_folder(out, **made)
     (out / "s.txt").write_text("1,2,3,4\n")
-    results.check_folder(out, **made)
+    identity.check_folder(out, **made)
     with pytest.raises(InputError, match="results of another configuration .*another --out"):
-        results.check_folder(out, config={"a": (1, 3)}, inputs=made["inputs"])
+        identity.check_folder(out, config={"a": (1, 3)}, inputs=made["inputs"])
     with pytest.raises(InputError, match="results of another input"):
-        results.check_folder(out, config=made["config"], inputs={"data": "y"})
+        identity.check_folder(out, config=made["config"], inputs={"data": "y"})
     (out / "config.json").unlink()
     with pytest.raises(InputError, match="results of another configuration"):
-        results.check_folder(out, **made)
+        identity.check_folder(out, **made)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file: cannot be written"):
-        results.make_folder(tmp_path / "file", **made)
+        identity.make_folder(tmp_path / "file", **made)
 
 
 @pytest.mark.parametrize("name", ["config.json", "input.json", "sequences.json"])
@@ -219,7 +219,7 @@ def test_a_file_of_somebody_else_is_not_replaced(tmp_path, name):
     for text in ('{"data": "mine"}', "[1]", "3", "no JSON"):
         (tmp_path / name).write_text(text)
         with pytest.raises(InputError, match=f"{name}: is not of an evaluation.*another --out"):
-            results.check_folder(tmp_path, config={}, inputs={})
+            identity.check_folder(tmp_path, config={}, inputs={})
 
 
 def test_writing_is_atomic(tmp_path, monkeypatch):

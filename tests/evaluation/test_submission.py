@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dimp_jax.evaluation import inputs, results
+from dimp_jax.evaluation import identity, inputs, results
 from dimp_jax.evaluation.exchange import submission, submission_check
 from dimp_jax.media.images import ImageFrames, InputError
 from dimp_jax.media.sequences import Sequence
@@ -49,7 +49,7 @@ def make_results(out, dataset, *, runs=1, **source):
     described = inputs.describe(
         inputs.Source(dataset=dataset, data_dir="DATA", **source), checkpoint=None
     )
-    results.make_folder(out, config={}, inputs=described)
+    identity.make_folder(out, config={}, inputs=described)
     for run in range(runs):
         folder = results.run_folder(out, run)
         folder.mkdir(exist_ok=True)
@@ -71,7 +71,7 @@ def test_a_copy_of_the_data_set_is_read_by_its_own_reader(tmp_path, monkeypatch,
         inputs.Source(dataset="got10k_test", data_dir=str(data_dir)), checkpoint=None
     )
     out = tmp_path / "out"
-    results.make_folder(out, config={}, inputs=described)
+    identity.make_folder(out, config={}, inputs=described)
     for run in range(3):
         folder = results.run_folder(out, run)
         folder.mkdir(exist_ok=True)

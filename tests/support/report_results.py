@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from dimp_jax.evaluation import inputs, results
+from dimp_jax.evaluation import identity, inputs, results
 from tests.media.test_sequences import make_sequence, target_box
 
 ODD = "b & <i>c"  # a name that must not become markup
@@ -23,7 +23,7 @@ def make_results(out, data, *, shift_px=0.0, decode_s=None, names=NAMES, run=0, 
     """What a tracker leaves whose boxes are off by `shift_px` in the first sequence, by twice that
     in the second, and so on; the first box is right."""
     described = inputs.describe(inputs.Source(data=str(data)), checkpoint=None)
-    results.make_folder(out, config=config, inputs=described)
+    identity.make_folder(out, config=config, inputs=described)
     folder = results.run_folder(out, run)
     folder.mkdir(exist_ok=True)
     for number, name in enumerate(NAMES, 1):

@@ -17,7 +17,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 import tyro
 
-from dimp_jax.evaluation import inputs, results, summary
+from dimp_jax.evaluation import identity, inputs, results, summary
 from dimp_jax.evaluation.exchange import format_readers, formats, layouts
 from dimp_jax.evaluation.metrics import rules
 from dimp_jax.host import command_line, terminal
@@ -248,7 +248,7 @@ def _write(args, source, known, found):
     described = inputs.describe(source, checkpoint=None)
     try:
         with whole(args.out) as staging:
-            results.make_folder(
+            identity.make_folder(
                 staging, config={"name": name, "imported": imported}, inputs=described
             )
             for number, run in enumerate(found):

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dimp_jax.evaluation import datasets, results
+from dimp_jax.evaluation import datasets, identity, results
 from dimp_jax.evaluation.exchange import submission_check
 from dimp_jax.host import command_line
 from dimp_jax.host.files import whole
@@ -117,7 +117,7 @@ def check(args: Arguments) -> list[str]:
 def _sequences(args):
     """All sequences of the server's data set, if OUT has results of nothing less."""
     wanted = DATASETS[args.server]
-    described = results.read_input(args.out)
+    described = identity.read_input(args.out)
     if described.get("dataset") != wanted:
         what = described.get("dataset") or described.get("data") or described.get("video")
         runs = f" --runs {GOT10K_RUNS}" if args.server == "got10k" else ""
@@ -132,7 +132,7 @@ def _sequences(args):
                 f"evaluate.py command without {option}"
             )
     sequences = datasets.load(wanted, args.dataset_dir or described["data_dir"])
-    results.check_unchanged(args.out, sequences)
+    identity.check_unchanged(args.out, sequences)
     return sequences
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dimp_jax.evaluation import datasets, inputs, results
+from dimp_jax.evaluation import datasets, identity, inputs, results
 from dimp_jax.evaluation.metrics import rules
 from dimp_jax.evaluation.metrics.rules import Rule, Score
 from dimp_jax.media.images import InputError
@@ -188,7 +188,7 @@ def _read_result(folder, sequence, rule) -> Result | tuple[str, str | None]:
 
 def _load_sequences(folders):
     """The sequences that any of the folders names, what they are, and their official rule."""
-    described = [_named_alike(results.read_input(folder)) for folder in folders]
+    described = [_named_alike(identity.read_input(folder)) for folder in folders]
     for folder, other in zip(folders[1:], described[1:], strict=True):
         for key in SAME_INPUT:
             if (other.get(key) or None) != (described[0].get(key) or None):
@@ -205,7 +205,7 @@ def _load_sequences(folders):
         loaded = inputs.reload(folder)
         found |= {sequence.name: sequence for sequence in loaded.sequences}
     for folder in folders:
-        results.check_unchanged(folder, found.values())
+        identity.check_unchanged(folder, found.values())
     return list(found.values()), loaded.name or "the demo", loaded.rule
 
 
