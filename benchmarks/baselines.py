@@ -223,7 +223,8 @@ def compare(args: Arguments, console) -> dict:
     if wanted:
         opencv = opencv_env.ensure(args.env, wanted, console=console)
     for entrant in listed:  # all, before hours are spent on the first
-        identity.check_folder(entrant.folder, **provenance(entrant, opencv), sequences=found)
+        identity.check_folder(entrant.folder, **provenance(entrant, opencv))
+        identity.check_unchanged(entrant.folder, found)
     notice = busy_notice(here)
     if notice:
         console.print(notice, markup=False)

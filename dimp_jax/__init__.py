@@ -56,7 +56,9 @@ def load(name_or_path, changes: "dict | None" = None) -> "Tracker":
         config = configs.from_dict(configs.Config, store.read_card(path)["config"])
         parts.check_imported(config.model.predictor, path)
         # With its folder: a bare name could be that of shipped weights.
-        config = dataclasses.replace(config, checkpoint=str(path.absolute()))
+        checkpoint = str(path.absolute())
+        # The card's seed is the training's: `evaluate.py --checkpoint` does not take it, either.
+        config = dataclasses.replace(config, checkpoint=checkpoint, seed=configs.Config.seed)
     else:
         config = configs.load(str(name_or_path))
     return tracker.build(configs.changed(config, changes or {}))

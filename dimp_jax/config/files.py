@@ -6,6 +6,8 @@ ship with the package, `load("path/to/mine.py")` any other.
 
 import dataclasses
 import difflib
+import numbers
+import os
 import runpy
 import sys
 import typing
@@ -97,12 +99,23 @@ def changed(config, values: dict):
             )
         if inside:
             value = changed(getattr(config, field), {inside: value})
-        value = _tuples(value)
+        value = _plain(value)
         _check_type(
             f"{type(config).__name__}.{field}", value, typing.get_type_hints(type(config))[field]
         )
         config = dataclasses.replace(config, **{field: value})
     return config
+
+
+def _plain(value):
+    """What a program may give for Python's own types: lists, paths, numbers of numpy."""
+    if isinstance(value, list | tuple):
+        return tuple(_plain(v) for v in value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, numbers.Real) and not isinstance(value, bool | int | float):
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    return value
 
 
 def _check_type(name, value, hint):

@@ -56,7 +56,7 @@ def check_folder(out, *, config: dict, inputs: dict, sequences=(), redo_changed=
 
     Args:
       sequences: those to be tracked; what they are known by must not have changed, either.
-      redo_changed: delete the results of those that have changed instead of refusing them.
+      redo_changed: those may have changed: `forget_changed` deletes their results.
 
     Raises:
       InputError: `out` holds results of another or an unknown configuration or input, or of a
@@ -98,20 +98,20 @@ def check_folder(out, *, config: dict, inputs: dict, sequences=(), redo_changed=
             f"{out}: holds results of another input ({name}: {what}{more}): give --redo-changed to "
             "track what has changed again, or choose another --out"
         )
-    for name in changed:  # before the new identity is noted
-        _forget(out, name, one_of_several=len(inputs.get("boxes") or ()) > 1)
 
 
 def changed_sequences(out, sequences) -> dict[str, str]:
     """What has changed since the results in `out` were made, by name of the sequence."""
     then = results.read_json(Path(out) / "sequences.json") or {}
-    mine = [s for s in sequences if s.name in then or _begun(out, s.name)]
+    mine = [s for s in sequences if is_known(out, s.name)]
     changes = {s.name: change(then.get(s.name), of(s)) for s in mine}
     return {name: what for name, what in changes.items() if what is not None}
 
 
-def _begun(out, name) -> bool:
-    """Whether there are results of a sequence, whole or not."""
+def is_known(out, name) -> bool:
+    """Whether a sequence was tracked into `out`, or begun."""
+    if name in (results.read_json(Path(out) / "sequences.json") or {}):
+        return True
     files = [f"{name}{suffix}.txt" for suffix in results.SUFFIXES]
     return any(
         (results.run_folder(out, run) / file).exists()
@@ -176,16 +176,22 @@ def _short(value) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _forget(out, name, *, one_of_several):
-    for run in range(results.count_runs(out)):
-        folder = results.run_folder(out, run)
-        video = (results.video_of_targets if one_of_several else results.video_of)(folder, name)
-        stale = [*(folder / f"{name}{suffix}.txt" for suffix in results.SUFFIXES), video]
-        # What `--format` made of them; it writes the files of all sequences again.
-        stale += [folder / "otb" / f"{name}.txt", folder / "mot" / f"{video.stem}.txt"]
-        stale += [folder / "coco" / "boxes.json", folder / "csv" / "boxes.csv"]
-        for path in stale:
-            path.unlink(missing_ok=True)
+def forget_changed(out, sequences, *, inputs: dict):
+    """Deletes the results of what has changed; before `make_folder` notes what it is now.
+
+    Videos stay until others take their place.
+    """
+    video_of = results.video_of_targets if len(inputs["boxes"]) > 1 else results.video_of
+    for name in changed_sequences(out, sequences):
+        for run in range(results.count_runs(out)):
+            folder = results.run_folder(out, run)
+            stale = [folder / f"{name}{suffix}.txt" for suffix in results.SUFFIXES]
+            # What `--format` made of them; it writes the files of all sequences again.
+            stale += [folder / "otb" / f"{name}.txt"]
+            stale += [folder / "mot" / f"{video_of(folder, name).stem}.txt"]
+            stale += [folder / "coco" / "boxes.json", folder / "csv" / "boxes.csv"]
+            for path in stale:
+                path.unlink(missing_ok=True)
 
 
 def read_input(out) -> dict:

@@ -1,6 +1,5 @@
 """One command of `evaluate.py`, from checked input to the table: who tracks what, and where to."""
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -62,8 +61,6 @@ def evaluate(args) -> bool:
     rule = rules.get(args.rule or found.rule)
     results.check_names(found.sequences)
     out = Path(args.out) if args.out else Path("results") / default_name(args, found.name)
-    if args.save_video or args.redo_changed:
-        _check_videos(found, out, args.runs)
     config = configs.to_dict(args.settings)
     del config["training"]
     described = inputs.describe(source(args), checkpoint=args.settings.checkpoint)
@@ -71,6 +68,8 @@ def evaluate(args) -> bool:
     identity.check_folder(
         out, **made_from, sequences=found.sequences, redo_changed=args.redo_changed
     )
+    changed = identity.changed_sequences(out, found.sequences)
+    _check_videos(found, out, args, changed)
 
     share = _join_hosts(args.distributed)
     if found.objects and share.count > 1:
@@ -92,9 +91,11 @@ def evaluate(args) -> bool:
             out, found.sequences, job.run, options=options
         )
     track_jobs = lambda todo: ()  # nobody has to be built for what is done already
-    if not all(is_done(job) for job in jobs.all_jobs(found.sequences, options.runs)):
+    if changed or not all(is_done(job) for job in jobs.all_jobs(found.sequences, options.runs)):
         track_jobs = _who_tracks(args, found, out, options, console)
     identity.check_folder(out, **made_from)  # by now another process may have begun something else
+    if changed:
+        identity.forget_changed(out, found.sequences, inputs=described)
     identity.make_folder(out, **made_from, sequences=found.sequences)
 
     def tracked(todo):
@@ -170,16 +171,23 @@ def _check_options(args):
         raise InputError("--format coco: not of a camera, whose frames have no files and are gone")
 
 
-def _check_videos(found, out, runs):
-    """Refuses an `out` where an annotated video has the name of the one that is tracked."""
+def _check_videos(found, out, args, changed):
+    """Refuses an `out` where an annotated video would take the place of another one, or be of what
+    the sequence was."""
     path_of = results.video_of_targets if found.objects else results.video_of
-    for job in jobs.all_jobs(found.sequences, runs):
-        path = path_of(results.run_folder(out, job.run), job.sequence.name)
+    for job in jobs.all_jobs(found.sequences, args.runs):
+        name = job.sequence.name
+        path = path_of(results.run_folder(out, job.run), name)
+        if not path.exists():
+            continue
         source = getattr(job.sequence.frames, "source", None)
-        if isinstance(source, str) and path.exists() and path.samefile(source):
+        is_source = isinstance(source, str) and path.samefile(source)
+        if args.save_video and (is_source or not identity.is_known(out, name)):
+            what = "the video to be tracked" if is_source else "of no results in this folder"
+            raise InputError(f"{path}: is {what}, and would be replaced: choose another --out")
+        if name in changed and not args.save_video and not is_source:
             raise InputError(
-                f"{path}: is the video to be tracked, and would be that of the results, too: "
-                "choose another --out"
+                f"{path}: shows {name} as it was: give --save-video, too, or move the video"
             )
 
 
@@ -199,28 +207,16 @@ def _join_hosts(distributed: command_line.Distributed) -> jobs.Share:
     return jobs.Share(jax.process_index(), jax.process_count(), meet)
 
 
-@contextlib.contextmanager
-def _refusals():
-    """Of weights, and of options that do not go together: errors for people."""
-    try:
-        yield
-    except (ValueError, FileNotFoundError) as error:
-        raise InputError(str(error)) from error
-
-
-@_refusals()
 def _who_tracks(args, found, out, options, console) -> jobs.TrackJobs:
     compilation.enable_cache()  # importing jax takes seconds: not before all input is checked
     if args.workers > 1:
         from dimp_jax.evaluation.runners import workers
 
-        compiled = functools.partial(_compiled_tracker, args.settings)
+        build = functools.partial(_compiled_tracker, args.settings)
         return lambda todo: workers.in_processes(
-            compiled, todo, workers=args.workers, options=options, console=console
+            build, todo, workers=args.workers, options=options, console=console
         )
-    from dimp_jax.tracking.tracker import build
-
-    tracker = build(args.settings)
+    tracker = _tracker(args.settings)
     if tracker.notice:
         terminal.print_line(console, tracker.notice)
     shown = {"options": options, "console": console}
@@ -228,25 +224,41 @@ def _who_tracks(args, found, out, options, console) -> jobs.TrackJobs:
         if found.objects:
             from dimp_jax.tracking.many.objects import Objects
 
-            Objects(tracker, len(found.sequences)).warmup()
+            _warmup(Objects(tracker, len(found.sequences)))
             return lambda todo: objects.targets_of_one_video(tracker, todo, out, **shown)
         if args.batch > 1:
             from dimp_jax.evaluation.runners.lanes import at_once
             from dimp_jax.tracking.many.lanes import Lanes
 
             lanes = Lanes(tracker, args.batch)
-            lanes.warmup()
+            _warmup(lanes)
             return lambda todo: at_once(lanes, todo, **shown)
-        tracker.warmup()
+        _warmup(tracker)
         return lambda todo: one_by_one.one_by_one(tracker, todo, out, **shown)
 
 
-@_refusals()
 def _compiled_tracker(settings):
     """The tracker of a worker process."""
+    compilation.enable_cache()
+    tracker = _tracker(settings)
+    _warmup(tracker)
+    return tracker
+
+
+def _tracker(settings):
     from dimp_jax.tracking.tracker import build
 
-    compilation.enable_cache()
-    tracker = build(settings)
-    tracker.warmup()
-    return tracker
+    try:
+        return build(settings)
+    except (ValueError, FileNotFoundError) as error:
+        raise InputError(str(error)) from error
+
+
+def _warmup(tracks):
+    """Compiles; parts of the predictor that do not fit the config are told of."""
+    from dimp_jax.predictor.parts import PartError
+
+    try:
+        tracks.warmup()
+    except PartError as error:
+        raise InputError(str(error)) from error

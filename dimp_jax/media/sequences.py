@@ -180,37 +180,37 @@ def natural_key(path):
 def image_paths(folder) -> list[Path]:
     """The image files in a folder, frame10 after frame9; none if there is no such folder."""
     paths = [path for path in listed(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(paths, key=natural_key)
+    return sorted(paths, key=lambda path: (natural_key(path.stem), path.suffix))
 
 
 def frame_paths(folder) -> list[Path]:
     """`image_paths` of the frames of a sequence.
 
     Raises:
-      InputError: two images of the same numbers, also where one has more of them at its end, or
-        images of two kinds: masks, depth or copies among them.
+      InputError: two images of the same numbers, also where one has more of them at its end, one
+        without a number among others, or images of two kinds: masks, depth or copies among them.
     """
     paths = image_paths(folder)
     kinds = {path.suffix.lower().replace("jpeg", "jpg"): path for path in paths}
+    clash = list(kinds.values()) if len(kinds) > 1 else None
     numbered = sorted((_frame_numbers(path), path) for path in paths)
-    same = (
-        (path, other)
-        for (one, path), (two, other) in itertools.pairwise(numbered)
-        if two[: len(one)] == one  # `1`, `1_mask` and `1 copy`, and with more behind `1 (2)`
-    )
-    clash = next(same, list(kinds.values()) if len(kinds) > 1 else None)
+    if numbered and numbered[-1][0]:  # else no name has a number
+        for (one, path), (two, other) in itertools.pairwise(numbered):
+            # `1`, `1_mask` and `1 copy`; with more behind `1 (2)`; none in `mask`
+            clash = clash or ((path, other) if two[: len(one)] == one else None)
     if clash:
         raise InputError(
-            f"{folder}: {clash[0].name} beside {clash[1].name}: expected one image a frame, all "
-            ".jpg or all .png: move masks, depth and copies to another folder"
+            f"{folder}: {clash[0].name} beside {clash[1].name}: expected one image a frame, each "
+            "with a number of its own, all .jpg or all .png: move masks, depth and copies to "
+            "another folder"
         )
     return paths
 
 
 def _frame_numbers(path):
-    """The numbers in the name of a frame, or the name itself where there are none."""
-    parts = natural_key(path.stem)
-    return [part for part in parts if part[0] >= 0] or parts
+    """The numbers in the name of a frame, with their decimals."""
+    found = re.findall(r"(\d+)(?:\.(\d+))?", path.stem)
+    return [(int(whole), decimals) for whole, decimals in found]
 
 
 def is_sequence(directory) -> bool:

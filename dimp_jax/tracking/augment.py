@@ -47,6 +47,11 @@ def num_random_shifts(augment):
     return int(augment.flip) + len(augment.blur_sigmas_px) + len(augment.rotations_deg)
 
 
+def num_samples(augment):
+    """How many samples the first frame gives, those of dropout included."""
+    return 1 + len(augment.shifts) + num_random_shifts(augment) + augment.dropout_samples
+
+
 def build_transforms(augment, crop_px, shift_uniforms) -> tuple[Transform, ...]:
     """The transforms of an `AugmentConfig`, in the order of the samples.
 

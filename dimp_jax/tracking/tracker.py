@@ -10,6 +10,7 @@ from dimp_jax.host import compilation
 from dimp_jax.models import winograd_layers
 from dimp_jax.models.dimp import fold
 from dimp_jax.tracking import online, programs, weights
+from dimp_jax.tracking.augment import num_samples
 from dimp_jax.tracking.online import Network
 from dimp_jax.tracking.state import TrackerState, TrackResult
 
@@ -103,8 +104,15 @@ def build(config: Config, *, portable: bool = False) -> Tracker:
       portable: kernels keep the form that every backend runs well, for programs that run elsewhere.
 
     Raises:
-      FileNotFoundError, ValueError: no weights, or weights of another architecture.
+      FileNotFoundError, ValueError: no weights, weights of another architecture, or a memory that
+        has no room for the samples of the first frame.
     """
+    size, needed = config.tracker.memory.size, num_samples(config.tracker.augment)
+    if size < needed:
+        raise ValueError(
+            f"tracker.memory.size={size}: expected at least {needed}, the samples of the first "
+            "frame (tracker.augment)"
+        )
     variables, notice = weights.load(config)
     if notice is not None:
         refine = dataclasses.replace(config.tracker.refine, method="scale_search")

@@ -106,7 +106,8 @@ def test_baselines_run_once_and_resume(data, tmp_path, jobs, capsys):
     was = truth.read_text()
     truth.write_text(was.replace("8.0,", "5.0,", 1))
     assert baselines.main(command) == 2
-    assert "a: first box 8,10,12,12, now 5,10,12,12" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "CSRT: a has changed since it was tracked: first box 8,10,12,12, now 5,10,12,12" in said
     truth.write_text(was)
     assert json.loads((out / "baselines.json").read_text())["trackers"] == figures
 

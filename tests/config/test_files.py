@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dimp_jax import config
@@ -101,6 +103,14 @@ def test_changes_of_fields():
         config.changed(config.load("dimp18"), {"model.predictor.num_iters": 3})
     changed = config.changed(changed, {"tracker.augment.rotations_deg": [5, -5.0]})
     assert changed.tracker.augment.rotations_deg == (5, -5)
+    given = {
+        "checkpoint": Path("w"),
+        "seed": np.int64(3),
+        "tracker.search_area_scale": np.float32(4),
+    }
+    changed = config.changed(changed, given)
+    assert [changed.checkpoint, changed.seed, changed.tracker.search_area_scale] == ["w", 3, 4.0]
+    assert type(changed.seed) is int and type(changed.tracker.search_area_scale) is float
 
 
 @pytest.mark.parametrize(

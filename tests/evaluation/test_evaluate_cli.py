@@ -14,6 +14,7 @@ from dimp_jax.evaluation import command, inputs, jobs, session
 from dimp_jax.host import compilation
 from dimp_jax.media import images
 from dimp_jax.media.images import InputError
+from dimp_jax.predictor.parts import PartError
 from tests.evaluation.test_runner import FakeTracker
 from tests.media.test_sequences import make_sequence, make_video, target_box, truncate, write_image
 from tests.support import ROOT
@@ -102,9 +103,13 @@ def test_the_video_that_is_tracked_is_not_written_over(evaluate, tmp_path, capsy
     clip = make_video(tmp_path / folder / "clip.mp4", fourcc="mp4v")
     given = ["--video", str(clip), "--box", "8,10,12,12", "--runs", "2", "--out", "."]
     before = clip.read_bytes()
-    for more in (["--save-video"], ["--save-video", "--box", "30,10,9,9"], ["--redo-changed"]):
+    for more in (["--save-video"], ["--save-video", "--box", "30,10,9,9"]):
         line = error_line(evaluate, capsys, *given, *more)
         assert "clip.mp4: is the video to be tracked" in line and "another --out" in line
+    # Its frames are tracked, and the video is somebody's own.
+    make_sequence(tmp_path / "clip")
+    line = error_line(evaluate, capsys, "--data", "clip", *given[4:], "--save-video")
+    assert "clip.mp4: is of no results in this folder, and would be replaced" in line
     assert clip.read_bytes() == before and list(clip.parent.glob("*.txt")) == []
     assert not evaluate.built
 
@@ -170,14 +175,14 @@ def test_several_targets_are_tracked_on_one_host(evaluate, tmp_path, capsys, mon
     assert not evaluate.built and not (tmp_path / "o").exists()
 
 
-def test_what_the_programs_refuse_is_one_line(evaluate, tmp_path, capsys, monkeypatch):
+def test_parts_that_do_not_fit_are_one_line(evaluate, tmp_path, capsys, monkeypatch):
     def refuse(self):
-        raise ValueError("a memory of 3 samples\nhas no room")
+        raise PartError("predictor.solver='mine:steps': missing a required argument: 'mixing'")
 
     monkeypatch.setattr(FakeTracker, "warmup", refuse)
     make_sequence(tmp_path / "s")
-    assert "a memory of 3 samples has no room" in error_line(evaluate, capsys, "--data", "s")
-    with pytest.raises(InputError, match="a memory of 3 samples"):
+    assert "'mixing'" in error_line(evaluate, capsys, "--data", "s")
+    with pytest.raises(InputError, match="'mixing'"):
         session._compiled_tracker(command.parse([], "evaluate.py").settings)
     assert not (tmp_path / "results").exists()
 

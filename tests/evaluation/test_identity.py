@@ -80,6 +80,9 @@ def test_only_what_has_changed_is_tracked_again(evaluate, tmp_path, capsys, monk
     monkeypatch.setattr(
         FakeTracker, "init", lambda self, *a, **k: started.append(a[1][0]) or init(self, *a, **k)
     )
+    without = [option for option in command if option != "--save-video"]
+    line = cli.error_line(evaluate, capsys, *without, "--redo-changed")
+    assert "b.mp4: shows b as it was: give --save-video, too" in line and not started
     assert evaluate.main([*command, "--redo-changed"]) == 0
     assert started == [7, 7]
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
@@ -97,14 +100,16 @@ def test_only_the_files_of_what_has_changed_are_deleted(tmp_path):
     then = inputs.load(source).sequences
     notes, out = {"config": {}, "inputs": {"boxes": list(source.boxes)}}, tmp_path / "out"
     identity.make_folder(out, **notes, sequences=then)
-    kept = [out / "otb" / "Deer" / "groundtruth_rect.txt", out / "clip-2.txt", out / "other.mp4"]
-    stale = [out / "clip-1.txt", out / "clip.mp4", out / "otb" / "clip-1.txt"]
+    kept = [out / "otb" / "Deer" / "groundtruth_rect.txt", out / "clip-2.txt", out / "clip.mp4"]
+    stale = [out / "clip-1.txt", out / "otb" / "clip-1.txt"]
     stale += [out / "mot" / "clip.txt", out / "coco" / "boxes.json", out / "csv" / "boxes.csv"]
     for file in (*kept, *stale):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("8,10,12,12\n")
     now = [dataclasses.replace(then[0], init_box=then[0].init_box + 1), then[1]]
     identity.check_folder(out, **notes, sequences=now, redo_changed=True)
+    assert all(file.is_file() for file in (*kept, *stale))  # it only looks
+    identity.forget_changed(out, now, inputs=notes["inputs"])
     assert all(file.is_file() for file in kept) and not any(file.exists() for file in stale)
 
 

@@ -195,6 +195,14 @@ def test_other_folders_stay_as_they_are(tmp_path, toolkit):
         with pytest.raises(InputError, match=r"mine: is no VOT workspace .* and holds sequences: "):
             made(folder, data, toolkit)
         assert sorted(folder.rglob("*")) == before
+    # One that was cut short is made again, whatever systems and people have put beside it.
+    data = make_sequence(tmp_path / "data" / "a", count=3).parent
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "trackers.ini").write_text("[Theirs]\n")
+    (tmp_path / "begun" / ".DS_Store").touch()
+    made(tmp_path / "begun", data, toolkit)
+    (tmp_path / "begun" / "config.yaml").unlink()
+    assert made(tmp_path / "begun", data, toolkit).sequences == [VotSequence("a", 3)]
     make_vot_sequence(tmp_path / "space" / "all" / "a", 3, np.random.default_rng(0))
     (tmp_path / "space" / "all" / "list.txt").write_text("a\n")
     used = made(tmp_path / "space", tmp_path / "space" / "all", toolkit)  # where they are

@@ -127,14 +127,14 @@ def test_hidden_files_are_passed_over(tmp_path):
     "other",
     [
         *("000002.png", "2.jpg", "000002.jpeg", "000002_mask.png", "000002_mask.jpg"),
-        *("mask2.jpg", "000002 copy.jpg", "000002 - Copy (2).jpg", "000002 (1).jpg"),
+        *("mask2.jpg", "thumb.jpg", "000002 copy.jpg", "000002 - Copy (2).jpg", "000002 (1).jpg"),
     ],
 )
 def test_two_images_of_one_frame_are_refused(tmp_path, other):
     folder = make_sequence(tmp_path / "s", count=3)
     write_image(folder / "img" / other, target_frame(0))
     with pytest.raises(
-        InputError, match="expected one image a frame, all .jpg or all .png"
+        InputError, match="expected one image a frame, each with a number of its own, all .jpg"
     ) as said:
         sequences.load_sequence(folder)
     assert other in str(said.value) and ".jpg" in str(said.value)
@@ -147,6 +147,7 @@ def test_two_images_of_one_frame_are_refused(tmp_path, other):
         ("frame (1)", "frame (2)", "frame (10)"),
         ("12-30-59.1", "12-30-59.2", "12-31-00.0"),
         ("take2_9", "take2_10", "take2_11"),
+        ("0", "0.5", "1"),
         ("1700000000000000001", "1700000000000000002", "1700000000000000003"),
     ],
 )

@@ -78,7 +78,8 @@ def test_a_saved_network_comes_back_whole(tmp_path):
     path = save(tmp_path / "saved", small_tracker.variables(), settings)
     loaded = dimp_jax.load(path)
     assert loaded.notice is None
-    assert loaded.config == dataclasses.replace(settings, checkpoint=path)
+    settings = dataclasses.replace(settings, checkpoint=path, seed=0)  # not the training's seed
+    assert loaded.config == settings
     # By the same programs: those of another module may have been compiled with other options.
     network = tracker.make_network(settings, small_tracker.variables(), programs.build_kept)
     original = tracker.Tracker(settings, network)
@@ -105,7 +106,7 @@ def test_a_file_and_shipped_weights(tmp_path, monkeypatch):
     weights_file.save(file, variables, card)
 
     loaded = dimp_jax.load("weights/dimp_lite0.safetensors")
-    assert loaded.config == dataclasses.replace(settings, checkpoint=str(file))
+    assert loaded.config == dataclasses.replace(settings, checkpoint=str(file), seed=0)
     assert loaded.notice is None and dimp_jax.load(file).config == loaded.config
     for checkpoint in ("dimp_lite0", str(file), directory):
         read, notice = weights.load(small_config(checkpoint=checkpoint))
@@ -128,9 +129,15 @@ def test_a_directory_does_not_hide_shipped_weights(tmp_path, monkeypatch):
     assert dimp_jax.load("dimp_lite0") == config.load("dimp_lite0")
     for path in ("./dimp_lite0", tmp_path / "dimp_lite0", Path("dimp_lite0")):
         loaded = dimp_jax.load(path)
-        assert (loaded.seed, loaded.checkpoint) == (9, str(tmp_path / "dimp_lite0"))
+        assert (loaded.seed, loaded.checkpoint) == (0, str(tmp_path / "dimp_lite0"))
+    assert dimp_jax.load(path, {"seed": 5}).seed == 5
     with pytest.raises(FileNotFoundError, match="no config ''"):
         dimp_jax.load("")
+
+
+def test_a_memory_without_room_for_the_first_frame():
+    with pytest.raises(ValueError, match="tracker.memory.size=14: expected at least 15, the samp"):
+        dimp_jax.load("dimp_lite0", {"tracker.memory.size": 14})
 
 
 @pytest.mark.usefixtures("small_backbone")

@@ -11,16 +11,19 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from dimp_jax.evaluation import results
 from dimp_jax.evaluation.vot import sequences as vot_sequences
+from dimp_jax.media.folders import listed
 from dimp_jax.media.images import InputError
 from dimp_jax.media.text import first_names
 
 FOLDER = "dimp_jax"
+REGISTRY = "trackers.ini"
 ALL = "all"
 MODULE = "dimp_jax.evaluation.vot.tracker"
 TIMEOUT_S = 120  # the toolkit waits as long for one frame; its default is 30
@@ -78,25 +81,25 @@ def make(folder, sequences, *, stack, repetitions, experiments, toolkit):
     content = _read_stack(stack, toolkit)
     content = _reduced(content, stack, experiments, repetitions)
     in_place = vot_sequences.is_vot_layout(sequences)
-    there = sorted(folder.iterdir()) if folder.is_dir() else []
-    others = [path.name for path in there if not (in_place and path.resolve() == sequences)]
-    if others:
+    begun = results.read_json(record) == made_from  # by the same call, which was cut short
+    used = lambda path: path.name == REGISTRY or (in_place and path.resolve() == sequences)
+    others = [path.name for path in listed(folder) if not used(path)]
+    if others and not begun:
         raise InputError(
             f"{folder}: is no VOT workspace (no config.yaml), and holds {first_names(others)}: "
             "choose a new or empty folder as WORKSPACE"
         )
-    if in_place:
-        where = str(sequences)
-    else:
-        where = "sequences"
-        vot_sequences.convert(sequences, folder / where)
-    config = {"stack": "./stack.yaml", "registry": ["./trackers.ini"], "sequences": where}
+    where = str(sequences) if in_place else "sequences"
+    config = {"stack": "./stack.yaml", "registry": [f"./{REGISTRY}"], "sequences": where}
+    write = lambda path, values: results.write_atomically(path, json.dumps(values, indent=2) + "\n")
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
-        # config.yaml comes last: with it, it is a workspace.
-        files = ((record, made_from), (folder / "stack.yaml", content))
-        for path, values in (*files, (folder / "config.yaml", config)):
-            results.write_atomically(path, json.dumps(values, indent=2) + "\n")
+        write(record, made_from)
+        if not in_place:
+            shutil.rmtree(folder / where, ignore_errors=True)  # of a call that was cut short
+            vot_sequences.convert(sequences, folder / where)
+        write(folder / "stack.yaml", content)
+        write(folder / "config.yaml", config)  # last: with it, it is a workspace
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
 
@@ -172,7 +175,7 @@ def register(workspace, name, *, config: dict, weights: dict, protocol):
             f"{kept}: holds results of another configuration, other weights or another protocol "
             f"(see {path}): choose another --name, or delete it"
         )
-    registry = folder / "trackers.ini"
+    registry = folder / REGISTRY
     text = registry.read_text(encoding="utf-8") if registry.is_file() else ""
     try:
         path.parent.mkdir(exist_ok=True)

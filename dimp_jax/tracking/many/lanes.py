@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dimp_jax.tracking import online, programs
-from dimp_jax.tracking.augment import num_random_shifts
+from dimp_jax.tracking.augment import num_samples
 from dimp_jax.tracking.many import programs as lane_programs
 from dimp_jax.tracking.many.programs import Stack, View
 from dimp_jax.tracking.state import Pose, TrackerState, TrackResult
@@ -75,13 +75,13 @@ class Lanes:
         """Lanes none of which was started."""
         network, settings = self.tracker.network, self.tracker.config.tracker
         augment, side = settings.augment, settings.crop_size_px
-        patches = 1 + len(augment.shifts) + num_random_shifts(augment)
+        samples = num_samples(augment)
         shape = jax.ShapeDtypeStruct
         started = jax.eval_shape(
             network.programs.start,
             network.params,
-            shape((patches, side, side, 3), jnp.float32),
-            shape((patches + augment.dropout_samples, 4), jnp.float32),
+            shape((samples - augment.dropout_samples, side, side, 3), jnp.float32),
+            shape((samples, 4), jnp.float32),
             shape((augment.dropout_samples, network.clf_channels), jnp.float32),
         )
         stacked = lambda leaf: jnp.zeros((self.size, *leaf.shape), leaf.dtype)
