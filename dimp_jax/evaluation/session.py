@@ -68,7 +68,7 @@ def evaluate(args) -> bool:
     identity.check_folder(
         out, **made_from, sequences=found.sequences, redo_changed=args.redo_changed
     )
-    changed = identity.changed_sequences(out, found.sequences)
+    changed = identity.changed_sequences(out, found.sequences) if args.redo_changed else {}
     _check_videos(found, out, args, changed)
 
     share = _join_hosts(args.distributed)
