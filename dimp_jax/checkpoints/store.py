@@ -83,12 +83,13 @@ def start_run(workdir, card, start=None) -> None:
     """
     workdir = Path(workdir)
     cards.check(card, workdir)
-    # Of a start from something else, before there was a checkpoint.
-    shutil.rmtree(workdir / "extras", ignore_errors=True)
-    (workdir / "checksums.json").unlink(missing_ok=True)
+    # Of a start from something else, before there was a checkpoint; without a card not ours.
+    if (workdir / "card.json").exists():
+        shutil.rmtree(workdir / "extras", ignore_errors=True)
+        (workdir / "checksums.json").unlink(missing_ok=True)
     if start is not None and load_extras(start):  # checks their bytes, too
         folder = Path(start) if (Path(start) / "extras").is_dir() else _run_of(start)
-        shutil.copytree(folder / "extras", workdir / "extras")
+        shutil.copytree(folder / "extras", workdir / "extras", dirs_exist_ok=True)
         write_json(workdir / "checksums.json", {"extras": _digests(workdir / "extras")})
     write_json(workdir / "card.json", card)
 

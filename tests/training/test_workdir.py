@@ -108,6 +108,16 @@ def test_a_run_without_a_checkpoint_begins_anew(made):
     assert card["config"]["training"]["global_batch"] == 8
 
 
+def test_what_is_in_the_folder_of_a_first_start_stays(tmp_path):
+    (tmp_path / "extras").mkdir()
+    theirs = [tmp_path / "extras" / "thesis.txt", tmp_path / "checksums.json"]
+    for path in theirs:
+        path.write_text("{}")
+    workdir.check(tmp_path, CONFIG)
+    workdir.prepare(tmp_path, CONFIG, "random numbers")
+    assert all(path.read_text() == "{}" for path in theirs)
+
+
 def test_a_full_disk_leaves_what_is_there(made):
     before = {p.name: p.read_text() for p in made.iterdir() if p.is_file()}
     with files_of_at_most(1000), pytest.raises(OSError, match="config.json|card.json"):
