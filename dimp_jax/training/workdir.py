@@ -82,7 +82,8 @@ def check(workdir, config: Config) -> None:
         before = configs.from_dict(Config, json.loads(path.read_text()))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise WorkdirError(f"{path}: cannot be read ({error}); choose another --workdir") from error
-    if not run.step_folders(workdir):
+    # The card is written first: without it this is the config.json of something else.
+    if not run.step_folders(workdir) and (workdir / "card.json").exists():
         return
     plain = lambda config: json.loads(json.dumps(configs.to_dict(config)))
     for name, old, new in configs.differences(plain(before), plain(config)):

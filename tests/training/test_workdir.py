@@ -108,6 +108,14 @@ def test_a_run_without_a_checkpoint_begins_anew(made):
     assert card["config"]["training"]["global_batch"] == 8
 
 
+def test_results_of_another_config_are_refused(made):
+    """`evaluate.py` writes a config.json, too, and no card."""
+    (made / run.FOLDER / "5").rmdir()
+    (made / "card.json").unlink()
+    with pytest.raises(WorkdirError, match="training.global_batch=4, now it is 8"):
+        workdir.check(made, changed(global_batch=8))
+
+
 def test_what_is_in_the_folder_of_a_first_start_stays(tmp_path):
     (tmp_path / "extras").mkdir()
     theirs = [tmp_path / "extras" / "thesis.txt", tmp_path / "checksums.json"]
