@@ -188,8 +188,8 @@ def _score(folder) -> tuple[str, float] | None:
     score = meta.get("score")
     if score is None:
         return None
-    # An earlier version did not say of what: there an AUC is positive, a loss turned negative.
-    return meta.get("score_of", "validation/auc" if score >= 0 else "validation/loss"), score
+    # An earlier version did not say of what: its scores are compared among themselves alone.
+    return meta.get("score_of", "unknown"), score
 
 
 def load_variables(folder) -> dict:

@@ -84,14 +84,15 @@ def test_only_scores_of_the_same_are_compared(tmp_path):
     save(tmp_path, [4, 5, 6], {4: -24.0, 5: -25.0}, keep_last=1, of="validation/loss")
     assert steps_in(tmp_path) == [1, 4, 6]
     assert run.step_folder(tmp_path).name == "4"
-    for step in (1, 4):  # as an earlier version wrote it
+    for step, score in ((1, 2.9), (4, -1.0)):  # as an earlier version wrote a loss, here of KL
         meta = tmp_path / run.FOLDER / str(step) / "meta" / "metadata"
-        values = json.loads(meta.read_text())
+        values = json.loads(meta.read_text()) | {"score": score}
         del values["score_of"]
         meta.write_text(json.dumps(values))
-    save(tmp_path, [7], {7: 0.1}, keep_last=1)
-    assert steps_in(tmp_path) == [1, 4, 7]
     assert run.step_folder(tmp_path).name == "1"
+    save(tmp_path, [7, 8], {7: 0.1}, keep_last=1)
+    assert steps_in(tmp_path) == [1, 7, 8]
+    assert run.step_folder(tmp_path).name == "7"
 
 
 def test_without_scores_the_latest_counts(tmp_path):
