@@ -8,6 +8,7 @@ from dimp_jax.evaluation import inputs
 from dimp_jax.evaluation.metrics import rules
 from dimp_jax.evaluation.runners import one_by_one
 from dimp_jax.media.images import InputError
+from dimp_jax.studies.study import check_names
 
 
 def load_sequences(folders, frames: int | None, quick: bool = False):
@@ -32,7 +33,9 @@ def load_sequences(folders, frames: int | None, quick: bool = False):
             raise InputError(f"{sequence.name} has no ground truth to compare with")
         if sequence.frames.count < 2:
             raise InputError(f"{sequence.name} has one frame: nothing to track")
-    return found[:1] if quick else found
+    found = found[:1] if quick else found
+    check_names(found)
+    return found
 
 
 def success_auc(tracker, sequence, seed: int) -> float:

@@ -150,6 +150,22 @@ def test_quick_is_of_the_first_sequence(name, tmp_path, monkeypatch, capsys):
     assert "that is enough" in capsys.readouterr().err and used == ["a"]
 
 
+def test_units_are_of_one_sequence(tmp_path, capsys):
+    opened = study.Study(tmp_path / "out", "refinement", "", 0)
+    for name in ("自行车", "汽车", "auc arm-0 20 a_b"):
+        assert opened.unit(name) is None
+        opened.record(name, name)
+        assert opened.unit(name) == name
+    assert (tmp_path / "out" / "units" / "auc_arm-0_20_a_b.json").is_file()  # as before
+    for of in ("a b", "a_b"):
+        make_sequence(tmp_path / "data" / of)
+    for name in ("refinement", "online"):
+        argv = [name, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "other")]
+        assert __main__.main(argv) == 2
+        assert "'a b' and 'a_b' would have the same files" in capsys.readouterr().err
+    assert len(accuracy.load_sequences([tmp_path / "data"], None, quick=True)) == 1
+
+
 def test_diverged_arms_are_shown_as_such(monkeypatch, tmp_path):
     for name in ("curves", "starts", "rounding", "spectrum"):
         monkeypatch.setattr(report.plots, name, lambda *_: None)

@@ -64,6 +64,7 @@ def run(args: Arguments, argv, console) -> None:
     )
     found = sequences.load_folder(args.data, limit=args.frames)
     found = found[:1] if args.quick else found
+    studies.check_names(found)
     settings = configs.to_dict(config)
     del settings["training"]
     made_from = {"config": settings, "options": dataclasses.asdict(options)}
