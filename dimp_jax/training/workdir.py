@@ -9,6 +9,7 @@ WORKDIR/checkpoints/    checkpoints/run.py
 
 import importlib.metadata
 import json
+import logging
 import secrets
 import socket
 import time
@@ -19,7 +20,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from dimp_jax import config as configs
-from dimp_jax.checkpoints import card_config, run, store
+from dimp_jax.checkpoints import CheckpointError, card_config, run, store
 from dimp_jax.config import Config
 from dimp_jax.host import files
 
@@ -50,6 +51,8 @@ MAY_CHANGE = (
 
 APPEARS_S = 20.0  # a new file, on another host
 HOST_BYTES = 64  # of a host's name, in messages
+
+log = logging.getLogger(__name__)
 
 
 class WorkdirError(ValueError):
@@ -108,10 +111,11 @@ def prepare(workdir, config: Config, start_name: str) -> None:
     """Makes the directory and writes `config.json` and `card.json`, after `check`.
 
     Args:
-      start_name: what the training starts from, for the card; a resumed run's has it already.
+      start_name: what the training starts from, for the card; a resumed run's has it already,
+        unless it is damaged.
 
     Raises:
-      CheckpointError: the checkpoint that it starts from is damaged, or the card.
+      CheckpointError: the checkpoint that it starts from is damaged.
       OSError: it cannot be written.
     """
     workdir = Path(workdir)
@@ -119,7 +123,11 @@ def prepare(workdir, config: Config, start_name: str) -> None:
     path, now = workdir / "card.json", card(config, start_name)
     if run.step_folders(workdir) and path.exists():
         # As config.json it follows what may change, such as the tracker.
-        store.write_json(path, now | {"source": store.read_card(workdir)["source"]})
+        try:
+            now["source"] = store.read_card(workdir)["source"]
+        except CheckpointError as error:
+            log.warning("%s; it is written anew", error)
+        store.write_json(path, now)
     else:
         # Only a directory can hold tensors that the network does not use.
         start = config.checkpoint if config.training.start == "checkpoint" else None

@@ -71,6 +71,15 @@ def test_the_card_follows_a_resumed_run(made):
     assert card["source"]["start"] == "random numbers"
 
 
+def test_a_damaged_card_of_a_resumed_run_is_written_anew(made, caplog):
+    card = store.read_card(made)
+    (made / "card.json").write_text((made / "card.json").read_text()[:500])
+    workdir.check(made, CONFIG)
+    workdir.prepare(made, CONFIG, "random numbers")
+    assert store.read_card(made) == card
+    assert "card.json: damaged" in caplog.text and "written anew" in caplog.text
+
+
 def test_longer_and_faster_is_the_same_run(made):
     data = dataclasses.replace(CONFIG.training.data, num_workers=3)
     parallel = dataclasses.replace(CONFIG.training.parallel, backend="shard_map")
