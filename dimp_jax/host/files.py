@@ -14,8 +14,9 @@ _NO_LOCKS = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK)  # of some network file 
 def alone(path, busy: Exception):
     """Holds the file `path` as a lock while the block runs; makes missing folders.
 
-    A process that ends, in whatever way, lets go of it. Where the system has no locks nothing is
-    held.
+    A process that ends, in whatever way, lets go of it. The file stays: were it removed, one that
+    has opened it already could hold it beside one that makes it anew. Where the system has no locks
+    nothing is held.
 
     Args:
       busy: raised if the lock is held already.
@@ -34,10 +35,7 @@ def alone(path, busy: Exception):
                 raise
         except ImportError:
             pass
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        yield
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ WORKDIR/card.json       what its checkpoints are, for whoever loads them
 WORKDIR/metrics.jsonl   writers.py
 WORKDIR/figures/        figures.py
 WORKDIR/checkpoints/    checkpoints/run.py
+WORKDIR/.lock           held while a training runs
 """
 
 import importlib.metadata

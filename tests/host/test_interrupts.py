@@ -147,6 +147,12 @@ def test_a_full_disk_names_the_file(tmp_path, capsys):
 def test_a_lock_is_held_by_one_and_by_nobody_where_there_are_none(tmp_path, monkeypatch):
     path = tmp_path / "new" / ".lock"
     with files.alone(path, KeyError("held")):
+        opened = path.open("w")  # by one that comes to lock it only later
+    with opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        with pytest.raises(KeyError, match="held"), files.alone(path, KeyError("held")):
+            pass
+    with files.alone(path, KeyError("held")):
         with pytest.raises(KeyError, match="held"), files.alone(path, KeyError("held")):
             pass
         assert path.exists()
@@ -161,4 +167,3 @@ def test_a_lock_is_held_by_one_and_by_nobody_where_there_are_none(tmp_path, monk
         code = errno.EIO
         with pytest.raises(OSError, match="Input/output"), files.alone(path, KeyError("held")):
             pass
-    assert not path.exists()

@@ -99,6 +99,7 @@ def digests(workdir, step):
 @pytest.mark.slow
 def test_what_a_run_leaves_behind(straight):
     assert {p.name for p in straight.iterdir()} == {
+        ".lock",
         "card.json",
         "checkpoints",
         "config.json",

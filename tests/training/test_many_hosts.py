@@ -129,5 +129,5 @@ def test_a_work_directory_that_one_host_does_not_see(environment, data_dir, tmp_
             f"train.py: error: --workdir {workdir}: process 3 on {name} cannot see what process 0 "
             f"on {name} writes there: give a folder that all hosts share"
         )
-    assert {p.name for p in workdirs[0].iterdir()} == {"card.json", "config.json"}
+    assert {p.name for p in workdirs[0].iterdir()} == {"card.json", "config.json", ".lock"}
     assert not workdirs[-1].exists()

@@ -95,7 +95,7 @@ def build(args, console):
         return
     # Two builds of the same split at once would undo each other's parts.
     busy = InputError(f"{plan.directory}: another build of it is running")
-    with files.alone(plan.work.with_suffix(".lock"), busy):
+    with files.alone(plan.lock, busy):
         parts.start(plan)
         build_workers.build_missing(plan, args.workers, console)
         index, problems = parts.finish(plan)

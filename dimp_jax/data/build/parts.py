@@ -43,6 +43,10 @@ class Plan:
         return self.directory.with_name(f"{self.directory.name}.building")
 
     @property
+    def lock(self) -> Path:
+        return self.directory.with_name(f".{self.directory.name}.lock")
+
+    @property
     def num_frames(self) -> int:
         return sum(footage.num_frames for part in self.parts for footage in part)
 
