@@ -141,8 +141,9 @@ def test_the_schedule_shrinks_with_the_steps(tmp_path):
     assert (training.total_steps, optim.decay_every_steps, optim.warmup_steps) == (380, 300, 20)
     given = ablation.Arguments(out=tmp_path, quick=True, steps=7, score_at=(640, 1280))
     argv = ["ablation", "--steps=7", "--score-at", "640", "1280"]  # the latter as by default
-    quick = options.quickened(given, ablation.QUICK, argv)
+    quick = options.quickened(given, ablation.QUICK, [*argv, "--data", "frames"])
     assert (quick.steps, quick.score_at) == (7, (640, 1280))
+    assert quick.frames == options.QUICK["frames"]
     assert quick.pool_samples == options.QUICK["pool_samples"]
     assert settings.base_config(quick).training.data.sources == (("synthetic", 1.0),)
 

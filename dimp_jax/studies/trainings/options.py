@@ -65,7 +65,8 @@ def quickened(args, small: dict, argv):
     """The arguments with those sizes in `small` that `argv` does not give, if it gives --quick."""
     if not args.quick:
         return args
-    given = {word.partition("=")[0].lstrip("-").replace("-", "_") for word in argv}
+    options = (word for word in argv if word.startswith("--"))
+    given = {option.partition("=")[0].lstrip("-").replace("-", "_") for option in options}
     own = {name: value for name, value in small.items() if name not in given}
     return dataclasses.replace(args, **own)
 
