@@ -193,15 +193,16 @@ def objective_of(params, samples: Samples, config):
 
 
 def _reading(params, config, function):
-    """`function`, which reads parameters by their names; those that are not there are told of."""
+    """`function`, which reads parameters and options by name; what is not there is told of."""
 
     def reading(*args):
         try:
             return function(*args)
         except KeyError as error:
             raise parts.PartError(
-                f"predictor.objective={config.objective!r} reads the parameter {error}, there are "
-                f"{', '.join(params)}: name it and its initial value in objective_parameters"
+                f"predictor.objective={config.objective!r} reads {error}, which is missing; "
+                f"parameters are {', '.join(params)}: name it and its initial value in "
+                "objective_parameters, or, an option, in objective_options"
             ) from error
 
     return reading

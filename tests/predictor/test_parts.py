@@ -126,10 +126,10 @@ def test_options_must_fit_the_parts(part):
         ({"objective_parameters": (("limit", 1.0),)}, "hinge does not read limit: leave that out"),
         (
             {"objective": f"{__name__}:limited"},
-            "limited' reads the parameter 'limit', there are label, .*: name it and its initial "
-            "value in objective_parameters",
+            "limited' reads 'limit', which is missing; parameters are label, .*: name it and its "
+            "initial value in objective_parameters, or, an option, in objective_options",
         ),
-        ({"objective": f"{__name__}:limited_at_once"}, "at_once' reads the parameter 'limit'"),
+        ({"objective": f"{__name__}:limited_at_once"}, "at_once' reads 'limit'"),
     ],
 )
 def test_parts_get_all_that_they_take_and_nothing_twice(changes, text):
@@ -179,7 +179,7 @@ def limited(params, samples, config):
 
 
 def limited_at_once(params, samples, config):
-    raise KeyError("limit")
+    return dict(config.objective_options)["limit"]
 
 
 def test_parts_of_other_modules(monkeypatch):

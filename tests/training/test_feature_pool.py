@@ -184,7 +184,7 @@ def test_a_rolling_pool_replaces_its_oldest_samples(tmp_path):
     whole = build(settings(dataclasses.replace(POOL, samples=64)), tmp_path / "whole")
     names = {tuple(box): n for n, boxes in enumerate(whole.box_xywh) for box in boxes}
     with opened(ROLLING, tmp_path / "rolling") as pool:
-        with pytest.raises(ValueError, match="another training makes features there"):
+        with pytest.raises(ValueError, match="another training or study makes .*: wait for it, or"):
             build(ROLLING, tmp_path / "rolling")
         assert len(pool.box_xywh) == 80  # in use, two chunks ahead and two behind
         stream = feature_pool.batches(pool, ROLLING, start_step=0, **PROCESS)

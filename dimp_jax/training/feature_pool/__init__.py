@@ -110,8 +110,8 @@ def opened(
     shares = {"process_index": process_index, "process_count": process_count}
     with contextlib.ExitStack() as stack:
         if kept is not None or not is_whole(folder, slots):
-            busy = f"{folder}: another training makes features there: wait until it has made them"
-            busy += ", or choose another training.feature_pool.dir"
+            busy = f"{folder}: another training or study makes features there: wait for it, or "
+            busy += "choose another folder for them"
             stack.enter_context(files.alone(folder / ".lock", ValueError(busy)))
         ring = maker.open_ring(config, variables, extract, folder, slots)
         made = stack.enter_context(maker.Maker(ring, config, extract, kept=kept, **shares))
