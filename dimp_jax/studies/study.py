@@ -111,10 +111,10 @@ class Study:
         return seconds
 
     def _path(self, key):
-        return self.folder / "units" / f"{file_name(key)}.json"
+        return self.folder / "units" / f"{unit_name(key)}.json"
 
 
-def file_name(key: str) -> str:
+def unit_name(key: str) -> str:
     """Of a unit: letters beyond ASCII have a digest, for the `_` in their place are all alike."""
     name = re.sub(r"[^A-Za-z0-9._=-]+", "_", key)
     return name if key.isascii() else f"{name}-{hashlib.sha256(os.fsencode(key)).hexdigest()[:8]}"
@@ -124,7 +124,7 @@ def check_names(sequences) -> None:
     """Raises InputError: two sequences would have the same units."""
     owners = {}
     for sequence in sequences:
-        owner = owners.setdefault(file_name(sequence.name).strip("_"), sequence)
+        owner = owners.setdefault(unit_name(sequence.name).strip("_"), sequence)
         if owner is not sequence:
             raise InputError(
                 f"--data: the sequences {owner.name!r} and {sequence.name!r} would have the same "
