@@ -57,6 +57,7 @@ def test_from_a_dimp_checkpoint_and_back_bit_for_bit(dimp18, tmp_path):
     config = training_of("dimp18", path)
     variables, name = start.start_variables(config)
     assert set(variables["params"]) == HEADS | {"backbone"} and "fresh" not in name
+    (tmp_path / "run" / "extras").mkdir(parents=True)  # of a start that was killed
     save_run(tmp_path / "run", config, name, variables)
     convert.to_npz(tmp_path / "run", tmp_path / "back.npz")
     with np.load(tmp_path / "back.npz") as back:
