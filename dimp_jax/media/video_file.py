@@ -16,6 +16,12 @@ MOST_NAMED = 12  # frames in a message
 # VP8 keeps packets that are never shown; of all others, one that gives no frame is damaged.
 HIDES_PACKETS = ("vp8",)
 COMPLETE_SHARE = 0.9  # of the duration in the header; less is a file that was cut off
+# Formats of FFmpeg whose files hold their pictures themselves. Others, such as playlists, name
+# files that FFmpeg opens, wherever they lie.
+SELF_CONTAINED = (
+    "mov matroska avi flv ogg asf mpeg mpegts mpegvideo mxf nut wtv dv ivf obu av1 h264 hevc vvc "
+    "m4v mjpeg yuv4mpegpipe gif apng webp webp_pipe"
+).split()
 
 
 class Header(NamedTuple):
@@ -23,6 +29,12 @@ class Header(NamedTuple):
 
     count: int | None
     frame_rate: float | None  # frames a second, on average
+
+
+def require_self_contained(path) -> None:
+    """For files of strangers. Raises InputError: no video, or one that may lead to other files."""
+    with _opened(path, {"format_whitelist": ",".join(SELF_CONTAINED)}):
+        pass
 
 
 def read_header(path) -> Header:
@@ -67,13 +79,18 @@ def read_frames(path, start: int, stop: int | None) -> Iterator[tuple[int, np.nd
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(path, options=None):
     """(container, stream), closed at the end."""
     if not Path(path).is_file():
         raise InputError(f"{path}: no such video file")
     try:
-        container = av.open(f"file:{path}")
+        container = av.open(f"file:{path}", container_options=options)
     except av.FFmpegError as error:
+        if options and isinstance(error, av.ArgumentError):  # not in the list of formats
+            raise InputError(
+                f"{path}: a playlist, or not among the formats that are taken here: convert it to "
+                "an MP4, MKV, WebM or AVI file"
+            ) from error
         raise InputError(
             f"{path}: cannot be opened as a video ({error.strerror}): it is none, or was cut off "
             "before its end, which an MP4 file needs"

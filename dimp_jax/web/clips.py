@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dimp_jax.evaluation import demo
-from dimp_jax.media import sequences
+from dimp_jax.media import sequences, video_file
 from dimp_jax.media.images import InputError
 from dimp_jax.media.opencv import cv2
 from dimp_jax.media.sequences import Sequence
@@ -55,6 +55,7 @@ def of_demo(limit: int | None) -> Clip:
 def of_upload(path: Path, limit: int | None) -> Clip:
     """An uploaded video, alone in its folder. Raises InputError: it cannot be read."""
     try:
+        video_file.require_self_contained(path)
         return _clip(sequences.load_video(str(path), limit=limit), path.parent)
     except InputError as error:
         raise InputError(told(error, path.parent)) from error

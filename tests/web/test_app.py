@@ -177,6 +177,12 @@ def test_uploads_that_cannot_be_used(client, session, tmp_path):
     assert answer.status_code == 422
     assert answer.json()["error"].startswith("my notes.mp4: cannot be opened as a video")
     assert str(session.folder) not in answer.text
+    private = make_video(tmp_path / "private.avi")
+    rows = ("#EXTM3U", "#EXT-X-TARGETDURATION:1", "#EXTINF:1,", private, "#EXT-X-ENDLIST")
+    (tmp_path / "list.m3u8").write_text("\n".join(map(str, rows)))
+    answer = upload(client, tmp_path / "list.m3u8")
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("list.m3u8: a playlist, or not among the formats")
     large = b"x" * 300_000
     for content in (large, (large[i : i + 9000] for i in range(0, len(large), 9000))):
         answer = client.post("/clips?name=long.mp4", content=content)
