@@ -11,8 +11,9 @@ def listed(folder, pattern="*") -> list[Path]:
     Nothing, if there is no such folder.
     """
     paths = Path(folder).iterdir() if Path(folder).is_dir() else ()
-    return sorted(path for path in paths if path.match(pattern) and not _is_hidden(path.name))
+    return sorted(path for path in paths if path.match(pattern) and not is_hidden(path.name))
 
 
-def _is_hidden(name):
+def is_hidden(name) -> bool:
+    """Whether operating systems leave files and folders of that name."""
     return name.startswith(".") or name.lower() in LEFT_BY_SYSTEMS

@@ -69,7 +69,9 @@ def test_a_build_that_was_cut_short_goes_on(tmp_path, monkeypatch, capsys):
 
     assert build.main(command(folder, out, "--part-frames", "7")) == 2
     assert "frames a part 4 then, 7 now" in capsys.readouterr().err
+    os.utime(folder / "b" / "groundtruth.txt")
     assert build.main(command(folder, out)) == 0
+    assert "train.building: was built before 1 file changed" in capsys.readouterr().err
     assert done == ["part-00000", "part-00001", "cut", "part-00002", "part-00003"]
     assert split_contents(out) == split_contents(tmp_path / "straight")
     assert {p.name for p in (out / "mine").iterdir()} == {"train", ".train.lock"}
@@ -157,6 +159,12 @@ def test_built_already_and_built_from_something_else(tmp_path, capsys):
     capsys.readouterr()
     assert build.main(command(folder, out, "--part-frames", "99")) == 0  # the same data
     assert "built already, nothing to do" in capsys.readouterr().err
+    lines = folder / "a" / "groundtruth.txt"
+    lines.write_text(lines.read_text().replace("5,", "4,"))  # corrected afterwards
+    assert build.main(command(folder, out)) == 0
+    told = capsys.readouterr().err
+    assert "train/1.0.0: was built before 1 file changed (" in told and str(lines) in told
+    assert "delete that folder" in told and "nothing to do" not in told
     names = tmp_path / "names.txt"
     names.write_text("b\n")
     assert build.main(command(folder, out, "--exclude", str(names))) == 2

@@ -91,15 +91,34 @@ def build(args, console):
         before = records_index.read_metadata(finished).get("made_from", {})
         parts.check_same_build(plan.made_from, before, directory)
         shutil.rmtree(plan.work, ignore_errors=True)  # left if stopped at the very end
-        terminal.print_line(console, f"{directory}: built already, nothing to do")
+        if not _tell_changes(plan, finished, console):
+            terminal.print_line(console, f"{directory}: built already, nothing to do")
         return
     # Two builds of the same split at once would undo each other's parts.
     busy = InputError(f"{plan.directory}: another build of it is running")
     with files.alone(plan.lock, busy):
-        parts.start(plan)
+        if parts.start(plan):
+            _tell_changes(plan, plan.work, console)
         build_workers.build_missing(plan, args.workers, console)
         index, problems = parts.finish(plan)
     _sum_up(plan, index, problems, console)
+
+
+def _tell_changes(plan, folder, console) -> bool:
+    """Says what of the source is newer than what is built of it; False, and nothing, if nothing."""
+    from dimp_jax.data.build import parts
+    from dimp_jax.media.text import first_names
+
+    with terminal.status(console, f"comparing {plan.request.source}"):
+        changed = parts.changed_since(plan, folder)
+    if changed:
+        files = f"{len(changed)} file{'s' * (len(changed) > 1)}"
+        terminal.print_line(
+            console,
+            f"{folder}: was built before {files} changed ({first_names(list(map(str, changed)))}): "
+            "delete that folder, and give this command again, to build from them as they are now",
+        )
+    return bool(changed)
 
 
 def make_request(args):

@@ -23,6 +23,7 @@ from dimp_jax.data import records_index
 from dimp_jax.data.builders.tracking import Footage, Request, TrackingBuilder, split_metadata
 from dimp_jax.data.records_index import Problem
 from dimp_jax.host.files import write_atomically
+from dimp_jax.media.folders import is_hidden
 from dimp_jax.media.images import InputError
 
 
@@ -121,8 +122,43 @@ def check_same_build(made_from, before, directory):
         )
 
 
-def start(plan):
-    """Makes the work folder, or takes up the one that a build cut short has left.
+def changed_since(plan, folder) -> list[Path]:
+    """Files of the source that were changed after a build, of which something is in `folder`.
+
+    Annotation, masks, and what the build could not use. JPEG files that it could use are not looked
+    at: there may be millions of them.
+    """
+    began = min(path.stat().st_mtime for path in folder.rglob("*") if path.is_file())
+    roots = {item.path for part in plan.parts for item in part}
+    roots.add(plan.request.source / "annotations")  # COCO's, whose footage are files
+    found = {Path(problem.where) for problem in _problems(folder)}
+    for root in roots:
+        for place, folders, names in os.walk(root):
+            if "dataset_info.json" in names:  # a built data set
+                folders.clear()
+                continue
+            names = [name for name in names if not name.lower().endswith((".jpg", ".jpeg"))]
+            found.update(Path(place, name) for name in names if not is_hidden(name))
+    changed = []
+    for path in sorted(found):
+        if os.path.isfile(path):
+            state = path.stat()
+            # A copy may keep the time of its original; that of the change of its entry is new.
+            if max(state.st_mtime, state.st_ctime) > began:
+                changed.append(path)
+    return changed
+
+
+def _problems(folder) -> list[Problem]:
+    """Those of a built split; of one that is being built, of its finished parts."""
+    if (folder / "metadata.json").exists():
+        return records_index.read_problems(folder)
+    parts = [json.loads(path.read_text()) for path in sorted(folder.glob("*/part.json"))]
+    return [Problem(*problem) for part in parts for problem in part["metadata"]["problems"]]
+
+
+def start(plan) -> bool:
+    """Makes the work folder, or takes up the one that a build cut short has left (True).
 
     Raises:
       InputError: that one was for something else.
@@ -131,9 +167,10 @@ def start(plan):
     cut_how = {**plan.made_from, "frames a part": plan.part_frames}
     if path.exists():
         check_same_build(cut_how, json.loads(path.read_text()), plan.work)
-        return
+        return True
     plan.work.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(cut_how))
+    return False
 
 
 def build_part(plan_builder, request, footage, folder, on_frames: Callable[[int], None]):
@@ -179,8 +216,7 @@ def finish(plan) -> tuple[records_index.SequenceIndex, list[Problem]]:
     """
     folders = [plan.part_folder(number) for number in range(len(plan.parts))]
     parts = [json.loads((folder / "part.json").read_text()) for folder in folders]
-    problems = list(plan.problems)
-    problems += [Problem(*problem) for part in parts for problem in part["metadata"]["problems"]]
+    problems = [*plan.problems, *_problems(plan.work)]
     used = [part["metadata"] for part in parts if part["shards"]]
     if not used:
         shutil.rmtree(plan.work)
