@@ -3,10 +3,11 @@
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from dimp_jax.data import check
-from dimp_jax.data.builders import davis
+from dimp_jax.data.builders import coco, davis
 from tests.support import data_trees as trees
 from tests.support.built_data import build_split, check_images, problems, refused
 
@@ -19,8 +20,7 @@ def test_coco(tmp_path, capsys):
     check_images(source, 2, [folder / "images" / "train2017" / "000000000009.jpg"])
     np.testing.assert_array_equal(source.read(0, [0])[0].box_xywh, [1.5, 2, 9, 8.25])
     assert source.masked.tolist() == [False, True, False]
-    # Corners are rounded to pixels: within one of the box of the annotation.
-    np.testing.assert_allclose(davis.hull_xywh(source.mask(1, 0)), [10, 8, 20, 12], atol=1)
+    np.testing.assert_array_equal(davis.hull_xywh(source.mask(1, 0)), [10, 8, 20, 12])
     assert problems(out, "coco_tracking") == []
 
     trees.coco(folder, "2014")
@@ -34,6 +34,40 @@ def test_coco(tmp_path, capsys):
     assert "not COCO's instances file" in message
     source = build_split("coco_tracking", folder, out, "--split", "train2017")
     assert len(source) == 3
+
+
+def square(low, high):
+    return [low, low, high, low, high, high, low, high]
+
+
+@pytest.mark.parametrize(
+    ("polygons", "area_px"),
+    [
+        ([square(2, 12)], 100),
+        ([square(2.5, 12.5)], 100),
+        ([square(-3.2, 4.4)], 16),
+        ([square(5, 30), square(15, 40)], 2 * 25**2 - 15**2),  # a union
+        ([square(2, 12), [20, 20, 24, 24]], 100),
+        ([[10, 10, 40, 10, 40, 25]], 225),
+    ],
+)
+def test_masks_have_the_area_of_their_polygons(polygons, area_px):
+    assert coco._draw(polygons, (48, 64)).sum() == area_px
+
+
+@pytest.mark.parametrize(
+    ("polygons", "said"),
+    [
+        ([[1, 2, float("nan"), 4, 5, 6]], "not all numbers are finite"),
+        ([[1, 2, 3, 4]], "none has three points"),
+        ([[1, 2, 3, 4, 5, 6, 7]], "reshape"),
+    ],
+)
+def test_polygons_that_cannot_be_drawn(polygons, said):
+    footage = coco.Footage("9", "9.jpg", 1, ((48, 64), ((1, (1, 1, 5, 5), polygons),)))
+    annotated = coco.CocoTracking.read_footage(footage)
+    assert annotated.targets[0].mask is None
+    assert said in annotated.problems[0].why
 
 
 def coco_file(folder, change):

@@ -11,7 +11,6 @@ from dimp_jax.data.builders.tracking import Annotated, Footage, Target, Tracking
 from dimp_jax.data.records_index import Problem
 from dimp_jax.media import text
 from dimp_jax.media.images import InputError
-from dimp_jax.media.opencv import cv2
 
 LAYOUT = "the folder of COCO with annotations/instances_train2017.json and images/train2017/"
 YEARS = ("2014", "2017")
@@ -111,11 +110,37 @@ def _size_hw(image):
 
 
 def _draw(polygons, size_hw):
-    mask = np.zeros(size_hw, np.uint8)
+    """[H, W] bool: what any of the outlines, flat lists of x, y, encloses.
+
+    Raises:
+      ValueError: not finite, or none of at least three points.
+    """
     outlines = [np.reshape(np.asarray(p, np.float64), (-1, 2)) for p in polygons if len(p) > 4]
-    # Outlines run along the borders between pixels; fillPoly's corners are pixel centres.
-    cv2.fillPoly(mask, [np.round(outline - 0.5).astype(np.int32) for outline in outlines], 1)
-    return mask > 0
+    if not outlines:
+        raise ValueError("none has three points")
+    if not all(np.isfinite(outline).all() for outline in outlines):
+        raise ValueError("not all numbers are finite")
+    return np.any([_filled(outline, size_hw) for outline in outlines], axis=0)
+
+
+def _filled(outline, size_hw):
+    """[H, W] bool: pixels whose centres are in an outline [N, 2] of x, y, by the even-odd rule.
+
+    OpenCV's fillPoly also takes the pixels that the outline only touches.
+    """
+    height, width = size_hw
+    x, y = outline.T
+    end_x, end_y = np.roll(outline, -1, axis=0).T
+    first, stop = np.clip(np.ceil(np.sort([x, end_x], axis=0) - 0.5), 0, width).astype(int)
+    # One entry for each column of each edge: where the edge crosses the line of its centres.
+    edge = np.repeat(np.arange(len(x)), stop - first)
+    column = np.arange(len(edge)) + (stop - np.cumsum(stop - first))[edge]
+    slope = (end_y - y)[edge] / (end_x - x)[edge]
+    at_y = y[edge] + (column + 0.5 - x[edge]) * slope
+    row = np.clip(np.ceil(at_y - 0.5), 0, height).astype(int)
+    crossed = np.zeros((height + 1, width), np.uint8)
+    np.add.at(crossed, (row, column), 1)
+    return np.bitwise_xor.accumulate(crossed)[:height] % 2 == 1
 
 
 def _year_split(source, split):
