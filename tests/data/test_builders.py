@@ -95,6 +95,26 @@ def test_image_folder(tmp_path):
     assert stored[2] == 0 and min(stored[0], stored[1], stored[3]) > 0
 
 
+def test_masks_of_images_with_one_name(tmp_path):
+    """In subfolders as the images, or all in one folder: then whose a mask is must be clear."""
+    folder = tmp_path / "in"
+    names = ("x/1.jpg", "y/1.jpg", "x/2.jpg", "y/2.jpg", "x/3.jpg", "x/3.png")
+    for number, name in enumerate(names):
+        trees.write_image(folder / name, number)
+    trees.write_lines(
+        folder / "boxes.csv", ["file,x,y,w,h,has_mask"] + [f"{n},5,5,9,9,1" for n in names]
+    )
+    for name, left in (("x/1", 5), ("y/1", 6), ("y/2", 7), ("2", 8), ("3", 9)):
+        trees.write_mask(folder / "mask" / f"{name}.png", (left, 5, 9, 9))
+    source = build_split("image_folder", folder, tmp_path / "out")
+    masks = {n: source.mask(s, 0) for s, n in enumerate(source.sequence_names)}
+    lefts = {name: davis.hull_xywh(mask)[0] for name, mask in masks.items() if mask is not None}
+    assert lefts == {"x/1.jpg": 5, "y/1.jpg": 6, "x/2.jpg": 8, "y/2.jpg": 7}
+    found = {(p.where, p.why) for p in problems(tmp_path / "out", "image_folder")}
+    why = "2 images would have mask/3.png: mask left out"
+    assert found == {("x/3.jpg", why), ("x/3.png", why)}
+
+
 def test_image_folder_faults(tmp_path, capsys):
     folder = trees.image_folder(tmp_path / "in")
     out = tmp_path / "out"

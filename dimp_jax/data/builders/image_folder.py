@@ -1,5 +1,9 @@
-"""Still images with boxes: `boxes.csv` (`file,x,y,w,h[,has_mask]`) and, for some, `mask/*.png`."""
+"""Still images with boxes: `boxes.csv` (`file,x,y,w,h[,has_mask]`) and, for some, masks.
 
+The mask of `x/1.jpg` is `mask/x/1.png`, or `mask/1.png`, if that is of no other image.
+"""
+
+import collections
 import csv
 from pathlib import Path
 
@@ -22,6 +26,14 @@ class ImageFolder(TrackingBuilder):
     def list_footage(request):
         source = text.require_folder(request.source, LAYOUT)
         table, problems = read_table(source / "boxes.csv")
+        with_mask = [name for name, rows in table.items() if any(mask for _, mask in rows)]
+        claims = collections.Counter(_mask_path(source, name) for name in with_mask)
+        for name in with_mask:
+            path = _mask_path(source, name)
+            if claims[path] > 1:
+                why = f"{claims[path]} images would have {path.relative_to(source)}: mask left out"
+                problems.append(Problem("mask", name, why))
+                table[name] = [(box, False) for box, _ in table[name]]
         return [Footage(name, source, 1, tuple(rows)) for name, rows in table.items()], problems
 
     @staticmethod
@@ -33,7 +45,7 @@ class ImageFolder(TrackingBuilder):
             why = f"has_mask is 1 in {len(with_mask)} rows, for one mask: masks left out"
             problems.append(Problem("mask", footage.name, why))
             with_mask = []
-        mask_path = footage.path / "mask" / f"{Path(footage.name).stem}.png"
+        mask_path = _mask_path(footage.path, footage.name)
         if with_mask and not mask_path.is_file():
             problems.append(Problem("mask", str(mask_path), "no such file, but has_mask is 1"))
             with_mask = []
@@ -46,6 +58,14 @@ class ImageFolder(TrackingBuilder):
             mask = (lambda frame: mask_path.read_bytes()) if number in with_mask else None
             targets.append(Target(name, np.float32([box]), np.array([present]), mask))
         return Annotated([image], targets, problems)
+
+
+def _mask_path(source, name):
+    """mask/x/1.png of the image x/1.jpg; where there is none, mask/1.png."""
+    place, file = Path(name).parent, f"{Path(name).stem}.png"
+    outside = place.is_absolute() or ".." in place.parts
+    path = source / "mask" / place / file
+    return path if path.is_file() and not outside else source / "mask" / file
 
 
 def read_table(path) -> tuple[dict[str, list], list[Problem]]:
