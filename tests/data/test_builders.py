@@ -122,6 +122,7 @@ def test_image_folder_faults(tmp_path, capsys):
     more = [
         "img/0.jpg,1,2,x,4,0",
         "img/0.jpg,1,2,3,4",
+        '"img/0.jpg,1,2,3,4,0',
         "img/9.jpg,1,1,5,5,1",
         "img/2.jpg,1,1,0,5,0",
     ]
@@ -132,15 +133,16 @@ def test_image_folder_faults(tmp_path, capsys):
     assert source.masked.tolist() == [False, False, True, False, False, False, False]
     found = [f"{p.where}: {p.why}" for p in problems(out, "image_folder")]
     for text in (
-        "boxes.csv, line 6: ['img/0.jpg', '1', '2', 'x', '4', '0']: expected file,x,y,w,h,has_mask",
+        "boxes.csv, line 6: 'img/0.jpg,1,2,x,4,0': expected file,x,y,w,h,has_mask: left out",
         "boxes.csv, line 7:",
+        """boxes.csv, line 8: '"img/0.jpg,1,2,3,4,0': expected""",
         "img/9.jpg: cannot be read (No such file or directory)",
         "mask/9.png: no such file, but has_mask is 1",
         "img/2.jpg#1: the box has no size",
         "img/2.jpg: has_mask is 1 in 2 rows, for one mask: masks left out",
     ):
         assert sum(text in line for line in found) == 1, text
-    assert len(found) == 6
+    assert len(found) == 7
 
     capsys.readouterr()
     path.write_text("name,left,top\n")

@@ -14,6 +14,7 @@ from dimp_jax.data.records_index import Problem
 from dimp_jax.media import text
 from dimp_jax.media.images import InputError
 
+SHOWN = 80  # characters of a line in a message
 LAYOUT = "a folder with boxes.csv, whose first line is file,x,y,w,h or file,x,y,w,h,has_mask"
 
 
@@ -78,23 +79,24 @@ def read_table(path) -> tuple[dict[str, list], list[Problem]]:
     Raises:
       InputError: no such file, another header, or no rows.
     """
-    reader = csv.reader(text.read_text(path).splitlines())
-    header = [word.strip() for word in next(reader, [])]
+    lines = text.read_text(path).splitlines()
+    header = [word.strip() for word in next(csv.reader(lines[:1]), [])]
     if header[:5] != ["file", "x", "y", "w", "h"] or header[5:] not in ([], ["has_mask"]):
         raise InputError(f"{path}: its first line is {','.join(header)!r}: expected {LAYOUT}")
     table, problems = {}, []
-    for row in reader:
-        if not row:
+    for number, line in enumerate(lines[1:], 2):
+        if not line:
             continue
         try:
+            (row,) = csv.reader([line], strict=True)  # by itself: a stray quote would take others
             name, *box = row[:5]
             box = tuple(float(value) for value in box)
             has_mask = len(header) == 6 and {"0": False, "1": True}[row[5].strip()]
             if len(row) != len(header) or not name:
                 raise ValueError
-        except (ValueError, KeyError, IndexError):
-            why = f"expected {','.join(header)}: left out"
-            problems.append(Problem("box", f"{path}, line {reader.line_num}", f"{row!r}: {why}"))
+        except (ValueError, KeyError, IndexError, csv.Error):
+            why = f"{line[:SHOWN]!r}: expected {','.join(header)}: left out"
+            problems.append(Problem("box", f"{path}, line {number}", why))
             continue
         table.setdefault(name, []).append((box, has_mask))
     if not table:
