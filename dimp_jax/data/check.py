@@ -165,7 +165,7 @@ def show(reports, limit, console):
     table = Table()
     table.add_column("")
     for report in reports:
-        table.add_column(report.name, justify="right", overflow="fold")
+        table.add_column(terminal.printable(report.name), justify="right", overflow="fold")
     for count in ("sequences", "frames", "visible", "absent"):
         table.add_row(count, *(str(getattr(report, count)) for report in reports))
     for kind, heading in HEADINGS.items():

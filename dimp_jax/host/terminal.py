@@ -87,7 +87,12 @@ def status(console: Console, text: str):
 
 def print_line(console: Console, text: str) -> None:
     """Prints plain text; the terminal, not rich, wraps it."""
-    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console.print(printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Names that are not UTF-8 with escapes in them, which would end a print."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _draws(console) -> bool:

@@ -89,6 +89,14 @@ def numbers(text) -> list[float]:
         return []
 
 
+def require_utf8(name) -> None:
+    """Raises InputError: a name of a file or folder that text cannot hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name!r} is not UTF-8: rename it") from error
+
+
 def rows_of(boxes) -> str:
     """Boxes [N, 4] as lines `x,y,w,h` with four decimals."""
     return "".join(",".join(f"{value:.4f}" for value in box) + "\n" for box in boxes)

@@ -1,6 +1,7 @@
 """The build command: kill and resume, refusals, worker processes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 from rich.console import Console
 from tensorflow_datasets.proto import tf_example_pb2
 
-from dimp_jax.data import records, records_index
+from dimp_jax.data import check, records, records_index
 from dimp_jax.data.build import __main__ as build
 from dimp_jax.data.build import parts, workers
 from dimp_jax.data.builders.tracking import Request
@@ -197,6 +198,20 @@ def test_refused(tmp_path, capsys, options, message):
     assert build.main(command(folder, out, *options)) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and not out.exists()
+
+
+def test_names_that_are_not_utf8(tmp_path, capfd):
+    """`check` leaves them out, with the rest of the folder; a build must have them renamed."""
+    folder, out = trees.sequence_folder(tmp_path / "in", {"a": 2, "b": 2}), tmp_path / "out"
+    renamed = (folder / "b").rename(os.fsdecode(bytes(folder) + b"/h\xfcnd"))
+    assert build.main(command(folder, out)) == 2
+    error = capfd.readouterr().err
+    assert error == "build: error: 'h\\udcfcnd' is not UTF-8: rename it\n" and not out.exists()
+    for place, frames in ((folder, 2), (renamed, 0)):
+        assert check.main([str(place)]) == 1
+        printed = capfd.readouterr().out
+        assert "left out: 'h\\udcfcnd' is not UTF-8: rename it" in printed
+        assert re.search(rf"frames +│ +{frames} ", printed)
 
 
 def test_usage(capsys):

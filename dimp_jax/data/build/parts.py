@@ -23,6 +23,7 @@ from dimp_jax.data import records_index
 from dimp_jax.data.builders.tracking import Footage, Request, TrackingBuilder, split_metadata
 from dimp_jax.data.records_index import Problem
 from dimp_jax.host.files import write_atomically
+from dimp_jax.media import text
 from dimp_jax.media.folders import is_hidden
 from dimp_jax.media.images import InputError
 
@@ -65,7 +66,7 @@ def make_plan(builder, request, directory, part_frames) -> Plan:
 
     Raises:
       InputError: the source does not have the builder's layout, or the list of names to exclude
-        does not fit it.
+        does not fit it, or a name is not UTF-8.
     """
     footage, problems = builder.list_footage(request)
     excluded = set(request.exclude or ())
@@ -86,6 +87,8 @@ def make_plan(builder, request, directory, part_frames) -> Plan:
             frames = 0
         parts[-1].append(item)
         frames += item.num_frames
+    for item in footage:
+        text.require_utf8(item.name)
     digest = hashlib.sha256()
     for item in footage:  # details can be long: `reprlib` takes the beginning of them
         digest.update(f"{item.name}\t{item.num_frames}\t{reprlib.repr(item.detail)}\n".encode())

@@ -7,6 +7,7 @@ import numpy as np
 from dimp_jax.data import encoded, records_index
 from dimp_jax.data.records_index import Problem, SequenceIndex
 from dimp_jax.data.source import BrokenFrame
+from dimp_jax.media import text
 from dimp_jax.media.first_box import is_share
 from dimp_jax.media.images import InputError
 
@@ -35,6 +36,7 @@ class Conversion:
         """
         for item in footage:
             try:
+                text.require_utf8(item.name)
                 annotated = read_footage(item)
             except InputError as error:
                 count = max(item.num_frames, 1)
