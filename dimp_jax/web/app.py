@@ -38,9 +38,8 @@ def make(session: Session, *, names, max_upload_mb: float, about: dict) -> Starl
     async def settings(request):
         encoder = video_writer.encoder()
         video = {"plays": encoder.plays, "codec": str(encoder)}
-        return JSONResponse(
-            about | {"max_upload_mb": max_upload_mb, "ready": session.ready, "video": video}
-        )
+        now = {"ready": session.ready, "running": session.running}
+        return JSONResponse(about | now | {"max_upload_mb": max_upload_mb, "video": video})
 
     async def add_demo(request):
         return JSONResponse((await run_in_threadpool(session.add_demo)).described())

@@ -181,10 +181,18 @@ byId("box").addEventListener("submit", async (event) => {
     await follow(job);
   } catch (error) {
     tell("box-error", error.message);
+    await followRunning().catch(() => {}); // that of another tab may be why
   } finally {
     byId("track").disabled = false;
   }
 });
+
+async function followRunning() { // what was begun before a reload, or in another tab
+  settings = await ask("settings");
+  if (!settings.running || job?.running) return;
+  job = { id: settings.running, running: true };
+  await follow(job);
+}
 
 async function follow(current) {
   tell("work-error", "");
@@ -273,10 +281,10 @@ plot.addEventListener("click", (event) => {
 (async () => {
   try {
     settings = await ask("settings");
+    byId("about").textContent = settings.tracker;
+    byId("limit").textContent = `up to ${settings.max_upload_mb} MB`;
+    await followRunning();
   } catch (error) {
     tell("choose-error", error.message);
-    return;
   }
-  byId("about").textContent = settings.tracker;
-  byId("limit").textContent = `up to ${settings.max_upload_mb} MB`;
 })();

@@ -36,6 +36,11 @@ class Session:
         """Whether all is compiled."""
         return self._worker.ready
 
+    @property
+    def running(self) -> str | None:
+        """Id of the job that has not ended."""
+        return next((job.id for job in self.jobs.values() if not job.ended), None)
+
     def add_demo(self) -> Clip:
         """Raises InputError: the demo clip is not installed."""
         return self._keep(clips.of_demo(self._limit))

@@ -134,10 +134,12 @@ def test_cancelling_keeps_what_was_tracked_and_makes_room(client, clip):
     assert client.get(f"/jobs/{job}/video.mp4").status_code == 404
     busy = client.post("/jobs", json={"clip": clip["id"], "box": [8, 10, 12, 12]})
     assert busy.status_code == 409 and "another clip is being tracked" in busy.json()["error"]
+    assert client.get("/settings").json()["running"] == job  # for a page that was loaded again
     assert client.post(f"/jobs/{job}/cancel").status_code == 200
     Watched.gate.set()
     done = wait(client, job)
     assert done["state"] == "cancelled" and 1 <= done["frames"] < 12
+    assert client.get("/settings").json()["running"] is None
     assert len(client.get(f"/jobs/{job}/boxes/mot").text.splitlines()) == done["frames"]
     assert client.get(f"/jobs/{job}/video.mp4").status_code == 200
     assert wait(client, start(client, clip))["state"] == "done"

@@ -171,8 +171,10 @@ def test_a_box_is_typed_and_wrong_ones_are_told(page):
 
 def test_cancel(page, monkeypatch):
     choose_demo(page)
-    monkeypatch.setattr(Slow, "pause_s", 1.5)
+    monkeypatch.setattr(Slow, "pause_s", 2.5)
     find(page, "track").click()
+    until(page, lambda: find(page, "cancel").is_displayed() and find(page, "cancel").is_enabled())
+    page.refresh()
     until(page, lambda: find(page, "cancel").is_displayed() and find(page, "cancel").is_enabled())
     find(page, "cancel").click()
     until(page, lambda: find(page, "result").is_displayed())
