@@ -14,6 +14,7 @@ from dimp_jax.data import encoded, records, records_index
 from dimp_jax.data.records_index import Problem
 from dimp_jax.data.source import BrokenFrame
 from dimp_jax.host import command_line, terminal
+from dimp_jax.media.folders import name_of
 from dimp_jax.media.images import InputError
 
 HEADINGS = {
@@ -82,13 +83,14 @@ def check_raw(directory, console) -> Report:
             raise
         raise InputError(f"{error}; or an image folder (boxes.csv), or built data sets") from error
     conversion = Conversion(problems)
-    watched = terminal.watched(footage, directory.name, console)
+    name = name_of(directory)
+    watched = terminal.watched(footage, name, console)
     for _ in conversion.records(builder.read_footage, watched, lambda count: None):
         pass
     index = conversion.index
     lost = sum(problem.kind == "other" for problem in conversion.problems)
     return Report(
-        directory.name,
+        name,
         len(index.names) + lost,
         int(index.lengths.sum()),
         int(index.visible(0).sum()),

@@ -1,5 +1,6 @@
 """The one place that lists folders of data, without what operating systems leave in them."""
 
+import os
 from pathlib import Path
 
 LEFT_BY_SYSTEMS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir"}
@@ -12,6 +13,11 @@ def listed(folder, pattern="*") -> list[Path]:
     """
     paths = Path(folder).iterdir() if Path(folder).is_dir() else ()
     return sorted(path for path in paths if path.match(pattern) and not is_hidden(path.name))
+
+
+def name_of(folder) -> str:
+    """Its last part; "." and ".." have one, too."""
+    return os.path.basename(os.path.abspath(folder))
 
 
 def is_hidden(name) -> bool:

@@ -1,9 +1,14 @@
 """The check command over sequences, image folders and built data."""
 
+import contextlib
 import json
+import re
+from pathlib import Path
 
 from dimp_jax.data import check, records_index
 from dimp_jax.data.build import __main__ as build
+from dimp_jax.data.builders import sequence_folder
+from dimp_jax.data.builders.tracking import Request
 from tests.support import data_trees as trees
 
 LENGTHS = {"a": 3, "b": 4, "c": 2, "d": 5}
@@ -36,8 +41,12 @@ def test_check_clean(tmp_path, capsys):
         assert status == 0
         expected = {"sequences": 4, "frames": 14, "visible": 12, "absent": 2}
         assert counts == {**dict.fromkeys(check.HEADINGS.values(), 0), **expected}
-    status, counts, _ = run_check(folder / "d", capsys)  # a single sequence
+    with contextlib.chdir(folder / "d"):
+        (footage,), _ = sequence_folder.SequenceFolder.list_footage(Request(source=Path(".")))
+        assert footage.name == "d"
+        status, counts, captured = run_check(".", capsys)  # a single sequence
     assert status == 0 and counts["sequences"] == 1 and counts["frames"] == 5
+    assert re.search("┃ +d ┃", captured.out)
     status, counts, _ = run_check(trees.image_folder(tmp_path / "stills"), capsys)
     assert status == 0 and counts["sequences"] == 4
 

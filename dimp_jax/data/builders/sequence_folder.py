@@ -4,7 +4,7 @@ from dimp_jax.data.builders import annotation_files as files
 from dimp_jax.data.builders.tracking import Annotated, Footage, Target, TrackingBuilder
 from dimp_jax.data.records_index import Problem
 from dimp_jax.media import text
-from dimp_jax.media.folders import listed
+from dimp_jax.media.folders import listed, name_of
 from dimp_jax.media.images import InputError
 from dimp_jax.media.sequences import frame_paths, image_paths, is_sequence, natural_key
 
@@ -26,7 +26,7 @@ class SequenceFolder(TrackingBuilder):
         folders = [folder for folder in folders if is_sequence(folder)]
         if not folders:
             raise InputError(f"{source}: no sequences in it: expected {LAYOUT}")
-        return [Footage(f.name, f, files.count_images(f / "img")) for f in folders], []
+        return [Footage(name_of(f), f, files.count_images(f / "img")) for f in folders], []
 
     @staticmethod
     def read_footage(footage):
