@@ -78,7 +78,7 @@ def _folder() -> Path | None:
     """Where the entries lie; None where nothing is kept."""
     config = jax.config
     compiled = config.jax_compilation_cache_dir
-    if compiled is None or not config.jax_enable_compilation_cache or "://" in compiled:
+    if not compiled or not config.jax_enable_compilation_cache or "://" in compiled:
         return None
     return None if any(getattr(config, name) for name in PLAIN) else Path(compiled) / "traced"
 

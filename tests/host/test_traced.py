@@ -183,12 +183,14 @@ def test_errors_of_the_function_are_its_own(folder):
 
 def test_the_folder_is_that_of_the_compiled_programs():
     assert str(traced._folder()) == os.path.join(jax.config.jax_compilation_cache_dir, "traced")
-    for name in ("jax_debug_nans", "jax_disable_jit"):
-        jax.config.update(name, True)
+    empty = ("jax_compilation_cache_dir", "")
+    for name, value in (("jax_debug_nans", True), ("jax_disable_jit", True), empty):
+        before = getattr(jax.config, name)
+        jax.config.update(name, value)
         try:
             assert traced._folder() is None
         finally:
-            jax.config.update(name, False)
+            jax.config.update(name, before)
     with jax.default_device(jax.devices()[-1]):
         assert traced._folder() is None
 
