@@ -8,6 +8,7 @@ import dataclasses
 import errno
 import importlib.util
 import ipaddress
+import math
 import signal
 import socket
 import sys
@@ -57,8 +58,10 @@ def check_arguments(args: Arguments) -> None:
     if missing:
         needed = " and ".join(missing)
         raise ValueError(f'the page needs {needed}: pip install "dimp_jax[web]"')
-    if not args.max_upload_mb > 0:
-        raise ValueError(f"--max-upload-mb {args.max_upload_mb:g}: expected more than 0")
+    if not 0 < args.max_upload_mb < math.inf:
+        raise ValueError(
+            f"--max-upload-mb {args.max_upload_mb:g}: expected more than 0, and finite"
+        )
     if args.frames is not None and args.frames < 1:
         raise ValueError(f"--frames {args.frames}: expected at least 1")
 
@@ -112,8 +115,13 @@ def serve(tracker, listening: socket.socket, args: Arguments) -> None:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     address = address_of(listening)
     print(f"{address} (Ctrl-C ends it)", flush=True)
-    if not ipaddress.ip_address(listening.getsockname()[0]).is_loopback:
-        print(f"--host {args.host}: whoever reaches this machine can use the page", file=sys.stderr)
+    own, port = listening.getsockname()[:2]
+    if not ipaddress.ip_address(own).is_loopback:
+        print(
+            f"--host {args.host}: whoever reaches this machine can use the page, at "
+            f"http://{socket.gethostname()}:{port}/ or by its IP address",
+            file=sys.stderr,
+        )
     if args.open:
         webbrowser.open(address)
     uvicorn.Server(settings).run(sockets=[listening])

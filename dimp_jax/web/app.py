@@ -32,7 +32,7 @@ def make(session: Session, *, names, max_upload_mb: float, about: dict) -> Starl
       names: `guard.names_of` the address it listens at.
       about: what the page says of the tracker, as JSON types.
     """
-    most_bytes = int(max_upload_mb * 1e6)
+    most_bytes = max_upload_mb * 1e6
     too_large = f"larger than {max_upload_mb:g} MB: cut it, or start with a larger --max-upload-mb"
 
     async def settings(request):

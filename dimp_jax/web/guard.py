@@ -36,7 +36,8 @@ def refusal(method: str, path: str, headers, names) -> str | None:
     """
     host, origin = headers.get("host", ""), headers.get("origin")
     if not _is_ours(host, names):
-        return f"asked for as {host!r}: open it by the address that dimp-jax demo printed"
+        known = "by IP address, or by the address that dimp-jax demo printed"
+        return f"asked for as {host!r}: open it {known}"
     if origin is not None and origin.lower() != f"http://{host}".lower():
         return f"asked for by a page of {origin}: only its own page may"
     if method not in READS and origin is None:

@@ -22,6 +22,7 @@ from tests.support import ROOT
         (["--frames", "0"], "--frames 0: expected at least 1"),
         (["--max-upload-mb", "0"], "--max-upload-mb 0: expected more than 0"),
         (["--max-upload-mb", "nan"], "--max-upload-mb nan: expected more than 0"),
+        (["--max-upload-mb", "inf"], "--max-upload-mb inf: expected more than 0, and finite"),
         (["no_config"], "no config 'no_config'"),
     ],
 )

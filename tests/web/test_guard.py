@@ -36,7 +36,7 @@ def test_own_page(method, path, headers):
             "GET",
             "/",
             {"host": "localhost.evil.example"},
-            "by the address that dimp-jax demo printed",
+            "by IP address, or by the address that dimp-jax demo printed",
         ),
         ("GET", "/", {}, "asked for as ''"),
         ("GET", "/", {"host": "[::1"}, "asked for as"),
