@@ -179,13 +179,16 @@ def show(reports, limit, console):
         text = f"{problem.where}: {problem.why}"
         terminal.print_line(console, text)
     if len(problems) > limit:
-        console.print(f"... and {len(problems) - limit} more (--limit {len(problems)} shows all)")
+        rest = f"... and {len(problems) - limit} more" if limit else f"{len(problems)} problems"
+        console.print(f"{rest} (--limit {len(problems)} shows all)")
 
 
 @command_line.command("check", InputError)
 def main(argv=None, prog="python -m dimp_jax.data.check") -> int:
     """Exit status: 0 clean, 1 something is wrong, 2 nothing to check there, 130 stopped."""
     args = tyro.cli(Arguments, args=argv, prog=prog)
+    if args.limit < 0:
+        raise InputError(f"--limit {args.limit}: expected >= 0")
     reports = check(args.directory, terminal.console(stderr=True))
     show(reports, args.limit, terminal.console())
     return int(any(report.problems for report in reports))

@@ -157,7 +157,7 @@ def test_built_already_and_built_from_something_else(tmp_path, capsys):
     folder, out = trees.sequence_folder(tmp_path / "in", LENGTHS), tmp_path / "out"
     assert build.main(command(folder, out)) == 0
     before = split_contents(out)
-    capsys.readouterr()
+    assert "mine:train, frames: 14 of 14\n" in capsys.readouterr().err
     assert build.main(command(folder, out, "--part-frames", "99")) == 0  # the same data
     assert "built already, nothing to do" in capsys.readouterr().err
     lines = folder / "a" / "groundtruth.txt"

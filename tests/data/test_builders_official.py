@@ -1,11 +1,22 @@
 """Building GOT-10k, LaSOT, TrackingNet and DAVIS: layouts, splits, visibility."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from dimp_jax.data import records
 from dimp_jax.data.build import __main__ as build
-from dimp_jax.data.builders import coco, davis, got10k, lasot, sequence_folder, trackingnet
+from dimp_jax.data.builders import (
+    annotation_files,
+    coco,
+    davis,
+    got10k,
+    lasot,
+    sequence_folder,
+    trackingnet,
+)
 from dimp_jax.data.builders.tracking import Request
 from tests.support import data_trees as trees
 from tests.support.built_data import build_split, check_images, problems, refused
@@ -61,6 +72,9 @@ def test_refused_got10k(tmp_path, capsys):
     folder, out = trees.got10k(tmp_path / "in"), tmp_path / "out"
     out.mkdir()
     listed = tmp_path / "list.txt"
+    listed.write_text("a\nb\na\n")
+    assert annotation_files.read_names(listed) == ("a", "b")  # each is built once
+    listed.unlink()
     assert "test has no boxes" in refused(capsys, "got10k", folder, out, "--split", "test")
     message = refused(capsys, "got10k", folder, out, "--split", "vottrain")
     assert "as --exclude FILE" in message
@@ -176,6 +190,10 @@ def test_davis(tmp_path, capsys):
 def test_palette_indices_not_colours():
     indices = np.arange(12, dtype=np.uint8).reshape(3, 4) % 4
     np.testing.assert_array_equal(davis.read_index_png(trees.palette_png(indices), "here"), indices)
+    for mode in ("L", "LA", "RGBA"):
+        file = io.BytesIO()
+        Image.fromarray(indices).convert(mode).save(file, "png")
+        np.testing.assert_array_equal(davis.read_index_png(file.getvalue(), "here"), indices)
 
 
 @pytest.mark.parametrize(

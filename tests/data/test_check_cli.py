@@ -70,6 +70,10 @@ def test_check_says_what_is_wrong_where(tmp_path, capsys):
     assert all(text in captured.out for text in texts)
     _, _, captured = run_check(folder, capsys, "--limit", "2")
     assert "and 3 more (--limit 5 shows all)" in captured.out
+    _, _, captured = run_check(folder, capsys, "--limit", "0")
+    assert captured.out.endswith("\n5 problems (--limit 5 shows all)\n")
+    status, _, captured = run_check(folder, capsys, "--limit", "-1")
+    assert status == 2 and captured.err == "check: error: --limit -1: expected >= 0\n"
 
     assert build.main(command(folder, out)) == 0
     capsys.readouterr()

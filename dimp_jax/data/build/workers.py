@@ -22,8 +22,8 @@ def build_missing(plan: parts.Plan, workers: int, console):
     """
     missing = plan.missing()
     left = sum(footage.num_frames for number in missing for footage in plan.parts[number])
-    name = f"{plan.directory.parent.name}:{plan.directory.name}"
-    with terminal.Progress("frames", console=console) as progress:
+    name = f"{plan.directory.parent.name}:{plan.directory.name}, frames"
+    with terminal.Progress(console=console) as progress:
         task = progress.add_task(name, total=plan.num_frames)
         progress.update(task, completed=plan.num_frames - left)
         on_frames = lambda count: progress.advance(task, count)

@@ -48,7 +48,7 @@ def read_boxes(path) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
 
 
 def read_names(path, what="names") -> tuple[str, ...]:
-    """As `text.read_names`.
+    """As `text.read_names`, each once.
 
     Raises:
       InputError: no such file, nothing in it, or row numbers instead of names.
@@ -58,7 +58,7 @@ def read_names(path, what="names") -> tuple[str, ...]:
         raise InputError(
             f"{path}: numbers, not {what}: expected one name a line, such as a folder is called"
         )
-    return tuple(names)
+    return tuple(dict.fromkeys(names))
 
 
 def numbered_images(directory, count, pattern, first) -> tuple[list[Path], list[Problem]]:

@@ -103,14 +103,15 @@ def hull_xywh(mask) -> np.ndarray:
 def read_index_png(data: bytes, where: str) -> np.ndarray:
     """[H, W]: the palette indices of a PNG with a palette, the values of a gray one.
 
-    OpenCV would give the palette's colours.
+    OpenCV would give the palette's colours. Of colours, the largest; transparency counts nothing.
 
     Raises:
       BrokenFrame: no PNG, or one cut short; `where` is named.
     """
     encoded.checked_size_hw(data, where)
-    indices = np.asarray(Image.open(io.BytesIO(data)))
-    return indices if indices.ndim == 2 else indices.max(axis=2)
+    image = Image.open(io.BytesIO(data))
+    values = np.atleast_3d(image)
+    return values[..., [band != "A" for band in image.getbands()]].max(axis=2)
 
 
 def _video_name(line):
