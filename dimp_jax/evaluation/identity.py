@@ -103,15 +103,18 @@ def check_folder(out, *, config: dict, inputs: dict, sequences=(), redo_changed=
 def changed_sequences(out, sequences) -> dict[str, str]:
     """What has changed since the results in `out` were made, by name of the sequence."""
     then = results.read_json(Path(out) / "sequences.json") or {}
-    mine = [s for s in sequences if is_known(out, s.name)]
+    mine = [s for s in sequences if s.name in then or _has_files(out, s.name)]
     changes = {s.name: change(then.get(s.name), of(s)) for s in mine}
     return {name: what for name, what in changes.items() if what is not None}
 
 
 def is_known(out, name) -> bool:
     """Whether a sequence was tracked into `out`, or begun."""
-    if name in (results.read_json(Path(out) / "sequences.json") or {}):
-        return True
+    noted = results.read_json(Path(out) / "sequences.json") or {}
+    return name in noted or _has_files(out, name)
+
+
+def _has_files(out, name) -> bool:
     files = [f"{name}{suffix}.txt" for suffix in results.SUFFIXES]
     return any(
         (results.run_folder(out, run) / file).exists()
@@ -181,14 +184,14 @@ def forget_changed(out, sequences, *, inputs: dict):
 
     Videos stay until others take their place.
     """
-    video_of = results.video_of_targets if len(inputs["boxes"]) > 1 else results.video_of
+    several = len(inputs["boxes"]) > 1
     for name in changed_sequences(out, sequences):
         for run in range(results.count_runs(out)):
             folder = results.run_folder(out, run)
             stale = [folder / f"{name}{suffix}.txt" for suffix in results.SUFFIXES]
             # What `--format` made of them; it writes the files of all sequences again.
-            stale += [folder / "otb" / f"{name}.txt"]
-            stale += [folder / "mot" / f"{video_of(folder, name).stem}.txt"]
+            video = results.video_name(name) if several else name
+            stale += [folder / "otb" / f"{name}.txt", folder / "mot" / f"{video}.txt"]
             stale += [folder / "coco" / "boxes.json", folder / "csv" / "boxes.csv"]
             for path in stale:
                 path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ import numpy as np
 
 from dimp_jax.host.files import write_atomically
 from dimp_jax.media.images import InputError
-from dimp_jax.media.text import numbers, rows_of
+from dimp_jax.media.text import numbers, require_utf8, rows_of
 
 WARM_UP_FRAMES = 2  # tracked frames that are not timed: they compile
 # What may follow a sequence's name in the name of a file.
@@ -38,8 +38,7 @@ def check_names(sequences):
     owners = {}
     for sequence in sequences:
         for name in (sequence.name, *(path.name for path in getattr(sequence.frames, "paths", ()))):
-            if name.encode(errors="replace").decode() != name:
-                raise InputError(f"{sequence.name!r}: {name!r} is not UTF-8: rename it")
+            require_utf8(name, f"{sequence.name!r}: ")
         size = len(sequence.name.encode())
         if size > MOST_NAME_BYTES:
             raise InputError(
@@ -61,8 +60,13 @@ def video_of(folder, name) -> Path:
 
 
 def video_of_targets(folder, name) -> Path:
-    """Where the video with several targets is: each is called <video>-<number>."""
-    return Path(folder) / f"{name.rpartition('-')[0]}.mp4"
+    """Where the annotated video with several targets is, of which `name` is one."""
+    return video_of(folder, video_name(name))
+
+
+def video_name(target: str) -> str:
+    """Of the video with several targets: each is called <video>-<number>."""
+    return target.rpartition("-")[0]
 
 
 def run_folder(out, run: int) -> Path:

@@ -89,12 +89,12 @@ def numbers(text) -> list[float]:
         return []
 
 
-def require_utf8(name) -> None:
-    """Raises InputError: a name of a file or folder that text cannot hold."""
+def require_utf8(name, where="") -> None:
+    """Raises InputError: a name of a file or folder that text cannot hold; `where` begins it."""
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{name!r} is not UTF-8: rename it") from error
+        raise InputError(f"{where}{name!r} is not UTF-8: rename it") from error
 
 
 def rows_of(boxes) -> str:

@@ -182,7 +182,7 @@ def _videos(folder, found, *, with_images, scoreless) -> list[Video]:
                 scores = np.tile(results.GIVEN_SCORE, (len(read[0]), 1))
             targets[number] = Target(read[0], scores)
         if targets:
-            name = group[0].name.rpartition("-")[0] if found.objects else group[0].name
+            name = results.video_name(group[0].name) if found.objects else group[0].name
             size_wh, images = image_names(group[0]) if with_images else (None, None)
             videos.append(Video(name, targets, found.objects, size_wh, images))
     return videos
