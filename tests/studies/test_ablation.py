@@ -53,6 +53,12 @@ CHANGES = {  # all that each arm changes of dimp_lite0
     "iterations_10": {PREDICTOR + "num_iter": 10},
     "tracking_1": {MEMORY + name: 1 for name in ITERATIONS[:2]},
     "tracking_20": dict(zip((MEMORY + n for n in ITERATIONS), (20, 4, 2), strict=True)),
+    **{
+        f"iterations_{trained}_tracking_{tracked}": {PREDICTOR + "num_iter": trained}
+        | dict(zip((MEMORY + n for n in ITERATIONS), counts, strict=False))
+        for trained in (1, 10)
+        for tracked, counts in ((1, (1, 1)), (20, (20, 4, 2)))
+    },
     "update_none": {MEMORY + "update": "none"},
     "update_moving_average": {MEMORY + "update": "moving_average", MEMORY + "train_interval": 1},
 }
@@ -101,6 +107,14 @@ def test_arms_are_chosen_by_name():
         arms.select(("no_lable",))
     with pytest.raises(InputError, match="l2 is given twice"):
         arms.select(("l2", "l2"))
+
+
+def test_an_arm_that_trains_nothing_has_the_weights_of_another():
+    assert arms.select(("tracking_1",), "newton")[1].weights_of == "newton"
+    crossed = arms.select(("iterations_1_tracking_20", "iterations_1"))[1]
+    assert crossed.weights_of == "iterations_1"
+    with pytest.raises(InputError, match="tracks with the weights of iterations_1; name that, too"):
+        arms.select(("iterations_1_tracking_20",))
 
 
 def test_arms_that_cannot_share_features_are_refused():

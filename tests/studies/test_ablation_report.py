@@ -119,6 +119,25 @@ def test_nothing_yet_is_a_report_too(tmp_path):
 # ------------------------------------------------------------------------------ order, additions
 
 
+def test_iterations_are_crossed_where_both_were_varied(study):
+    names = ("iterations_1", "tracking_1", "iterations_1_tracking_1")
+    of_study, base = arms.select(names), configs.load("ablations/all_data")
+    of_arms = {arm.name: arms.config_of(arm, base) for arm in of_study}
+    for name, planted in zip(names, (0.01, -0.02, 0.03), strict=True):
+        for seed in (0, 1):
+            for sequence in SEQUENCES:
+                auc = study.unit(score.key(arms.BASE, seed, 40, sequence)) + planted
+                study.record(score.key(name, seed, 40, sequence), auc)
+    last = results.latest(measured(study, of_study)["AUC"])
+    *_, table = report.iterations(last, of_study, of_arms)
+    header, _, one, five = table.splitlines()
+    assert header == "| in training | 1 in tracking | 10 in tracking |"
+    assert one.startswith("| 1 | ") and " +0.030 [" in one and " +0.010 [" in one
+    assert " -0.020 [" in five and five.endswith(f" | {last[arms.BASE].mean:.3f} |")
+    del last["iterations_1_tracking_1"]
+    assert report.iterations(last, of_study, of_arms) == []
+
+
 def test_waves_are_scored_early_and_at_the_end(monkeypatch, tmp_path):
     """The first point and the last of each wave, then those between; the base's of the first."""
     said = []
@@ -137,9 +156,7 @@ def test_waves_are_scored_early_and_at_the_end(monkeypatch, tmp_path):
     stub(whole.report, "write", lambda *_: said.append("report"))
 
     def scored(study, of, configs, trained, step, sequences, console):
-        tracked_with = {arm: score.weights_of(arm, configs) for arm in of}
-        assert set(tracked_with.values()) <= {arm for arm, _ in trained}
-        assert {w for arm, w in tracked_with.items() if arm.tracks_base} <= {arms.BASE}
+        assert {arm.weights_of or arm.name for arm in of} <= {arm for arm, _ in trained}
         assert {state for state, _ in trained.values()} == {step}
         said.append((step, *(arm.name for arm in of)))
 

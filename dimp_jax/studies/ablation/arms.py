@@ -4,6 +4,8 @@ Published: success AUC in percent, OTB-100, NFS and UAV123 pooled, ResNet-18. Bh
 2019), tables 1 to 3; the objectives from the baseline study of Danelljan et al. (CVPR 2020).
 """
 
+import dataclasses
+
 from dimp_jax import config as configs
 from dimp_jax.config import Config
 from dimp_jax.media.images import InputError
@@ -44,10 +46,14 @@ ARMS = (
     Arm("kl", "objective", 65.5, wave=2),
     Arm("iterations_1", "iterations", wave=2),
     Arm("iterations_10", "iterations", wave=2),
-    Arm("tracking_1", "iterations", tracks_base=True, wave=2),
-    Arm("tracking_20", "iterations", tracks_base=True, wave=2),
-    Arm("update_none", "online update", 61.7, tracks_base=True),
-    Arm("update_moving_average", "online update", 61.7, tracks_base=True),
+    Arm("tracking_1", "iterations", weights_of=BASE, wave=2),
+    Arm("tracking_20", "iterations", weights_of=BASE, wave=2),
+    Arm("iterations_1_tracking_1", "iterations", weights_of="iterations_1", wave=2),
+    Arm("iterations_1_tracking_20", "iterations", weights_of="iterations_1", wave=2),
+    Arm("iterations_10_tracking_1", "iterations", weights_of="iterations_10", wave=2),
+    Arm("iterations_10_tracking_20", "iterations", weights_of="iterations_10", wave=2),
+    Arm("update_none", "online update", 61.7, weights_of=BASE),
+    Arm("update_moving_average", "online update", 61.7, weights_of=BASE),
 )
 QUICK = ("initializer_only", "no_learned_loss", "update_none")
 
@@ -59,7 +65,8 @@ def select(names, base: str = BASE) -> tuple[Arm, ...]:
       base: the solver of the config that the arms change. An arm of that name is the base itself.
 
     Raises:
-      InputError: a name that is no arm and no config, or one twice.
+      InputError: a name that is no arm and no config, one twice, or one that tracks with the
+        weights of an arm that is not among them.
     """
     listed = {arm.name: arm for arm in ARMS}
     chosen = [Arm(base, "")]
@@ -73,11 +80,17 @@ def select(names, base: str = BASE) -> tuple[Arm, ...]:
                 raise InputError(
                     f"--arms {name}: expected some of {', '.join([base, *listed])}, or a config"
                 ) from error
-        chosen.append(listed.get(name, Arm(name, "other", wave=2)))
+        arm = listed.get(name, Arm(name, "other", wave=2))
+        chosen.append(dataclasses.replace(arm, weights_of=base) if arm.weights_of == BASE else arm)
     names = [settings.file_name(arm.name) for arm in chosen]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise InputError(f"--arms: {twice[0]} is given twice")
+    for arm in chosen:
+        if arm.weights_of and arm.weights_of not in {other.name for other in chosen}:
+            raise InputError(
+                f"--arms {arm.name}: it tracks with the weights of {arm.weights_of}; name that, too"
+            )
     return tuple(chosen)
 
 

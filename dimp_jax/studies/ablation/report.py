@@ -23,6 +23,10 @@ FIGURE_TEXT = (
     "Dot and line: mean difference and its 95 % interval, blue where 0 is outside. Ticks: the "
     "seeds. Diamonds: the paper's differences in AUC."
 )
+ITERATIONS_TEXT = (
+    "AUC, and the difference to the base with its 95 % interval. In tracking: at the first frame; "
+    "an update has fewer."
+)
 ORDERS = (  # worst first, as published
     ("initializer_only", "gradient_descent", "steepest_descent"),
     ("no_learned_loss", "steepest_descent"),
@@ -48,12 +52,13 @@ def write(study, args, arms, configs, sequences) -> None:
         state(study, args, arms, seeds, steps, sequences),
         *figure(study, last, arms),
         *tables(study, last, arms, args, configs, sequences),
+        *iterations(last["AUC"], arms, configs),
         *along(found, args.global_batch),
         "## How it was made",
         setup(args, arms, base),
     ]
     if costs:
-        members = sum(not arm.tracks_base for arm in arms if arm.wave == 1) * len(seeds)
+        members = sum(not arm.weights_of for arm in arms if arm.wave == 1) * len(seeds)
         load = costs[0]["load"]
         about = cost.TEXT.format(repeats=args.repeats, members=members, load=load)
         parts += ["## Cost", about, markdown_table(costs)]
@@ -161,6 +166,32 @@ def row(study, last, arm, arms, samples: int) -> dict | None:
     return cells | {"held out": results.held_out(study, arms, step).get(arm.name)}
 
 
+def iterations(last, arms, configs) -> list[str]:
+    """AUC by the numbers of iterations in training and in tracking, if an arm varies both."""
+    numbers = {}
+    for arm in arms:
+        if arm.name in last and (arm == arms[0] or arm.question == "iterations"):
+            config = configs[arm.name]
+            counts = config.model.predictor.num_iter, config.tracker.memory.init_iterations
+            numbers[counts] = last[arm.name]
+    trained_with, tracked_with = ({counts[i] for counts in numbers} for i in (0, 1))
+    if len(numbers) < len(trained_with) + len(tracked_with):  # no more than a row and a column
+        return []
+
+    def cell(result):
+        return result and f"{result.mean:.3f} {interval(result.difference) or ''}".strip()
+
+    rows = [
+        {"in training": trained}
+        | {
+            f"{tracked} in tracking": cell(numbers.get((trained, tracked)))
+            for tracked in sorted(tracked_with)
+        }
+        for trained in sorted(trained_with)
+    ]
+    return ["## Iterations", ITERATIONS_TEXT, markdown_table(rows)]
+
+
 def along(found, samples: int) -> list[str]:
     """How the differences grow with the training: a column for each number of samples."""
     parts = []
@@ -182,7 +213,7 @@ def along(found, samples: int) -> list[str]:
 
 def setup(args, arms, base) -> str:
     """How the arms were trained, in a paragraph."""
-    trained = sum(not arm.tracks_base for arm in arms)
+    trained = sum(not arm.weights_of for arm in arms)
     sources = ", ".join(f"{name} ({weight:g})" for name, weight in base.training.data.sources)
     return (
         f"{trained} arms, {counted(args.seeds, 'seed')} each: trainings of {args.steps} steps of "

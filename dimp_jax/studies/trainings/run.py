@@ -110,7 +110,7 @@ def begun(study, args, arms, configs, wave: int, shared: Shared):
     groups = train.grouped(
         train.Member(arm.name, seed, with_pool(study, args, configs[arm.name]))
         for arm in arms
-        if arm.wave == wave and not arm.tracks_base
+        if arm.wave == wave and not arm.weights_of
         for seed in settings.seeds_of(args)
     )
     members = [member for group in groups for member in group.members]

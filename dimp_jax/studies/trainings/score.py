@@ -42,7 +42,7 @@ def score(study, arms, configs, trained, step: int, sequences, console) -> None:
     ):
         try:
             for arm, seed, missing in runs:
-                state, index = trained[weights_of(arm, configs), seed]
+                state, index = trained[arm.weights_of or arm.name, seed]
                 config = tracker_config(configs[arm.name])
                 network = tracker.make_network(config, train.member_variables(state, index))
                 tracked = tracker.Tracker(config, network)
@@ -72,11 +72,6 @@ def scores(study, arms, seeds, step: int, sequences) -> dict:
         for seed in seeds
     }
     return {run: of for run, of in found.items() if None not in of.values()}
-
-
-def weights_of(arm, configs) -> str:
-    """The arm whose training it tracks with; `configs`: of all arms, the base first."""
-    return next(iter(configs)) if arm.tracks_base else arm.name
 
 
 def tracker_config(config: Config) -> Config:

@@ -31,7 +31,7 @@ class Arm:
     name: str  # of its config in configs/ablations, of any config, or of what a study changes
     question: str  # of the study that it answers
     published_percent: float | None = None
-    tracks_base: bool = False  # the base's weights with another tracker: nothing is trained
+    weights_of: str | None = None  # the arm whose weights it tracks with: nothing is trained
     wave: int = 1  # arms of the first wave are trained and scored before those of the next
 
 
@@ -51,8 +51,8 @@ def scored_steps(args) -> list[int]:
 
 
 def scored_arms(args, arms, step: int) -> list:
-    """Those that are tracked with after `step` steps: with the base's weights only at the end."""
-    return [arm for arm in arms if step == args.steps or not arm.tracks_base]
+    """Those that are tracked with after `step` steps: with another's weights only at the end."""
+    return [arm for arm in arms if step == args.steps or not arm.weights_of]
 
 
 def base_config(args) -> Config:
@@ -114,7 +114,7 @@ def check_arms(arms, arm_configs) -> None:
                 f"--arms {arm.name}: another {' and '.join(wrong)} than the base; arms share the "
                 "backbone, the box network and the batches"
             )
-        if not arm.tracks_base and config.model.clf_channels != base.model.clf_channels:
+        if not arm.weights_of and config.model.clf_channels != base.model.clf_channels:
             raise InputError(f"--arms {arm.name}: another clf_channels than the base")
 
 
