@@ -44,7 +44,7 @@ def get_config() -> Config:
                 step_size=2.5e-3,
                 iterations=3,
                 size_rate=0.35,
-                size_calibration=0.6,
+                modulation_samples=16,
                 aspect_prior_std=0.2,
                 aspect_prior_dof=3.0,
             ),

@@ -101,10 +101,12 @@ class RefineConfig:
     #: Share of the way to the refined size, in the logarithm, that is gone in one frame; 1 as
     #: published. Less averages the errors of several frames: for networks that saw few samples.
     size_rate: float = 1.0
-    #: Share of the network's error of the size in the first frame, in the logarithm, that is taken
-    #: off every later box; 0 as published. The network may see another outline than the person who
-    #: drew the box.
-    size_calibration: float = 0.0
+    #: Zoomed, shifted and mirrored copies of the first frame on which the network's modulation is
+    #: fitted to the target, whose box is known there; 0 as published. "iou_relative" only.
+    modulation_samples: int = 0
+    modulation_iterations: int = 30  #: Steps of Adam of that fit.
+    modulation_rate: float = 0.02  #: Their length; the modulation is scaled by factors near 1.
+    modulation_penalty: float = 30.0  #: Of the mean square of these factors less 1.
     #: Standard deviation of log(w / h) around the first frame's, as a prior on top of the network's
     #: output; None as published. Meant for "iou_relative", where that output is a log density.
     aspect_prior_std: float | None = None

@@ -131,8 +131,6 @@ def start(network, config: TrackerConfig, params, pose, first, seed):
         "filt": began.filt,
         "memory": _fields(began.memory),
         "modulation": tuple(began.modulation or ()),
-        "size_factor": began.size_factor,
-        "shown_yxhw": jnp.concatenate([center_yx, size_hw]),
     }
 
 
@@ -161,8 +159,7 @@ def look(network, config: TrackerConfig, plans: Plans, params, state, crops):
     """Finds the target, and says which of the learn programs is due: `online.step`.
 
     Returns:
-      {"report": [7] centre y, x and size h, w of the box; verdict; score; 0 or the number of a
-         learn program,
+      {"report": [7] centre y, x; size h, w; verdict; score; 0 or the number of a learn program,
        "next": what it changes in the state, "sample": for that program}.
     """
     uniforms = None
@@ -183,8 +180,6 @@ def look(network, config: TrackerConfig, plans: Plans, params, state, crops):
         uniforms,
     )
     center_yx, size_hw, (scale, verdict, score) = jnp.split(seen.report, (2, 4))
-    shown_yxhw = jnp.concatenate([center_yx, size_hw * state["size_factor"]])
-    shown_yxhw = jnp.where(verdict == Verdict.NOT_FOUND, state["shown_yxhw"], shown_yxhw)
     frame = state["frame"] + 1
     threshold = config.memory.low_score_threshold
     low = 0 if threshold is None else (score < threshold).astype(jnp.int32)
@@ -192,10 +187,9 @@ def look(network, config: TrackerConfig, plans: Plans, params, state, crops):
     last = jnp.stack([verdict, score, plan.astype(jnp.float32)])
     rate = jnp.asarray(plans.rate)[verdict.astype(jnp.int32)]
     return {
-        "report": jnp.concatenate([shown_yxhw, last]),
+        "report": jnp.concatenate([center_yx, size_hw, last]),
         "next": {
             "pose": {"center_yx": center_yx, "size_hw": size_hw, "scale": scale},
-            "shown_yxhw": shown_yxhw,
             "frame": frame,
         },
         "sample": {"feat": seen.feat, "box_xywh": seen.box_xywh, "rate": rate},

@@ -85,9 +85,7 @@ def init_with(network: Network, config: TrackerConfig, image, box_xywh, key, num
         filt=started.filt,
         memory=started.memory,
         modulation=started.modulation,
-        size_factor=np.asarray(started.size_factor),  # waits for the device
         key=key,
-        box_xywh=box_of(pose),
     )
     return state, started
 
@@ -174,8 +172,8 @@ def step_with(network: Network, config: TrackerConfig, state: TrackerState, imag
         numbers,
     )
     report = np.asarray(seen.report)  # the one synchronisation of a frame
-    pose, box, result = read_report(report, state)
-    state = dataclasses.replace(state, pose=pose, box_xywh=box, frame=frame)
+    pose, result = read_report(report)
+    state = dataclasses.replace(state, pose=pose, frame=frame)
 
     insert, num_iter, rate = plan_learning(config.memory, frame, result.verdict, result.score)
     losses = None
@@ -194,19 +192,10 @@ def step_with(network: Network, config: TrackerConfig, state: TrackerState, imag
     return state, result, Details(seen, coords, patches, losses)
 
 
-def read_report(report, state) -> tuple[Pose, np.ndarray, TrackResult]:
-    """What the seven numbers of `programs.Look.report` say: pose, box [4] and result.
-
-    The box is for the next state; the result has a copy, which its user may change.
-
-    Args:
-      state: of before the frame: its `size_factor` and its `box_xywh`, which stays if the target
-        is not found.
-    """
-    pose, verdict = Pose(report[:2], report[2:4], report[4]), Verdict(int(report[5]))
-    lost = verdict == Verdict.NOT_FOUND
-    box = state.box_xywh if lost else box_of(pose, state.size_factor)
-    return pose, box, TrackResult(box.copy(), float(report[6]), verdict)
+def read_report(report) -> tuple[Pose, TrackResult]:
+    """What the seven numbers of `programs.Look.report` say."""
+    pose = Pose(report[:2], report[2:4], report[4])
+    return pose, TrackResult(box_of(pose), float(report[6]), Verdict(int(report[5])))
 
 
 def sample_crops(config: TrackerConfig, pose: Pose, image, network: Network):

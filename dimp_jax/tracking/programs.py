@@ -23,8 +23,9 @@ from dimp_jax.predictor import parts
 from dimp_jax.predictor.correlation import correlate
 from dimp_jax.predictor.predict import optimize_filter
 from dimp_jax.tracking import memory as memories
+from dimp_jax.tracking import modulation as modulations
 from dimp_jax.tracking.localize import Verdict, localize, subcell_offset_yx
-from dimp_jax.tracking.refine import refine_pose, size_factor
+from dimp_jax.tracking.refine import refine_pose
 
 UPDATES = ("memory", "moving_average", "none")
 
@@ -44,7 +45,6 @@ class Start(NamedTuple):
     filt: jax.Array  #: [K, K, C] target filter
     memory: memories.Memory  #: with the first frame's samples
     modulation: object  #: as in `TrackerState`
-    size_factor: jax.Array  #: as in `TrackerState`
     losses: jax.Array  #: [I + 1] before, between and after the iterations
 
 
@@ -75,12 +75,21 @@ def check_update(config) -> None:
         )
 
 
+def check_refine(config) -> None:
+    """Raises ValueError for a `RefineConfig` whose modulation cannot be fitted."""
+    if config.modulation_samples > 0 and config.method == "iou":
+        raise ValueError(
+            f"refine.modulation_samples={config.modulation_samples} with refine.method='iou': the "
+            "fit needs a network of log densities, whose method is 'iou_relative'"
+        )
+
+
 @functools.lru_cache(maxsize=32)
 def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
     """The programs; the same configuration gives the same, already compiled ones.
 
     Raises:
-      ValueError: as `check_update`.
+      ValueError: as `check_update` and `check_refine`.
     """
     return _jitted(_functions(model, tracker))
 
@@ -107,6 +116,7 @@ def _jitted(functions: Programs) -> Programs:
 
 def _functions(model: ModelConfig, tracker: TrackerConfig) -> Programs:
     check_update(tracker.memory)
+    check_refine(tracker.refine)
     net = DiMP(model, folded=True)
     uses_iou = tracker.refine.method != "scale_search"
     averages = tracker.memory.update == "moving_average"
@@ -134,26 +144,29 @@ def _functions(model: ModelConfig, tracker: TrackerConfig) -> Programs:
         filt = apply(params, feat, box_xywh, method="initial_filter")
         weight = jnp.full(count, 1 / count, jnp.float32)
         descent = solve(params, filt, feat, box_xywh, weight, tracker.memory.init_iterations)
-        modulation, factor = None, jnp.ones((), jnp.float32)
+        modulation = None
         if uses_iou:  # the identity sample alone
             modulation = apply(
                 params, maps["layer2"][:1], maps["layer3"][:1], box_xywh[:1], method="modulation"
             )
-            if tracker.refine.size_calibration != 0:
-                iou_fn = predicted_iou(params, modulation, maps)
-                factor = size_factor(iou_fn, box_xywh[0], tracker.refine)
+            if tracker.refine.modulation_samples > 0:
+                modulation = fitted_modulation(params, modulation, patches[0], box_xywh[0])
         # Without later samples, slots for them would be of no use.
         size = tracker.memory.size if tracker.memory.update == "memory" else count
         memory = memories.create(feat, box_xywh, size)
-        return Start(descent.last, memory, modulation, factor, descent.losses)
+        return Start(descent.last, memory, modulation, descent.losses)
 
-    def predicted_iou(params, modulation, maps):
-        """Of boxes [P, 4] in the first crop of `maps`."""
-        features = apply(params, maps["layer2"][:1], maps["layer3"][:1], method="iou_features")
-        return lambda b: apply(params, modulation, features, b[None], method="predict_iou")[0]
+    def fitted_modulation(params, modulation, patch, box_xywh):
+        refine = tracker.refine
+        patches, boxes = modulations.copies(patch, box_xywh, refine.modulation_samples)
+        maps = apply(params, apply(params, patches, method="normalize"), method="features")
+        features = apply(params, maps["layer2"], maps["layer3"], method="iou_features")
+        iou_fn = lambda m, b: apply(params, m, features, b, method="predict_iou")
+        return modulations.fitted(modulation, iou_fn, boxes, refine)
 
     def refine_iou(params, modulation, maps, pose, sample_pos, sample_scale, uniforms):
-        iou_fn = predicted_iou(params, modulation, maps)
+        features = apply(params, maps["layer2"][:1], maps["layer3"][:1], method="iou_features")
+        iou_fn = lambda b: apply(params, modulation, features, b[None], method="predict_iou")[0]
         *pose, base_size = pose
         return refine_pose(
             iou_fn, pose, base_size, sample_pos, sample_scale, uniforms, tracker.refine, crop_px

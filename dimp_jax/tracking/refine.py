@@ -1,7 +1,5 @@
 """Box refinement: gradient ascent on the predicted overlap of several boxes (behaviour 6.7)."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 
@@ -11,9 +9,6 @@ from dimp_jax.geometry.boxes import (
     relative_to_rect,
     target_box_in_crop,
 )
-
-CALIBRATION_ASCENTS = 3  # more of them move the box no further (by hand, 25 sequences)
-LARGEST_FACTOR = 1.2  # one frame shall not claim more; these 25 have 1.05 at most
 
 
 def refine_pose(iou_fn, pose, base_size_hw, sample_pos_yx, sample_scale, uniforms, config, crop_px):
@@ -33,7 +28,10 @@ def refine_pose(iou_fn, pose, base_size_hw, sample_pos_yx, sample_scale, uniform
     center, size, scale = pose
     box = target_box_in_crop(center, size, sample_pos_yx, sample_scale, crop_px)
     boxes = jittered_boxes(box, uniforms, config.jitter_position, config.jitter_size)
-    boxes, iou = ascend(_with_prior(iou_fn, base_size_hw, config), boxes, config)
+    if config.aspect_prior_std is not None:
+        prior = config.aspect_prior_std, config.aspect_prior_dof
+        iou_fn = with_aspect_prior(iou_fn, base_size_hw, *prior)
+    boxes, iou = ascend(iou_fn, boxes, config)
     best, any_valid = mean_of_best(boxes, iou, config.top_k, config.max_aspect_ratio)
     new_center, new_size = crop_box_to_image(best, sample_pos_yx, sample_scale, crop_px)
     if config.size_rate != 1:
@@ -41,40 +39,6 @@ def refine_pose(iou_fn, pose, base_size_hw, sample_pos_yx, sample_scale, uniform
     new_scale = jnp.sqrt(new_size[0] * new_size[1] / (base_size_hw[0] * base_size_hw[1]))
     keep = lambda new, old: jnp.where(any_valid, new, old)
     return keep(new_center, center), keep(new_size, size), keep(new_scale, scale)
-
-
-def size_factor(iou_fn, box_xywh, config):
-    """What to multiply the sides of later boxes with, from a box that is known.
-
-    The network refines the known box as in `CALIBRATION_ASCENTS` frames; how much larger it becomes
-    is taken for the error that the network makes on this target. Not in the paper.
-
-    Args:
-      iou_fn: [P, 4] x, y, w, h in crop pixels -> [P].
-      box_xywh: [4] crop pixels.
-      config: `RefineConfig`.
-
-    Returns:
-      [], within 1 / `LARGEST_FACTOR` and `LARGEST_FACTOR`; 1 where the ascent ends in no box.
-    """
-    size_wh = box_xywh[2:]
-    iou_fn = _with_prior(iou_fn, size_wh[::-1], config)
-    refined, _ = jax.lax.scan(
-        lambda box, _: (ascend(iou_fn, box, config)[0], None),
-        box_xywh[None],
-        length=CALIBRATION_ASCENTS,
-    )
-    sides = refined[0, 2:]
-    is_box = (jnp.isfinite(sides) & (sides > 0)).all()
-    error = jnp.log(jnp.where(is_box, sides, size_wh) / size_wh).mean()
-    limit = math.log(LARGEST_FACTOR)
-    return jnp.exp(jnp.clip(-config.size_calibration * error, -limit, limit))
-
-
-def _with_prior(iou_fn, size_hw, config):
-    if config.aspect_prior_std is None:
-        return iou_fn
-    return with_aspect_prior(iou_fn, size_hw, config.aspect_prior_std, config.aspect_prior_dof)
 
 
 def with_aspect_prior(log_density, size_hw, std: float, dof: float | None = None):

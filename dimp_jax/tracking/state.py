@@ -27,15 +27,14 @@ class TrackerState:
     filt: jax.Array  #: [K, K, C] target filter
     memory: Memory  #: what the filter is fitted to
     modulation: object  #: of the IoU network, by the target: Levels of [1, F]; None without one
-    size_factor: np.ndarray  #: [] of the sides that are reported: `refine.size_factor`
     key: jax.Array  #: of the random numbers to come
-    box_xywh: np.ndarray  #: [4] image pixels: the last one that was reported
     frame: int = struct.field(pytree_node=False, default=1)  #: the first frame is 1
 
     def __repr__(self):
         # Inside a transformation, or after a tree_map, the leaves may be anything.
-        known = isinstance(self.box_xywh, np.ndarray) and self.box_xywh.shape == (4,)
-        box = ", ".join(f"{v:.2f}" for v in self.box_xywh) if known else "..."
+        pose = getattr(self.pose, "center_yx", None), getattr(self.pose, "size_hw", None)
+        known = all(isinstance(v, np.ndarray) and v.shape == (2,) for v in pose)
+        box = ", ".join(f"{v:.2f}" for v in box_of(self.pose)) if known else "..."
         return f"TrackerState(frame={self.frame}, box_xywh=[{box}])"
 
 
@@ -58,9 +57,8 @@ def initial_pose(box_xywh, crop_size_px: int, search_area_scale: float):
     return Pose(center, size, scale), size / scale
 
 
-def box_of(pose: Pose, size_factor=1.0) -> np.ndarray:
-    """[4] float64 x, y, w, h in image pixels, the sides times the factor."""
+def box_of(pose: Pose) -> np.ndarray:
+    """[4] float64 x, y, w, h in image pixels."""
     center, size = np.asarray(pose.center_yx, float), np.asarray(pose.size_hw, float)
-    size = size * float(size_factor)
     corner = center - (size - 1) / 2
     return np.array([corner[1], corner[0], size[1], size[0]])

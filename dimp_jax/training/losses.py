@@ -50,7 +50,7 @@ def loss_terms(scores, label, box_loss, config) -> dict:
     Args:
       scores: [I + 1, ...] of every iterate of the filter on the test frames, the initial first.
       label: [..., S, S] Gaussian label, or the label density with classification "kl".
-      box_loss: scalar, `iou_regression` or `kl_regression`.
+      box_loss: scalar, `iou_regression` or `box_density.kl_regression`.
       config: `config.training.LossConfig`; the weight of the iterates between the first and the
         last is shared by them.
 
@@ -78,22 +78,3 @@ def loss_terms(scores, label, box_loss, config) -> dict:
 def iou_regression(iou, iou_target):
     """Mean squared error of predicted and true 2 IoU - 1 of the proposals."""
     return jnp.mean((iou - iou_target) ** 2)
-
-
-def kl_regression(scores, log_proposal_density, target_density):
-    """Kullback-Leibler divergence of the predicted box density, up to a constant.
-
-    The integral over all boxes is estimated on N proposals by importance sampling: the mean over
-    the test boxes of ``log(mean(exp(s) / q)) - mean(s p / q)`` (PrDiMP, Danelljan et al.,
-    CVPR 2020). Finite where exp(s) overflows.
-
-    Args:
-      scores: [..., N] log densities ``s`` of the proposals, not normalised.
-      log_proposal_density: [..., N] log of ``q``, from which the proposals were drawn.
-      target_density: [..., N] ``p`` around the true box.
-    """
-    log_mean = jax.nn.logsumexp(scores - log_proposal_density, axis=-1) - jnp.log(
-        jnp.float32(scores.shape[-1])
-    )
-    expected = jnp.mean(scores * target_density * jnp.exp(-log_proposal_density), axis=-1)
-    return jnp.mean(log_mean - expected)

@@ -8,6 +8,7 @@ from flax import struct
 
 from dimp_jax.config import Config
 from dimp_jax.data.source import Sample
+from dimp_jax.models.box_density import kl_regression
 from dimp_jax.models.dimp import STRIDE_PX, DiMP
 from dimp_jax.models.feature_maps import FeatureMaps
 from dimp_jax.models.train_forward import Batch, forward
@@ -220,9 +221,7 @@ def _loss_terms(net, variables, sample, config, *, train):
         target = 2 * sample.proposal_value - 1
         box_loss = losses.iou_regression(prediction.iou, target)
     else:
-        box_loss = losses.kl_regression(
-            prediction.iou, sample.proposal_value, sample.proposal_target
-        )
+        box_loss = kl_regression(prediction.iou, sample.proposal_value, sample.proposal_target)
     others = {}
     if prediction.optimality is not None:
         others["predictor/optimality"] = prediction.optimality.mean()

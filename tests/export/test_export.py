@@ -158,9 +158,7 @@ def means_network(uses_iou, filter_size_cells):
         feat = jnp.concatenate([patches.mean((1, 2)), dropout])[:, None, None]
         modulation = Levels(feat[:1, 0, 0], feat[1:2, 0, 0]) if uses_iou else None
         memory = memories.create(feat, box_xywh, 20)
-        factor = 1 + feat[0, 0, 0, 0] / 1000
-        filt = params["of"]["filt"] * feat.mean(0)
-        return Start(filt, memory, modulation, factor, jnp.zeros(1))
+        return Start(params["of"]["filt"] * feat.mean(0), memory, modulation, jnp.zeros(1))
 
     def look(params, filt, modulation, crops, pose, base, image_hw, position, scale, uniforms):
         seen = crops.mean((0, 1, 2))  # [3]

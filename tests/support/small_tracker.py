@@ -67,11 +67,14 @@ def variables():
 
 def settings(method="iou", **changes):
     """A tracker configuration of 128 px crops that learns often, with a memory of 20."""
+    samples = 2 if method == "iou_relative" else 0
     base = config.TrackerConfig(
         crop_size_px=128,
         memory=config.MemoryConfig(size=20, train_interval=5, init_iterations=4),
         localize=config.LocalizeConfig(not_found_threshold=0.01),
-        refine=config.RefineConfig(method=method, size_calibration=0.5),
+        refine=config.RefineConfig(
+            method=method, modulation_samples=samples, modulation_iterations=2
+        ),
     )
     return dataclasses.replace(base, **changes)
 

@@ -225,22 +225,3 @@ def test_aspect_prior_of_student_lets_go():
     np.testing.assert_allclose(pull(0.01, 3.0), -(4 / 3) * 0.01 / 0.2**2, rtol=2e-3)
     np.testing.assert_allclose(pull(1.4, None), -1.4 / 0.2**2, rtol=1e-3)
     np.testing.assert_allclose(pull(1.4, 3.0), -4 * 1.4 / (3 * 0.2**2 + 1.4**2), rtol=1e-3)
-
-
-@pytest.mark.parametrize("share", [0.5, 1.0])
-def test_the_size_factor_undoes_a_known_error(share):
-    steps = {"iterations": 100, "step_position": 2e-4, "step_size": 2e-4}
-    config = dataclasses.replace(RELATIVE, size_calibration=share, **steps)
-    factor = refine.size_factor(quadratic, BOX, config)
-    np.testing.assert_allclose(factor, (10 * 40 / (13 * 36)) ** (share / 2), rtol=1e-3)
-
-
-def test_the_size_factor_has_a_limit():
-    config = dataclasses.replace(RELATIVE, size_calibration=1.0)
-    larger = lambda boxes: 300 * jnp.log(boxes[:, 2:]).sum(-1)
-    np.testing.assert_allclose(refine.size_factor(larger, BOX, config), 1 / 1.2, rtol=1e-6)
-
-
-def test_no_box_no_size_factor():
-    config = dataclasses.replace(PIXELS, size_calibration=1.0)
-    np.testing.assert_array_equal(refine.size_factor(lambda b: b.sum(-1) * jnp.nan, BOX, config), 1)

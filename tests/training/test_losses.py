@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from dimp_jax.config.training import LossConfig
+from dimp_jax.models.box_density import kl_regression
 from dimp_jax.training.losses import (
     grid_divergence,
     hinge_loss,
     iou_regression,
-    kl_regression,
     loss_terms,
     normalized_density,
 )

@@ -86,8 +86,9 @@ SOLVE = {"correlation.py", "target_maps.py", "solve.py"}
 
 @pytest.mark.parametrize("setting", ["default", "high", "highest"])
 def test_tracker(setting):
-    start, look, learn = tracked(setting, "iou")
-    assert_policy(start, setting, SOLVE | {"roi_pool.py"}, NETWORK - {"filter_init.py"})
+    start, look, learn = tracked(setting, "iou_relative")
+    exact = SOLVE | {"roi_pool.py", "modulation.py"}
+    assert_policy(start, setting, exact, NETWORK - {"filter_init.py"})
     assert_policy(look, setting, {"correlation.py", "roi_pool.py"}, NETWORK - {"filter_init.py"})
     assert len(learn) > 10 and all(map(is_exact, learn))
 

@@ -46,7 +46,7 @@ LISTED = GRID | {
     **_each("area {:g}", "search_area_scale", 4.0, 4.5, 5.0, 6.0),
     **_each("refine {} steps", "refine.iterations", 3, 5, 10),
     **_each("size rate {:g}", "refine.size_rate", 0.25, 0.5, 1.0),
-    **_each("size calibration {:g}", "refine.size_calibration", 0.0, 0.3, 1.0),
+    **_each("modulation fitted on {:g}", "refine.modulation_samples", 0, 8, 32),
     "no aspect prior": {"refine.aspect_prior_std": None},
     **_each("aspect prior {:g}", "refine.aspect_prior_std", 0.1, 0.2, 0.4),
     "normal aspect prior": {"refine.aspect_prior_dof": None},

@@ -28,8 +28,6 @@ class Target(NamedTuple):
     pose: Pose
     base_size_hw: np.ndarray  #: [2]
     image_hw: np.ndarray  #: [2]
-    size_factor: np.ndarray  #: []
-    box_xywh: np.ndarray  #: [4]
     frame: int
 
 
@@ -166,8 +164,7 @@ class Lanes:
         network, settings = self.tracker.network, self.tracker.config.tracker
         stack, targets = states.stack, list(states.targets)
         one = np.ones(2, np.float32)
-        # Of a lane that was never started.
-        nothing = Target(Pose(one, one, one[0]), one, one, one[0], np.ones(4), 0)
+        nothing = Target(Pose(one, one, one[0]), one, one, 0)  # of a lane that was never started
         known = [target or nothing for target in targets]
         poses = tuple(
             np.stack([getattr(target.pose, field) for target in known]).astype(np.float32)
@@ -188,9 +185,9 @@ class Lanes:
         results: list[TrackResult | Exception | None] = [None] * self.size
         plans = {}
         for lane in active:
-            pose, box, result = online.read_report(reports[lane], known[lane])
+            pose, result = online.read_report(reports[lane])
             results[lane], frame = result, known[lane].frame + 1
-            targets[lane] = known[lane]._replace(pose=pose, box_xywh=box, frame=frame)
+            targets[lane] = known[lane]._replace(pose=pose, frame=frame)
             plans[lane] = online.plan_learning(settings.memory, frame, result.verdict, result.score)
         stack = self._learn(stack, seen.feat, seen.box_xywh, plans)
         return LaneStates(stack, tuple(targets)), results

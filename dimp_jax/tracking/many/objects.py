@@ -19,7 +19,7 @@ from dimp_jax.media.first_box import checked_box
 from dimp_jax.tracking import draws, online
 from dimp_jax.tracking.many.lanes import Lanes, LaneStates, Target
 from dimp_jax.tracking.many.programs import Stack, View
-from dimp_jax.tracking.state import Pose, TrackResult, box_of, initial_pose
+from dimp_jax.tracking.state import Pose, TrackResult, initial_pose
 from dimp_jax.tracking.tracker import Tracker
 
 
@@ -119,8 +119,5 @@ class Objects:
         )
         stack = Stack(started.filt, started.memory, started.modulation, jnp.stack(keys))
         image_hw = np.array(image.shape[:2])
-        first = zip(poses, base_sizes, np.asarray(started.size_factor), strict=True)
-        targets = (
-            Target(pose, base, image_hw, factor, box_of(pose), 1) for pose, base, factor in first
-        )
-        return LaneStates(stack, tuple(targets))
+        first = zip(poses, base_sizes, strict=True)
+        return LaneStates(stack, tuple(Target(pose, base, image_hw, 1) for pose, base in first))
