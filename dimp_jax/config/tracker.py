@@ -104,8 +104,8 @@ class RefineConfig:
     #: Zoomed, shifted and mirrored copies of the first frame on which the network's modulation is
     #: fitted to the target, whose box is known there; 0 as published. "iou_relative" only.
     modulation_samples: int = 0
-    modulation_iterations: int = 30  #: Steps of Adam of that fit.
-    modulation_rate: float = 0.02  #: Their length; the modulation is scaled by factors near 1.
+    modulation_iterations: int = 20  #: Steps of Adam of that fit.
+    modulation_rate: float = 0.03  #: Their length; the modulation is scaled by factors near 1.
     modulation_penalty: float = 30.0  #: Of the mean square of these factors less 1.
     #: Standard deviation of log(w / h) around the first frame's, as a prior on top of the network's
     #: output; None as published. Meant for "iou_relative", where that output is a log density.

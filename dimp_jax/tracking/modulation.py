@@ -18,24 +18,25 @@ from dimp_jax.predictor.precision import EXACT
 
 ZOOM_STD = 0.15  # of the logarithm
 REACH = 0.3  # of the shifts, in target sizes
-NUM_BOXES = 32  # around the target in each copy, others in every step
+NUM_BOXES = 16  # around the target in each copy, others in every step
 STDS = (0.05, 0.3)  # of their centres and log sizes, relative to the target: half of them each
 TRUE_STD = 0.05  # of the density that stands for the known box
 ADAM_B1, ADAM_B2, ADAM_EPS = 0.9, 0.999, 1e-8
 
 
 def copies(patch, box_xywh, count: int):
-    """Copies of a crop, zoomed and shifted around the target, every second one mirrored.
+    """Copies of a crop's middle part, zoomed and shifted, every second one mirrored.
 
-    The first one is the crop itself. What lies outside of it is its border, repeated.
+    The target is in the middle, but for the shift. What lies outside the crop is its border,
+    repeated.
 
     Args:
       patch: [P, P, 3]. box_xywh: [4] crop pixels, as of `target_box_in_crop`.
       count: static.
 
     Returns:
-      ([count, P, P, 3], [count, 4] boxes of the target, whose x + w / 2 is an index of pixels, as
-      in the training).
+      ([count, Q, Q, 3] with Q = 3 / 4 P, to multiples of 16, [count, 4] boxes of the target, whose
+      x + w / 2 is an index of pixels, as in the training).
     """
     rng = np.random.default_rng(0)
     zoom = np.exp(rng.normal(0, ZOOM_STD, count)).astype(np.float32)
@@ -47,15 +48,16 @@ def copies(patch, box_xywh, count: int):
 
 def _copy(patch, box_xywh, zoom, shift_xy, mirror):
     side, size = patch.shape[0], box_xywh[2:]
+    new_side = max(side * 3 // 4 // 16, 1) * 16  # the rest costs time and tells little
     center = box_xywh[:2] + (size - 1) / 2
     new_size = zoom * size
-    new_center = center + shift_xy * jnp.sqrt(new_size[0] * new_size[1])
+    new_center = (new_side - 1) / 2 + shift_xy * jnp.sqrt(new_size[0] * new_size[1])
     pixel = jnp.arange(side, dtype=jnp.float32)
 
     def weights(axis, step):
-        """[P, P] of the crop's columns or rows in those of the copy: linear interpolation."""
-        place = jnp.clip(center[axis] + step * (pixel - new_center[axis]), 0, side - 1)
-        return jnp.maximum(1 - jnp.abs(place[:, None] - pixel[None]), 0)
+        """[Q, P] of the crop's columns or rows in those of the copy: linear interpolation."""
+        place = center[axis] + step * (pixel[:new_side] - new_center[axis])
+        return jnp.maximum(1 - jnp.abs(jnp.clip(place, 0, side - 1)[:, None] - pixel[None]), 0)
 
     of_columns, of_rows = weights(0, mirror / zoom), weights(1, 1 / zoom)
     sample = jnp.einsum("xp,yq,qpc->yxc", of_columns, of_rows, patch, precision=EXACT)

@@ -159,8 +159,13 @@ def _functions(model: ModelConfig, tracker: TrackerConfig) -> Programs:
     def fitted_modulation(params, modulation, patch, box_xywh):
         refine = tracker.refine
         patches, boxes = modulations.copies(patch, box_xywh, refine.modulation_samples)
-        maps = apply(params, apply(params, patches, method="normalize"), method="features")
-        features = apply(params, maps["layer2"], maps["layer3"], method="iou_features")
+
+        def features_of(patch):
+            maps = apply(params, apply(params, patch[None], method="normalize"), method="features")
+            return apply(params, maps["layer2"], maps["layer3"], method="iou_features")
+
+        # One by one: on a CPU more than four together are slower.
+        features = jax.tree.map(lambda f: f[:, 0], jax.lax.map(features_of, patches))
         iou_fn = lambda m, b: apply(params, m, features, b, method="predict_iou")
         return modulations.fitted(modulation, iou_fn, boxes, refine)
 

@@ -22,10 +22,11 @@ def filled(box_xywh):
 def test_copies_show_the_target_in_their_boxes():
     patch = filled(BOX).at[:, 52:, 1].set(0.0)  # the second channel: its left half
     samples, boxes = modulation.copies(patch, BOX, 6)
-    np.testing.assert_allclose(samples[0], patch, atol=1e-6)
-    np.testing.assert_allclose(boxes[0], [39.5, 29.5, 24, 36])
+    assert samples.shape == (6, 64, 64, 3)
+    np.testing.assert_allclose(samples[0], patch[16:80, 20:84], atol=1e-6)
+    np.testing.assert_allclose(boxes[0], [19.5, 13.5, 24, 36])
     assert len(np.unique(np.round(boxes, 2), axis=0)) == 6
-    pixel = np.arange(96)
+    pixel = np.arange(64)
     for number, (sample, (x, y, w, h)) in enumerate(zip(samples, boxes, strict=True)):
         whole, half = np.asarray(sample[..., 0]), np.asarray(sample[..., 1])
         area = whole.sum()
