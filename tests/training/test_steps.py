@@ -10,6 +10,7 @@ import pytest
 
 from dimp_jax.config.training import LossConfig, OptimConfig, ParallelConfig
 from dimp_jax.models import dimp, resnet
+from dimp_jax.models.box_density import kl_regression
 from dimp_jax.models.train_forward import forward
 from dimp_jax.training import losses, steps
 from dimp_jax.training.losses import iou_regression, loss_terms
@@ -173,7 +174,7 @@ def test_evaluation(kind):
     if kind == "iou":
         box = np.mean((prediction.iou - (2 * BATCH.proposal_value - 1)) ** 2)
     else:
-        box = losses.kl_regression(prediction.iou, BATCH.proposal_value, BATCH.proposal_target)
+        box = kl_regression(prediction.iou, BATCH.proposal_value, BATCH.proposal_target)
     label = steps.label_map(BATCH, config)
     hinge = [losses.hinge_loss(s, label, 0.05) for s in prediction.scores]
     assert len(hinge) == 3
