@@ -77,10 +77,13 @@ def check_update(config) -> None:
 
 def check_refine(config) -> None:
     """Raises ValueError for a `RefineConfig` whose modulation cannot be fitted."""
-    if config.modulation_samples > 0 and config.method == "iou":
+    count = config.modulation_samples
+    if count < 0:
+        raise ValueError(f"refine.modulation_samples={count}: expected 0 or more")
+    if count > 0 and config.method == "iou":
         raise ValueError(
-            f"refine.modulation_samples={config.modulation_samples} with refine.method='iou': the "
-            "fit needs a network of log densities, whose method is 'iou_relative'"
+            f"refine.modulation_samples={count} with refine.method='iou': the fit needs a network "
+            "of log densities, whose method is 'iou_relative'; give 0 samples for one of overlaps"
         )
 
 

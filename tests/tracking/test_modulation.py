@@ -77,4 +77,6 @@ def test_the_fit_finds_the_known_box(penalty, left):
 def test_a_network_of_overlaps_cannot_be_fitted():
     with pytest.raises(ValueError, match=r"modulation_samples=4 with refine\.method='iou': the"):
         programs.check_refine(dataclasses.replace(REFINE, method="iou"))
+    with pytest.raises(ValueError, match="modulation_samples=-1: expected 0 or more"):
+        programs.check_refine(dataclasses.replace(REFINE, modulation_samples=-1))
     programs.check_refine(REFINE)
