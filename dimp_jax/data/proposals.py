@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from dimp_jax.data.draws import Draws
+from dimp_jax.geometry.box_mixture import gaussian_log_density, mixture_log_density
 
 MAX_TRIES = 100
 SHRINK = 0.9  # of the perturbation after every box that overlaps too little
@@ -77,28 +78,6 @@ def perturbed_proposals(box_xywh, count: int, min_iou: float, sigmas, draws: Dra
     drawn = [perturb_box(box_xywh, min_iou, draws.choice(sigmas), draws) for _ in range(count)]
     boxes, overlaps = zip(*drawn, strict=True)
     return np.array(boxes, np.float32), np.array(overlaps, np.float32)
-
-
-def gaussian_log_density(offset, std_position_size) -> np.ndarray:
-    """Log of the product of four normals of mean 0.
-
-    Args:
-      offset: [..., 4] in relative space, from the mean.
-      std_position_size: (of the first two, of the last two).
-
-    Returns:
-      [...] float64.
-    """
-    position, size = std_position_size
-    std = np.array((position, position, size, size), np.float64)
-    return np.sum(-0.5 * (offset / std) ** 2 - np.log(math.sqrt(2 * math.pi) * std), axis=-1)
-
-
-def mixture_log_density(offset, stds) -> np.ndarray:
-    """Log of the mean of `gaussian_log_density` over the components `stds`; [...] float64."""
-    logs = np.stack([gaussian_log_density(offset, std) for std in stds])
-    largest = logs.max(axis=0)
-    return largest + np.log(np.mean(np.exp(logs - largest), axis=0))
 
 
 def mixture_proposals(box_xywh, count: int, stds, true_std, draws: Draws):

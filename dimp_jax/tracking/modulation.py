@@ -13,14 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from dimp_jax.geometry.box_mixture import gaussian_log_density, mixture_log_density
 from dimp_jax.models.box_density import kl_regression
 from dimp_jax.predictor.precision import EXACT
 
 ZOOM_STD = 0.15  # of the logarithm
 REACH = 0.3  # of the shifts, in target sizes
 NUM_BOXES = 16  # around the target in each copy, others in every step
-STDS = (0.05, 0.3)  # of their centres and log sizes, relative to the target: half of them each
-TRUE_STD = 0.05  # of the density that stands for the known box
+STDS = ((0.05, 0.05), (0.3, 0.3))  # of their centres and log sizes; half of the boxes each
+TRUE_STD = (0.05, 0.05)  # of the density that stands for the known box
 ADAM_B1, ADAM_B2, ADAM_EPS = 0.9, 0.999, 1e-8
 
 
@@ -76,13 +77,11 @@ def boxes_around(box_xywh, steps: int):
     """
     rng = np.random.default_rng(1)
     shape = (steps, len(box_xywh), NUM_BOXES)
-    std = np.array(STDS)[np.arange(NUM_BOXES) % len(STDS), None]
-    offset = rng.normal(size=(*shape, 4)) * std
-    density = lambda std: np.exp(-((offset / std) ** 2).sum(-1) / 2) / (2 * np.pi * std**2) ** 2
-    log_density = np.log(np.mean([density(std) for std in STDS], axis=0))
-    offset, log_density, true = (
-        x.astype(np.float32) for x in (offset, log_density, density(TRUE_STD))
-    )
+    std = np.array(STDS)[np.arange(NUM_BOXES) % len(STDS)]
+    offset = rng.normal(size=(*shape, 4)) * np.repeat(std, 2, axis=-1)
+    log_density = mixture_log_density(offset, STDS).astype(np.float32)
+    true = np.exp(gaussian_log_density(offset, TRUE_STD)).astype(np.float32)
+    offset = offset.astype(np.float32)
     position, size = box_xywh[None, :, None, :2], box_xywh[None, :, None, 2:]
     new_size = size * np.exp(offset[..., 2:])
     new_position = position + size * (offset[..., :2] + 0.5) - new_size / 2

@@ -12,6 +12,7 @@ from dimp_jax.config.training import CropConfig, ProposalConfig, SamplerConfig
 from dimp_jax.data import jitter, proposals
 from dimp_jax.data.draws import Draws
 from dimp_jax.data.sampler import Sampler
+from dimp_jax.geometry import box_mixture
 from tests.support.golden_files import cases, inputs, leaves, recording
 
 pytestmark = pytest.mark.golden
@@ -125,5 +126,5 @@ def test_mixture_proposals():
 def test_mixture_density():
     rec = recording("b_layers")
     offset = rec["gmm/x"].astype(np.float64)
-    check_density(rec["gmm/density"], proposals.mixture_log_density(offset, MIXTURE_STDS))
-    check_density(rec["gmm/gt_density"], proposals.gaussian_log_density(offset, TRUE_STD))
+    check_density(rec["gmm/density"], box_mixture.mixture_log_density(offset, MIXTURE_STDS))
+    check_density(rec["gmm/gt_density"], box_mixture.gaussian_log_density(offset, TRUE_STD))

@@ -8,6 +8,7 @@ import pytest
 from dimp_jax.config.training import ProposalConfig
 from dimp_jax.data import jitter, proposals
 from dimp_jax.data.draws import sample_draws
+from dimp_jax.geometry import box_mixture
 
 SIGMAS = ProposalConfig().sigmas
 STDS = ProposalConfig().mixture_stds
@@ -68,12 +69,12 @@ def test_an_impossible_overlap_ends_with_the_last_try():
 
 
 def test_density_by_hand():
-    at_mean = proposals.gaussian_log_density(np.zeros(4), (0.05, 0.5))
+    at_mean = box_mixture.gaussian_log_density(np.zeros(4), (0.05, 0.5))
     assert math.isclose(at_mean, -2 * math.log(2 * math.pi * 0.05 * 0.5))
-    both = proposals.mixture_log_density(np.zeros((1, 4)), ((0.05, 0.05), (0.5, 0.5)))
+    both = box_mixture.mixture_log_density(np.zeros((1, 4)), ((0.05, 0.05), (0.5, 0.5)))
     narrow, wide = (2 * math.pi * 0.0025) ** -2, (2 * math.pi * 0.25) ** -2
     np.testing.assert_allclose(both, [math.log((narrow + wide) / 2)])
-    far = proposals.mixture_log_density(np.full((1, 4), 60.0), STDS)  # exp of it is 0
+    far = box_mixture.mixture_log_density(np.full((1, 4), 60.0), STDS)  # exp of it is 0
     assert np.isfinite(far).all() and far < -700
 
 
