@@ -37,7 +37,7 @@ def get_config() -> Config:
             crop_size_px=256,  # with this search area a target is 64 px, as in the last training
             search_area_scale=4.0,
             memory=MemoryConfig(train_interval=10),
-            localize=LocalizeConfig(motion_prior=0.4),
+            localize=LocalizeConfig(motion_prior=0.4, search_growth=(1.0, 1.0, 1.5, 2.0)),
             refine=RefineConfig(
                 method="iou_relative",
                 step_position=2.5e-3,

@@ -65,6 +65,9 @@ class LocalizeConfig:
     motion_prior: float = 0.0
     #: Standard deviation of that prior, a Gaussian, in target sizes.
     motion_prior_sizes: float = 1.0
+    #: Sides of the search window after 1, 2, ... frames in a row in which the target was not found,
+    #: in usual ones; the last one stays. (): it never grows, as published.
+    search_growth: tuple[float, ...] = ()
     #: Where the highest score is below this, the target counts as not found.
     not_found_threshold: float = 0.25
     #: Where it is below this, nothing is learned; None: off.

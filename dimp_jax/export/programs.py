@@ -54,12 +54,13 @@ def lower(tracker, platforms) -> dict[str, export.Exported]:
     yx, number = shape((2,), np.float32), shape((), np.float32)
     pose = {"center_yx": yx, "size_hw": yx, "scale": number}
     params = flatten_dict(network.params, sep="/")
-    seed, frame = shape((), np.uint32), shape((), np.int32)
+    seed = shape((), np.uint32)
 
     first = add("first_crop", functools.partial(first_crop, config), image, pose)
     started = add("start", functools.partial(start, network, config), params, pose, first, seed)
-    state = started | {"pose": pose, "image_hw": yx, "frame": frame}
-    crops = add("crop", functools.partial(crop, config, network.filter_size_cells), image, pose)
+    state = started | {"pose": pose, "image_hw": yx}
+    cut = functools.partial(crop, config, network.filter_size_cells)
+    crops = add("crop", cut, image, pose, state["frames_lost"])
     seen = add("look", functools.partial(look, network, config, plans), params, state, crops)
     for k, variant in enumerate(plans.variants, 1):
         run = functools.partial(learn, network, config, *variant)
@@ -131,20 +132,29 @@ def start(network, config: TrackerConfig, params, pose, first, seed):
         "filt": began.filt,
         "memory": _fields(began.memory),
         "modulation": tuple(began.modulation or ()),
+        "frame": jnp.int32(1),
+        "frames_lost": jnp.int32(0),
     }
 
 
-def crop(config: TrackerConfig, filter_size_cells, image, pose):
-    """The patches of one frame: `online.sample_crops`."""
+def growth(config: TrackerConfig, frames_lost):
+    """`search_window.growth` as a table, for the device."""
+    factors = jnp.asarray((1.0, *config.localize.search_growth), jnp.float32)
+    return factors[jnp.minimum(frames_lost, len(factors) - 1)]
+
+
+def crop(config: TrackerConfig, filter_size_cells, image, pose, frames_lost):
+    """The patches of one frame: `online.sample_crops` of the `search_window`."""
     crop_px = config.crop_size_px
+    scale = pose["scale"] * growth(config, frames_lost)
     cells = crop_px // STRIDE_PX
     offset_px = ((cells + filter_size_cells) % 2) * crop_px / (2 * cells)
     cuts = []
     for factor in programs.scale_factors(config.refine):
         patch, coord_yxyx = windows.cut(
             image,
-            pose["center_yx"] + pose["scale"] * np.float32(offset_px),
-            pose["scale"] * windows.kept(jnp.float32(factor)) * crop_px,
+            pose["center_yx"] + scale * np.float32(offset_px),
+            scale * windows.kept(jnp.float32(factor)) * crop_px,
             crop_px,
             border_mode=config.border_mode,
             max_scale_change=config.max_scale_change,
@@ -180,7 +190,9 @@ def look(network, config: TrackerConfig, plans: Plans, params, state, crops):
         uniforms,
     )
     center_yx, size_hw, (scale, verdict, score) = jnp.split(seen.report, (2, 4))
-    frame = state["frame"] + 1
+    frame, lost = state["frame"] + 1, verdict == Verdict.NOT_FOUND
+    grown = growth(config, state["frames_lost"]) != 1
+    verdict = jnp.where(grown & ~lost, float(Verdict.UNCERTAIN), verdict)
     threshold = config.memory.low_score_threshold
     low = 0 if threshold is None else (score < threshold).astype(jnp.int32)
     plan = jnp.asarray(plans.choice)[frame % len(plans.choice), verdict.astype(jnp.int32), low]
@@ -191,6 +203,7 @@ def look(network, config: TrackerConfig, plans: Plans, params, state, crops):
         "next": {
             "pose": {"center_yx": center_yx, "size_hw": size_hw, "scale": scale},
             "frame": frame,
+            "frames_lost": jnp.where(lost, state["frames_lost"] + 1, 0),
         },
         "sample": {"feat": seen.feat, "box_xywh": seen.box_xywh, "rate": rate},
     }

@@ -36,14 +36,14 @@ def init(image, box_xywh, seed=META["seed"]):
     scale = np.float32(np.sqrt(area) / META["crop_size_px"])  # image pixels per crop pixel
     pose = {"center_yx": center_yx, "size_hw": size_hw, "scale": scale}
     state = RUN["start"](PARAMS, pose, RUN["first_crop"](image, pose), np.uint32(seed))
-    return state | {"pose": pose, "image_hw": np.float32(image.shape[:2]), "frame": np.int32(1)}
+    return state | {"pose": pose, "image_hw": np.float32(image.shape[:2])}
 
 
 def step(state, image):
     """Tracks one frame: (next state, box [4] x, y, w, h, score, one of META["verdicts"])."""
     if image.shape[:2] != tuple(state["image_hw"]):
         raise ValueError(f"image of {image.shape[:2]} pixels, the first: {state['image_hw']}")
-    seen = RUN["look"](PARAMS, state, RUN["crop"](image, state["pose"]))
+    seen = RUN["look"](PARAMS, state, RUN["crop"](image, state["pose"], state["frames_lost"]))
     y, x, h, w, verdict, score, plan = np.asarray(seen["report"], float)  # waits for the device
     state = state | seen["next"]
     if plan:  # which program learns from this frame; it runs on while the next one is read

@@ -12,7 +12,7 @@ class Verdict(enum.IntEnum):
 
     NORMAL = 0  #: found
     HARD_NEGATIVE = 1  #: found, beside a distractor: learn from it at once
-    UNCERTAIN = 2  #: two equal peaks: follow the first, do not learn
+    UNCERTAIN = 2  #: two equal peaks, or a window that had grown: follow the first, do not learn
     NOT_FOUND = 3  #: the box stays where it was, and nothing is learned
 
     def __str__(self):

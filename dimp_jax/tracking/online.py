@@ -18,6 +18,7 @@ from dimp_jax.tracking import draws, programs
 from dimp_jax.tracking.augment import apply_transforms, box_shift_xy, build_transforms, moved
 from dimp_jax.tracking.augment import expansion_size_px as expanded_size_px
 from dimp_jax.tracking.localize import Verdict
+from dimp_jax.tracking.search_window import judged, search_window
 from dimp_jax.tracking.state import Pose, TrackerState, TrackResult, box_of, initial_pose
 
 
@@ -157,8 +158,9 @@ def frame_numbers(config: TrackerConfig, state: TrackerState):
 
 def step_with(network: Network, config: TrackerConfig, state: TrackerState, image, numbers):
     """`step` with given random numbers; returns (state, result, `Details`)."""
-    frame = state.frame + 1
-    patches, coords, positions, scales = sample_crops(config, state.pose, image, network)
+    frame, lost = state.frame + 1, state.frames_lost
+    window = search_window(config.localize, state.pose, lost)
+    patches, coords, positions, scales = sample_crops(config, window, image, network)
     seen = network.programs.look(
         network.params,
         state.filt,
@@ -172,8 +174,8 @@ def step_with(network: Network, config: TrackerConfig, state: TrackerState, imag
         numbers,
     )
     report = np.asarray(seen.report)  # the one synchronisation of a frame
-    pose, result = read_report(report)
-    state = dataclasses.replace(state, pose=pose, frame=frame)
+    pose, result, lost = read_report(report, config.localize, lost)
+    state = dataclasses.replace(state, pose=pose, frame=frame, frames_lost=lost)
 
     insert, num_iter, rate = plan_learning(config.memory, frame, result.verdict, result.score)
     losses = None
@@ -192,14 +194,24 @@ def step_with(network: Network, config: TrackerConfig, state: TrackerState, imag
     return state, result, Details(seen, coords, patches, losses)
 
 
-def read_report(report) -> tuple[Pose, TrackResult]:
-    """What the seven numbers of `programs.Look.report` say."""
+def read_report(report, config, frames_lost: int) -> tuple[Pose, TrackResult, int]:
+    """What the seven numbers of `programs.Look.report` say: (pose, result, frames lost by now).
+
+    Args:
+      config: `LocalizeConfig`. frames_lost: in a row, before this frame.
+    """
     pose = Pose(report[:2], report[2:4], report[4])
-    return pose, TrackResult(box_of(pose), float(report[6]), Verdict(int(report[5])))
+    verdict = judged(config, frames_lost, Verdict(int(report[5])))
+    lost = frames_lost + 1 if verdict == Verdict.NOT_FOUND else 0
+    return pose, TrackResult(box_of(pose), float(report[6]), verdict), lost
 
 
-def sample_crops(config: TrackerConfig, pose: Pose, image, network: Network):
-    """Crops [n, P, P, 3], their corners [n, 4], positions [n, 2] and scales [n]."""
+def sample_crops(config: TrackerConfig, window: Pose, image, network: Network):
+    """Crops [n, P, P, 3], their corners [n, 4], positions [n, 2] and scales [n].
+
+    Args:
+      window: its centre and scale, as of `search_window`.
+    """
     crop_px = config.crop_size_px
     cells = crop_px // programs.STRIDE_PX
     # Half a cell aside where features and scores do not share their centre: 0 for 18 and 4.
@@ -208,8 +220,8 @@ def sample_crops(config: TrackerConfig, pose: Pose, image, network: Network):
     for factor in programs.scale_factors(config.refine):
         patch, coord = crops.sample_patch(
             image,
-            pose.center_yx + pose.scale * np.float32(offset),
-            (pose.scale * np.float32(factor) * np.float32(crop_px),) * 2,
+            window.center_yx + window.scale * np.float32(offset),
+            (window.scale * np.float32(factor) * np.float32(crop_px),) * 2,
             (crop_px, crop_px),
             border_mode=config.border_mode,
             max_scale_change=config.max_scale_change,

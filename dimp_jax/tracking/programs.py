@@ -26,6 +26,7 @@ from dimp_jax.tracking import memory as memories
 from dimp_jax.tracking import modulation as modulations
 from dimp_jax.tracking.localize import Verdict, localize, subcell_offset_yx
 from dimp_jax.tracking.refine import refine_pose
+from dimp_jax.tracking.search_window import check_growth
 
 UPDATES = ("memory", "moving_average", "none")
 
@@ -92,7 +93,7 @@ def build(model: ModelConfig, tracker: TrackerConfig) -> Programs:
     """The programs; the same configuration gives the same, already compiled ones.
 
     Raises:
-      ValueError: as `check_update` and `check_refine`.
+      ValueError: as `check_update`, `check_refine` and `search_window.check_growth`.
     """
     return _jitted(_functions(model, tracker))
 
@@ -120,6 +121,7 @@ def _jitted(functions: Programs) -> Programs:
 def _functions(model: ModelConfig, tracker: TrackerConfig) -> Programs:
     check_update(tracker.memory)
     check_refine(tracker.refine)
+    check_growth(tracker.localize)
     net = DiMP(model, folded=True)
     uses_iou = tracker.refine.method != "scale_search"
     averages = tracker.memory.update == "moving_average"

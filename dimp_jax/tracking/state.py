@@ -29,6 +29,8 @@ class TrackerState:
     modulation: object  #: of the IoU network, by the target: Levels of [1, F]; None without one
     key: jax.Array  #: of the random numbers to come
     frame: int = struct.field(pytree_node=False, default=1)  #: the first frame is 1
+    #: frames in a row, up to the last, in which the target was not found
+    frames_lost: int = struct.field(pytree_node=False, default=0)
 
     def __repr__(self):
         # Inside a transformation, or after a tree_map, the leaves may be anything.

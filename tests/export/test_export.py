@@ -201,6 +201,7 @@ def means_tracker(method, border_mode, arithmetic, filter_size_cells, update="me
             low_score_threshold=0.3,
             low_score_iterations=2,
         ),
+        localize=configs.LocalizeConfig(search_growth=(1.0, 1.5)),
         refine=configs.RefineConfig(method=method),
     )
     whole = configs.Config(model=configs.ModelConfig(backbone="resnet18"), tracker=settings)

@@ -71,7 +71,7 @@ def settings(method="iou", **changes):
     base = config.TrackerConfig(
         crop_size_px=128,
         memory=config.MemoryConfig(size=20, train_interval=5, init_iterations=4),
-        localize=config.LocalizeConfig(not_found_threshold=0.01),
+        localize=config.LocalizeConfig(not_found_threshold=0.01, search_growth=(1.5, 2.0)),
         refine=config.RefineConfig(
             method=method, modulation_samples=samples, modulation_iterations=2
         ),

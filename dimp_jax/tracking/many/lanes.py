@@ -18,6 +18,7 @@ from dimp_jax.tracking import online, programs
 from dimp_jax.tracking.augment import num_samples
 from dimp_jax.tracking.many import programs as lane_programs
 from dimp_jax.tracking.many.programs import Stack, View
+from dimp_jax.tracking.search_window import search_window
 from dimp_jax.tracking.state import Pose, TrackerState, TrackResult
 from dimp_jax.tracking.tracker import Tracker
 
@@ -29,6 +30,7 @@ class Target(NamedTuple):
     base_size_hw: np.ndarray  #: [2]
     image_hw: np.ndarray  #: [2]
     frame: int
+    frames_lost: int = 0
 
 
 class LaneStates(NamedTuple):
@@ -141,9 +143,10 @@ class Lanes:
         )
 
         def cut(lane):
-            pose = states.targets[lane].pose
+            target = states.targets[lane]
+            window = search_window(settings.localize, target.pose, target.frames_lost)
             try:
-                crops, _, *place = online.sample_crops(settings, pose, images[lane], network)
+                crops, _, *place = online.sample_crops(settings, window, images[lane], network)
             except Exception as error:  # a pose that cannot be followed is no matter of other lanes
                 return error
             for whole, part in zip(view, (crops, *place), strict=True):
@@ -185,9 +188,10 @@ class Lanes:
         results: list[TrackResult | Exception | None] = [None] * self.size
         plans = {}
         for lane in active:
-            pose, result = online.read_report(reports[lane])
+            lost = known[lane].frames_lost
+            pose, result, lost = online.read_report(reports[lane], settings.localize, lost)
             results[lane], frame = result, known[lane].frame + 1
-            targets[lane] = known[lane]._replace(pose=pose, frame=frame)
+            targets[lane] = known[lane]._replace(pose=pose, frame=frame, frames_lost=lost)
             plans[lane] = online.plan_learning(settings.memory, frame, result.verdict, result.score)
         stack = self._learn(stack, seen.feat, seen.box_xywh, plans)
         return LaneStates(stack, tuple(targets)), results

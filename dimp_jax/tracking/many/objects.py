@@ -19,6 +19,7 @@ from dimp_jax.media.first_box import checked_box
 from dimp_jax.tracking import draws, online
 from dimp_jax.tracking.many.lanes import Lanes, LaneStates, Target
 from dimp_jax.tracking.many.programs import Stack, View
+from dimp_jax.tracking.search_window import search_window
 from dimp_jax.tracking.state import Pose, TrackResult, initial_pose
 from dimp_jax.tracking.tracker import Tracker
 
@@ -86,7 +87,8 @@ class Objects:
         network, settings = self.tracker.network, self.tracker.config.tracker
         targets = [target for target in states.targets if target is not None]  # all: see `init`
         online.check_image(image, targets[0].image_hw)
-        window = shared_window([target.pose for target in targets], settings.crop_size_px)
+        windows = [search_window(settings.localize, t.pose, t.frames_lost) for t in targets]
+        window = shared_window(windows, settings.crop_size_px)
         crops, _, position, scale = online.sample_crops(settings, window, image, network)
         return self.lanes.advance(states, range(self.size), View(crops, position, scale))
 
