@@ -95,7 +95,7 @@ def stages(tracker, state, image, rounds: int) -> dict[str, float]:
         times.append(time.perf_counter())
         seen = jax.block_until_ready(tracker.network.programs.look(*arguments))
         times.append(time.perf_counter())
-        online.read_report(np.asarray(seen.report))
+        online.read_report(np.asarray(seen.report), tracker.config.tracker.localize, 0)
         times.append(time.perf_counter())
         for stage, seconds in zip(spent, np.diff(times), strict=True):
             spent[stage].append(float(seconds))
