@@ -21,7 +21,7 @@ from dimp_jax.export import first_samples, windows
 from dimp_jax.geometry.boxes import target_box_in_crop
 from dimp_jax.models.dimp import STRIDE_PX
 from dimp_jax.models.iou_net import Levels
-from dimp_jax.tracking import augment, draws, online, programs
+from dimp_jax.tracking import augment, draws, online, programs, search_window
 from dimp_jax.tracking.localize import Verdict
 from dimp_jax.tracking.memory import Memory
 
@@ -138,9 +138,9 @@ def start(network, config: TrackerConfig, params, pose, first, seed):
 
 
 def growth(config: TrackerConfig, frames_lost):
-    """`search_window.growth` as a table, for the device."""
-    factors = jnp.asarray((1.0, *config.localize.search_growth), jnp.float32)
-    return factors[jnp.minimum(frames_lost, len(factors) - 1)]
+    """`search_window.growth` on the device."""
+    table = jnp.asarray(search_window.sides(config.localize), jnp.float32)
+    return table[jnp.minimum(frames_lost, len(table) - 1)]
 
 
 def crop(config: TrackerConfig, filter_size_cells, image, pose, frames_lost):
@@ -191,7 +191,7 @@ def look(network, config: TrackerConfig, plans: Plans, params, state, crops):
     )
     center_yx, size_hw, (scale, verdict, score) = jnp.split(seen.report, (2, 4))
     frame, lost = state["frame"] + 1, verdict == Verdict.NOT_FOUND
-    grown = growth(config, state["frames_lost"]) != 1
+    grown = growth(config, state["frames_lost"]) != 1  # as `search_window.judged`
     verdict = jnp.where(grown & ~lost, float(Verdict.UNCERTAIN), verdict)
     threshold = config.memory.low_score_threshold
     low = 0 if threshold is None else (score < threshold).astype(jnp.int32)

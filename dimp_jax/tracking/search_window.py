@@ -11,6 +11,11 @@ from dimp_jax.tracking.localize import Verdict
 from dimp_jax.tracking.state import Pose
 
 
+def sides(config) -> tuple[float, ...]:
+    """Sides of the search window after 0, 1, 2, ... frames without a find; the last one stays."""
+    return (1.0, *config.search_growth)
+
+
 def growth(config, frames_lost: int) -> float:
     """Side of the search window in sides of the usual one.
 
@@ -18,8 +23,8 @@ def growth(config, frames_lost: int) -> float:
       config: `LocalizeConfig`.
       frames_lost: frames in a row in which the target was not found.
     """
-    factors = (1.0, *config.search_growth)
-    return factors[min(frames_lost, len(factors) - 1)]
+    table = sides(config)
+    return table[min(frames_lost, len(table) - 1)]
 
 
 def search_window(config, pose: Pose, frames_lost: int) -> Pose:
